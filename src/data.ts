@@ -23,6 +23,7 @@ export type {
 } from './data/image-folder-options.js';
 export type { DatasetParts, SplitOptions } from './data/split-dataset.js';
 export type {
+  AnswerFrame,
   ContentPart,
   ImageInput,
   ImagePart,

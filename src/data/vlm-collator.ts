@@ -13,7 +13,7 @@ import {
   type VlmCollatorOptions,
   vlmCollatorOptionsSchema,
 } from './collator-options.js';
-import { answerEndIds, type EncodedConversation, encodeConversation } from './encode-conversation.js';
+import { answerEndIds, answerFrame, type EncodedConversation, encodeConversation } from './encode-conversation.js';
 import { type EncodedSample, type PaddingSide, padBatch } from './pad-batch.js';
 import type { ProcessedImage } from './process-pixels.js';
 import { nameSample, nothingToLearn, SkippableImage } from './sample-error.js';
@@ -167,12 +167,15 @@ export class VlmCollator {
     checkCall(examples, options, 'collatePrompts');
     const samples = await this.#encodeAll(examples, true, options.signal);
     const batch = padBatch(samples, this.#tokenizer.padTokenId, options.paddingSide ?? 'left');
-    const templates = new Set(
-      examples.map((example) => (isPlainSample(example) ? this.#plainTemplate : this.#chatTemplate)),
-    );
-    const ends = [...templates].flatMap((template) => answerEndIds(this.#tokenizer, template));
+    const templates = examples.map((example) => (isPlainSample(example) ? this.#plainTemplate : this.#chatTemplate));
+    const ends = [...new Set(templates)].flatMap((template) => answerEndIds(this.#tokenizer, template));
+    const answerFrames = templates.map((template, i) => {
+      const frame = answerFrame(this.#tokenizer, template);
+      // What stands before an answer stands before one that is continued already.
+      return frame.before !== '' && isBegun(examples[i]!) ? { ...frame, before: '' } : frame;
+    });
     // Not a copy: a batch makes its pixels when they are first read.
-    return Object.assign(batch, { stopTokenIds: [...new Set(ends)] });
+    return Object.assign(batch, { stopTokenIds: [...new Set(ends)], answerFrames });
   }
 
   /**
@@ -392,6 +395,13 @@ export class VlmCollator {
     this.#onDropped?.({ sampleId: sample.id, length, maxLength });
     return true;
   }
+}
+
+/** Whether the last message is an answer that is to be continued. */
+function isBegun(example: TrainingExample): boolean {
+  const { messages, prompt } = example as { readonly messages?: unknown; readonly prompt?: unknown };
+  const last = ([messages, prompt].find(Array.isArray) as readonly Message[] | undefined)?.at(-1);
+  return last?.prefix === true && last.content.length > 0;
 }
 
 /** What a template sees of a message, and what is learned of it. Images are left out: some have a costly toJSON. */
