@@ -16,14 +16,12 @@ import {
   type EngineChoice,
   type EvaluationReport,
   Evaluator,
-  formatHubProgress,
   formatReport,
   fromPretrained,
   generateText,
   ImagePool,
   type ImageSample,
   type IndexedDataset,
-  type KaggleProgress,
   loadAdapter,
   loadTfjs,
   pushToHub,
@@ -32,13 +30,20 @@ import {
   type SftExample,
   SftTrainer,
   saveAdapter,
+  scoreLabels,
   streamText,
   type TfjsPackage,
   TUTORIAL_TEMPLATE,
   VlmCollator,
   verifyAdapter,
 } from 'ministral-tune';
+import { auditDataset, auditThumbnails, formatAudit, leakFreeSplit } from 'ministral-tune/audit';
 import { barChart, confusionChart, lineChart, renderPng, writeContactSheet } from 'ministral-tune/charts';
+import { formatMask, maskView } from 'ministral-tune/data';
+import { compareSubsets, writePredictions } from 'ministral-tune/eval';
+import { livePage, showProgress, tensorBoard } from 'ministral-tune/monitor';
+import { formatTrainingPlan, plan } from 'ministral-tune/plan';
+import { writeRunReport } from 'ministral-tune/report';
 import { endWithMessage, plain, readCommandLine } from './command-line.js';
 import { DEMONSTRATION, prepareDemonstration } from './demonstration.js';
 import { fractureCard } from './fracture-card.js';
@@ -54,16 +59,6 @@ if (options['push-to-hub']) console.log(`will push to ${await checkPushAccess(op
 const heading = (text: string): void => console.log(`\n── ${text}`);
 
 const KAGGLE_DATASET = 'pkdarabi/bone-break-classification-image-dataset';
-
-function showDownload(progress: KaggleProgress): void {
-  if (!process.stderr.isTTY) return;
-  const [done, total, unit] =
-    progress.phase === 'download'
-      ? [progress.received / 1e6, (progress.total ?? 0) / 1e6, 'MB']
-      : [progress.files, progress.totalFiles, 'files'];
-  const end = progress.phase === 'extract' && done === total ? '\n' : '';
-  process.stderr.write(`\r${progress.phase}: ${done.toFixed(0)} of ${total ? total.toFixed(0) : '?'} ${unit}  ${end}`);
-}
 
 /** What the tutorial trains with; the tiny model of the demonstration needs other numbers. */
 const TUTORIAL = {
@@ -90,7 +85,7 @@ const demonstration = await prepareDemonstration(out, {
   prompt: fracturePrompt,
 });
 const data = await loadImages(options.data ?? demonstration.data, {
-  kaggle: options.kaggle ? { name: KAGGLE_DATASET, onProgress: showDownload } : undefined,
+  kaggle: options.kaggle ? { name: KAGGLE_DATASET, onProgress: showProgress('download') } : undefined,
   labels: options.labels,
   holdout: options.holdout,
 });
@@ -130,6 +125,14 @@ const images = await Promise.all(
 await writeContactSheet(images, join(out, 'samples.png'), { columns: 4, title: 'Four training samples' });
 console.log(`${join(out, 'class-counts.png')}, ${join(out, 'samples.png')}`);
 
+heading('Data audit');
+const splits = { train: data.train, test: data.test };
+const audit = await auditDataset(splits, { onProgress: showProgress('audit') });
+console.log(formatAudit(audit, { maxGroups: 3 }));
+// Where an image of the test has a copy in training, its answer says nothing about new images.
+const leakFree = await leakFreeSplit(data.test, audit);
+const leaked = new Set(leakFree.removed.map(({ index }) => index));
+
 heading('Prompt');
 const prompt = fracturePrompt(data.classNames);
 const question = (sample: ImageSample, text: string): SftExample['messages'] => [
@@ -153,11 +156,8 @@ const { model, processor } = await fromPretrained(modelName, {
   engine,
   quantization: options.quantization,
   onNotice: console.log,
-  onProgress: (progress) => {
-    if (!process.stderr.isTTY) return;
-    const end = progress.filesDone === progress.filesTotal ? '\n' : '';
-    process.stderr.write(`\r${formatHubProgress(progress)}  ${end}`);
-  },
+  onProgress: showProgress('download'),
+  onLoadProgress: showProgress('weights'),
 });
 const { tokenizer, imageProcessor } = processor;
 // The official chat template is long and makes the model follow its format instead of the image.

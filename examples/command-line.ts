@@ -21,6 +21,9 @@ npm run example -- --kaggle --model NAME                the same, with the tutor
 --epochs N      passes over the training set       --limit N   use N training and N test samples
 --engine NAME   auto, cpu, cuda; or a TensorFlow.js that you installed: tfjs-node, tfjs-node-gpu, tfjs (either)
 --quantization nf4|fp8|none  the decoder's linear layers in 4, 8 or 16 bits (default: as stored, FP8 as bfloat16)
+--plan          say what the run takes, and on which cards it fits, and end: no card and no weights are needed
+--evaluate free|constrained|scored   answers as they come, one of the classes, or the likeliest class (default: free)
+--live          a page in the browser shows the run, pauses it and stops it; on this machine alone
 --precision bf16|fp8-backward|fp8   e4m3 products in training, on cuda (default: bf16)
 --no-share-prefix       compute common prefixes of samples for each of them again
 --memory-budget GIB   most memory that training may take, weights included (default: what there is)
@@ -42,6 +45,9 @@ function parse() {
       limit: { type: 'string' },
       engine: { type: 'string', default: 'auto' },
       quantization: { type: 'string' },
+      plan: { type: 'boolean', default: false },
+      evaluate: { type: 'string', default: 'free' },
+      live: { type: 'boolean', default: false },
       precision: { type: 'string', default: 'bf16' },
       'no-share-prefix': { type: 'boolean', default: false },
       'memory-budget': { type: 'string' },
@@ -60,6 +66,7 @@ function parse() {
     ...others,
     quantization: oneOf('quantization', METHODS, values.quantization),
     precision: oneOf('precision', PRECISIONS, values.precision)!,
+    evaluate: oneOf('evaluate', MODES, values.evaluate)!,
     sharePrefix: !isApart,
     epochs: positive('epochs', epochs),
     limit: whole('limit', limit),
@@ -69,6 +76,7 @@ function parse() {
 }
 
 const METHODS = ['nf4', 'fp8', 'none'] as const;
+const MODES = ['free', 'constrained', 'scored'] as const;
 const PRECISIONS = ['bf16', 'fp8-backward', 'fp8'] as const;
 
 function oneOf<T extends string>(name: string, words: readonly T[], text: string | undefined): T | undefined {
