@@ -1,0 +1,90 @@
+/** What a run report is made of. Everything may be missing: its section is left out then. */
+import type { EvaluationReport } from '../eval/evaluator.js';
+import type { EvalEntry, LogEntry } from '../train/events.js';
+
+/** Evaluations of one split, before the training and after it, with the same classes in the same order. */
+export interface EvaluationPair {
+  /** Of the split, such as "without near copies". */
+  readonly name: string;
+  /** Of the base model. */
+  readonly before?: EvaluationReport | undefined;
+  /** Of the trained one. */
+  readonly after?: EvaluationReport | undefined;
+}
+
+/** What is known of how a training went. */
+export interface TrainingCourse {
+  /** By rising step. */
+  readonly logs: readonly LogEntry[];
+  /** During training, by rising step. */
+  readonly evaluations: readonly EvalEntry[];
+  /** In the order in which they came. */
+  readonly warnings?: readonly {
+    /** As the event has it. */
+    readonly step: number;
+    /** For people; may have several lines. */
+    readonly message: string;
+  }[];
+  /** Optimizer steps of the whole run. */
+  readonly totalSteps?: number | undefined;
+  /** Of the training set. */
+  readonly samples?: number | undefined;
+  /** Trainable values. */
+  readonly trainableParameters?: number | undefined;
+  /** As `SftConfig`, every default filled in. */
+  readonly config?: Readonly<Record<string, unknown>> | undefined;
+}
+
+/** Where a run comes from: what one needs to repeat it. */
+export interface RunProvenance {
+  /** When the report was made: ISO 8601. */
+  readonly date?: string | undefined;
+  /** Of this package. */
+  readonly version?: string | undefined;
+  /** Of Node.js, and the platform. */
+  readonly node?: string | undefined;
+  /** The engine with its card, as `engine.description` says it. */
+  readonly engine?: string | undefined;
+  /** The base model: a name on the Hub, or a folder. */
+  readonly baseModel?: string | undefined;
+  /** Commit of the base model on the Hub. */
+  readonly baseRevision?: string | undefined;
+  /** As `adapter_config.json` holds it. */
+  readonly adapter?: Readonly<Record<string, unknown>> | undefined;
+  /** Of the training set, as the checkpoint keeps it. */
+  readonly dataset?: { readonly samples: number; readonly digest: string } | undefined;
+  /** Of the evaluation set. */
+  readonly evalDataset?: { readonly samples: number; readonly digest: string } | undefined;
+  /** What else decides the run, of the model and the collator, by name. */
+  readonly settings?: Readonly<Record<string, unknown>> | undefined;
+  /** How the program was called; known secrets are hidden. */
+  readonly command?: string | undefined;
+}
+
+/** A small image for the page. */
+export interface ReportImage {
+  /** `data:image/…`. */
+  readonly uri: string;
+  /** Pixels of the original. */
+  readonly width: number;
+  /** Pixels of the original. */
+  readonly height: number;
+}
+
+/** What {@link renderRunReport} takes. */
+export interface RunReportParts {
+  /** Default "Training run". */
+  readonly title?: string | undefined;
+  /** Of the author, in a sentence or two. */
+  readonly description?: string | undefined;
+  /** Of the base model on the test split. */
+  readonly before?: EvaluationReport | undefined;
+  /** Of the trained model on the same split. */
+  readonly after?: EvaluationReport | undefined;
+  /** The same models on other splits, for the summary. */
+  readonly others?: readonly EvaluationPair[] | undefined;
+  /** By `id` of the evaluated sample. Samples without one are shown without. */
+  readonly images?: ReadonlyMap<string, ReportImage> | undefined;
+  readonly training?: TrainingCourse | undefined;
+  readonly provenance?: RunProvenance | undefined;
+}
