@@ -1,5 +1,5 @@
 /** The program that draws the charts of a page: plain JavaScript, as it runs in browsers. It expects the global `uPlot`. */
-export const CHART_PROGRAM = String.raw`
+export const CHART_PROGRAM = `
 (() => {
   'use strict';
   const root = document.documentElement;

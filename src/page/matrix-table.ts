@@ -73,7 +73,7 @@ ${shades('b', 'bad')}
 `;
 
 /** Writes the cells anew when another way is chosen. */
-export const MATRIX_PROGRAM = String.raw`
+export const MATRIX_PROGRAM = `
 (() => {
   'use strict';
   const rows = [...document.querySelectorAll('.matrix tbody tr')].map((row) => {

@@ -1,5 +1,7 @@
 /** What a run report is made of. Everything may be missing: its section is left out then. */
-import type { EvaluationReport } from '../eval/evaluator.js';
+import type { AuditReport, AuditThumbnails } from '../audit/audit-report.js';
+import type { MaskView } from '../data/mask-view.js';
+import type { EvaluationReport } from '../eval/evaluation-report.js';
 import type { EvalEntry, LogEntry } from '../train/events.js';
 
 /** Evaluations of one split, before the training and after it, with the same classes in the same order. */
@@ -85,6 +87,12 @@ export interface RunReportParts {
   readonly others?: readonly EvaluationPair[] | undefined;
   /** By `id` of the evaluated sample. Samples without one are shown without. */
   readonly images?: ReadonlyMap<string, ReportImage> | undefined;
+  /** How the training went. */
   readonly training?: TrainingCourse | undefined;
+  /** What `auditDataset` found, with the small images of `auditThumbnails`. */
+  readonly audit?: { readonly report: AuditReport; readonly thumbnails?: AuditThumbnails | undefined } | undefined;
+  /** Some samples as training sees them, of `maskView`. */
+  readonly masks?: MaskView | undefined;
+  /** Where the run comes from. */
   readonly provenance?: RunProvenance | undefined;
 }

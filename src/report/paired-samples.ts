@@ -1,0 +1,41 @@
+/** The answers of two evaluations side by side, in the order in which they are worth a look. */
+import type { EvaluatedSample, EvaluationReport } from '../eval/evaluation-report.js';
+
+/** One sample with its answers. */
+export interface PairedSample {
+  readonly sample: EvaluatedSample;
+  /** The answer of the earlier evaluation, if it has the sample. */
+  readonly before: EvaluatedSample | undefined;
+  readonly isRight: boolean;
+  readonly wasRight: boolean | undefined;
+}
+
+/** In data set order. @param before an earlier evaluation with the same classes */
+export function pairSamples(report: EvaluationReport, before: EvaluationReport | undefined): PairedSample[] {
+  const earlier = new Map(before?.samples.map((sample) => [sample.id, sample]));
+  return report.samples.map((sample) => {
+    const found = earlier.get(sample.id);
+    const other = found?.expected === sample.expected ? found : undefined;
+    return {
+      sample,
+      before: other,
+      isRight: sample.predicted === sample.expected,
+      wasRight: other && other.predicted === other.expected,
+    };
+  });
+}
+
+/** Wrong answers: the most confident first; those without a confidence behind, and what was right before ahead of the rest. */
+export function mistakesOf(pairs: readonly PairedSample[]): PairedSample[] {
+  return pairs.filter(({ isRight }) => !isRight).sort(byConfidence);
+}
+
+/** What was wrong before and is right now, in the same order. */
+export function correctedOf(pairs: readonly PairedSample[]): PairedSample[] {
+  return pairs.filter(({ isRight, wasRight }) => isRight && wasRight === false).sort(byConfidence);
+}
+
+function byConfidence(a: PairedSample, b: PairedSample): number {
+  const [first, second] = [a, b].map(({ sample, wasRight }) => (sample.confidence ?? -1) + (wasRight ? 1e-9 : 0));
+  return second! - first!;
+}
