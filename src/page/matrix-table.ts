@@ -14,9 +14,14 @@ export interface MatrixTable {
 
 /** Shades of a cell; 0 is none. */
 const SHADES = 8;
+/** Characters of a name. */
+const MAX_NAME = 24;
+/** Wider matrices are mostly zeros, which would hide the rest. */
+const MANY_COLUMNS = 16;
 
 export function matrixTable({ caption, rowTitle, columnTitle, rowNames, columnNames, values }: MatrixTable): Html {
-  const head = columnNames.map((name) => html`<th scope="col" title="${name}"><span>${name}</span></th>`);
+  const head = columnNames.map((name) => html`<th scope="col" ${full(name)}><span>${ends(name)}</span></th>`);
+  const zero = columnNames.length > MANY_COLUMNS ? '·' : '0';
   const rows = rowNames.map((name, r) => {
     const row = values[r]!;
     const total = row.reduce((a, b) => a + b, 0);
@@ -24,9 +29,9 @@ export function matrixTable({ caption, rowTitle, columnTitle, rowNames, columnNa
     const cells = row.map((count, c) => {
       const shade = total === 0 ? 0 : Math.ceil((count / total) * SHADES);
       const name = shade === 0 ? '' : ` class="${r === c ? 'g' : 'b'}${shade}"`;
-      return `<td${name}>${count}</td>`;
+      return `<td${name}>${count === 0 ? zero : count}</td>`;
     });
-    return html`<tr data-total="${total}"><th scope="row" title="${name}">${name}</th>${new Html(cells.join(''))}</tr>`;
+    return html`<tr data-total="${total}"><th scope="row" ${full(name)}>${ends(name)}</th>${new Html(cells.join(''))}</tr>`;
   });
   return html`<figure class="matrix">
 <figcaption>${caption}</figcaption>
@@ -35,6 +40,17 @@ export function matrixTable({ caption, rowTitle, columnTitle, rowNames, columnNa
 <tbody>${rows}</tbody>
 </table></div>
 </figure>`;
+}
+
+/** A long name by its ends: names of classes often begin alike. */
+function ends(name: string): string {
+  const characters = [...name];
+  if (characters.length <= MAX_NAME) return name;
+  return `${characters.slice(0, MAX_NAME / 2 - 1).join('')}…${characters.slice(-MAX_NAME / 2).join('')}`;
+}
+
+function full(name: string): Html | undefined {
+  return [...name].length > MAX_NAME ? html`title="${name}" aria-label="${name}"` : undefined;
 }
 
 /** The choice between counts and shares, for all matrices of a page. */
@@ -59,10 +75,10 @@ export const MATRIX_STYLES = `
 .matrix td { min-width: 2.2rem; padding: 0.2rem; text-align: center; color: var(--quiet); font-variant-numeric: tabular-nums;
   border: 1px solid var(--line); }
 .matrix thead th { vertical-align: bottom; padding: 0.25rem 0.1rem; font-weight: normal; }
-.matrix thead th:not(.corner) span { display: inline-block; writing-mode: vertical-rl; max-height: 11rem; overflow: hidden;
+.matrix thead th:not(.corner) span { display: inline-block; writing-mode: vertical-rl; max-height: 12rem; overflow: hidden;
   white-space: nowrap; text-overflow: ellipsis; }
 .matrix .corner { max-width: 9rem; }
-.matrix tbody th { position: sticky; left: 0; background: var(--page); font-weight: normal; max-width: 11rem;
+.matrix tbody th { position: sticky; left: 0; background: var(--page); font-weight: normal; max-width: 13rem;
   overflow: hidden; white-space: nowrap; text-overflow: ellipsis; }
 .matrix-choice { border: 0; margin: 0 0 0.75rem; padding: 0; display: flex; flex-wrap: wrap; gap: 0 1rem; }
 .matrix-choice legend { float: left; margin-right: 1rem; }
@@ -78,13 +94,15 @@ export const MATRIX_PROGRAM = `
   'use strict';
   const rows = [...document.querySelectorAll('.matrix tbody tr')].map((row) => {
     const cells = [...row.querySelectorAll('td')];
-    return { cells, total: Number(row.dataset.total), counts: cells.map((cell) => Number(cell.textContent)) };
+    const texts = cells.map((cell) => cell.textContent);
+    return { cells, total: Number(row.dataset.total), texts };
   });
   addEventListener('change', ({ target }) => {
     if (target.name !== 'matrix-cells') return;
-    for (const { cells, counts, total } of rows) {
-      counts.forEach((count, i) => {
-        cells[i].textContent = target.value === 'count' ? count : total === 0 ? '–' : Math.round((100 * count) / total);
+    for (const { cells, texts, total } of rows) {
+      texts.forEach((text, i) => {
+        const count = Number(text);
+        cells[i].textContent = target.value === 'count' || !(count > 0) ? text : Math.round((100 * count) / total);
       });
     }
   });

@@ -134,7 +134,7 @@ function card({ names, images, isPair }: SampleView, { sample, before, isRight, 
   return html`<article class="card" data-label="${sample.expected}" data-kind="${kinds.join(' ')}">
 ${
   image
-    ? html`<img src="${image.uri}" alt="${`Image of sample ${fileName(sample.id)}, true class ${names[sample.expected]}`}" loading="lazy">`
+    ? html`<img src="${image.uri}" alt="${`Image of sample ${fileName(sample.id)}, true class ${names[sample.expected]}`}" decoding="async">`
     : images.size > 0 && html`<p class="no-image quiet">no image here</p>`
 }
 <dl><dt>True</dt><dd><bdi>${names[sample.expected]}</bdi></dd>${isPair && before && answerRow('Before', before, wasRight === true)}${answerRow(isPair ? 'After' : 'Answer', sample, isRight)}</dl>
