@@ -6,7 +6,7 @@ import manifest from '../package.json' with { type: 'json' };
 import build from '../tsup.config.js';
 
 const root = fileURLToPath(new URL('..', import.meta.url));
-const DOORS = ['index', 'data', 'engine', 'safetensors', 'hub', 'charts', 'types'];
+const DOORS = ['index', 'data', 'engine', 'safetensors', 'hub', 'charts', 'report', 'types'];
 
 interface Door {
   /** Called or constructed. */
@@ -84,6 +84,7 @@ describe('the doors of the package', () => {
         'reportMarkdown',
         'writeContactSheet',
       ],
+      report: ['renderRunReport', 'writeRunReport'],
       types: [],
     });
   });

@@ -4,7 +4,7 @@ import { CHART_PROGRAM } from './chart-program.js';
 import { Html, html, jsonForScript } from './html.js';
 
 /** How values are written. */
-export type ChartUnit = 'number' | 'share' | 'bytes';
+type ChartUnit = 'number' | 'share' | 'bytes';
 
 export interface ChartSeries {
   readonly name: string;
@@ -83,7 +83,7 @@ export const CHART_STYLES: readonly string[] = [
 ];
 
 /** A value as the chart's axes and its table write it; the page's program does the same. */
-export function chartValue(value: number | null | undefined, unit: ChartUnit): string {
+function chartValue(value: number | null | undefined, unit: ChartUnit): string {
   if (value === null || value === undefined || !Number.isFinite(value)) return '–';
   if (unit === 'share') return `${(100 * value).toFixed(1)} %`;
   if (unit === 'bytes') return `${(value / 2 ** 30).toFixed(2)} GiB`;

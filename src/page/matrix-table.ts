@@ -1,7 +1,7 @@
 /** Matrices of counts as tables: rows are shaded by the share of their row, and can be shown as that. */
 import { Html, html } from './html.js';
 
-export interface MatrixTable {
+interface MatrixTable {
   readonly caption: string;
   readonly rowTitle: string;
   readonly columnTitle: string;

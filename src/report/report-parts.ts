@@ -2,7 +2,7 @@
 import type { AuditReport, AuditThumbnails } from '../audit/audit-report.js';
 import type { MaskView } from '../data/mask-view.js';
 import type { EvaluationReport } from '../eval/evaluation-report.js';
-import type { EvalEntry, LogEntry } from '../train/events.js';
+import type { EvalEntry, LogEntry, TrainingEvent } from '../train/events.js';
 
 /** Evaluations of one split, before the training and after it, with the same classes in the same order. */
 export interface EvaluationPair {
@@ -14,12 +14,17 @@ export interface EvaluationPair {
   readonly after?: EvaluationReport | undefined;
 }
 
+/** What is shown of an event `step`. */
+export type StepEntry = Pick<Extract<TrainingEvent, { type: 'step' }>, 'step' | 'loss' | 'gradNorm' | 'learningRate'>;
+
 /** What is known of how a training went. */
 export interface TrainingCourse {
   /** By rising step. */
   readonly logs: readonly LogEntry[];
   /** During training, by rising step. */
   readonly evaluations: readonly EvalEntry[];
+  /** Every optimizer step, by rising number; where they are given, curves show them rather than `logs`. */
+  readonly steps?: readonly StepEntry[] | undefined;
   /** In the order in which they came. */
   readonly warnings?: readonly {
     /** As the event has it. */

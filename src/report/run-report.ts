@@ -1,9 +1,6 @@
 /** The report of a run as one HTML page: what came out first, then the mistakes, then how it came about. */
 import { AUDIT_STYLES, auditSection } from '../audit/audit-section.js';
 import { checkNames } from '../config.js';
-import { DataError } from '../errors.js';
-import { requireReport } from '../eval/check-report.js';
-import type { EvaluationReport } from '../eval/evaluation-report.js';
 import { distinctNames, oneLine, printable } from '../messages/one-line.js';
 import { html } from '../page/html.js';
 import { CHART_SCRIPTS, CHART_STYLES } from '../page/line-chart.js';
@@ -11,6 +8,7 @@ import { MASK_STYLES, maskSection } from '../page/mask-section.js';
 import { MATRIX_PROGRAM, MATRIX_STYLES } from '../page/matrix-table.js';
 import { renderPage } from '../page/page.js';
 import { calibrationSection } from './calibration-section.js';
+import { checkEvaluation, requireSameClasses } from './check-evaluation.js';
 import { CLASS_STYLES, classSection, SORT_PROGRAM } from './class-section.js';
 import { confusionSection } from './confusion-section.js';
 import { pairSamples } from './paired-samples.js';
@@ -96,27 +94,16 @@ function sectionsOf(parts: RunReportParts): ReportSection[] {
 }
 
 function checkReports({ before, after, others }: RunReportParts): void {
-  if (before !== undefined) requireReport(before, 'renderRunReport: `before`');
-  if (after !== undefined) requireReport(after, 'renderRunReport: `after`');
-  requireSameClasses(before, after, '');
-  for (const { name, before: was, after: is } of others ?? []) {
-    for (const report of [was, is]) if (report !== undefined) requireReport(report, 'renderRunReport: `others`');
-    requireSameClasses(was, is, ` of ${oneLine(name)}`);
+  const what = 'renderRunReport';
+  const pairs = [{ name: '', before, after }, ...(others ?? [])];
+  for (const [i, pair] of pairs.entries()) {
+    const place = i === 0 ? '' : `others[${i - 1}].`;
+    for (const name of ['before', 'after'] as const) {
+      const report = pair[name];
+      if (report !== undefined) checkEvaluation(report, `${what}: \`${place}${name}\``);
+    }
+    requireSameClasses(pair.before, pair.after, what);
   }
-}
-
-function requireSameClasses(
-  before: EvaluationReport | undefined,
-  after: EvaluationReport | undefined,
-  what: string,
-): void {
-  if (!before || !after || JSON.stringify(before.classNames) === JSON.stringify(after.classNames)) return;
-  const list = ({ classNames }: EvaluationReport): string =>
-    `${classNames.slice(0, 20).map(oneLine).join(', ')}${classNames.length > 20 ? `, … ${classNames.length} in all` : ''}`;
-  throw new DataError(
-    `renderRunReport: expected evaluations${what} of the same classes, got [${list(before)}] and [${list(after)}]`,
-    { hint: 'Evaluate both models with the same `classNames`, in the same order.' },
-  );
 }
 
 const REPORT_STYLES = `

@@ -4,21 +4,26 @@ import { oneLine } from '../messages/one-line.js';
 import { html } from '../page/html.js';
 import { type ChartSeries, lineChart, type PageChart } from '../page/line-chart.js';
 import type { EvalEntry, LogEntry } from '../train/events.js';
-import type { TrainingCourse } from './report-parts.js';
+import type { StepEntry, TrainingCourse } from './report-parts.js';
 import { type ReportSection, section } from './section.js';
 
 const STEP = 'optimizer step';
 /** Metrics of evaluations that get a chart. */
 const MAX_METRICS = 12;
 
-export function trainingSection({ logs, evaluations }: TrainingCourse): ReportSection | undefined {
-  if (logs.length === 0 && evaluations.length === 0) return undefined;
-  const charts = [lossChart(logs, evaluations), ...metricCharts(evaluations), ...logCharts(logs)];
-  const shown = charts.filter((chart): chart is PageChart => chart !== undefined);
-  return section('training', 'Training', html`<div class="charts">${shown.map((chart) => lineChart(chart))}</div>`);
+export function trainingSection({ logs, evaluations, steps = [] }: TrainingCourse): ReportSection | undefined {
+  const fine = steps.length > 0 ? steps : logs;
+  if (fine.length === 0 && evaluations.length === 0) return undefined;
+  const charts = [
+    lossChart(fine, evaluations),
+    ...metricCharts(evaluations),
+    ...curves(fine, STEP_CURVES),
+    ...curves(logs, LOG_CURVES),
+  ];
+  return section('training', 'Training', html`<div class="charts">${charts.map((chart) => lineChart(chart))}</div>`);
 }
 
-function lossChart(logs: readonly LogEntry[], evaluations: readonly EvalEntry[]): PageChart | undefined {
+function lossChart(logs: readonly StepEntry[], evaluations: readonly EvalEntry[]): PageChart {
   const x = [...new Set([...logs, ...evaluations].map(({ step }) => step))].sort((a, b) => a - b);
   const at = <T extends { readonly step: number }>(entries: readonly T[], value: (entry: T) => unknown) => {
     const byStep = new Map(entries.map((entry) => [entry.step, finite(value(entry))]));
@@ -53,12 +58,12 @@ function metricCharts(evaluations: readonly EvalEntry[]): PageChart[] {
   });
 }
 
-interface LogChart extends Omit<PageChart, 'x' | 'xLabel' | 'series'> {
-  readonly lines: readonly (readonly [name: string, value: (entry: LogEntry) => unknown])[];
+interface Curves<T> extends Omit<PageChart, 'x' | 'xLabel' | 'series'> {
+  readonly lines: readonly (readonly [name: string, value: (entry: T) => unknown])[];
   readonly canSmooth?: boolean;
 }
 
-const LOG_CHARTS: readonly LogChart[] = [
+const STEP_CURVES: readonly Curves<StepEntry>[] = [
   { title: 'Learning rate', lines: [['learning rate', (entry) => entry.learningRate]] },
   {
     title: 'Gradient norm',
@@ -67,6 +72,9 @@ const LOG_CHARTS: readonly LogChart[] = [
     canSmooth: true,
     note: 'L2 norm of all gradients before clipping.',
   },
+];
+
+const LOG_CURVES: readonly Curves<LogEntry>[] = [
   {
     title: 'Throughput',
     lines: [['tokens a second', (entry) => entry.tokensPerSecond]],
@@ -91,14 +99,15 @@ const LOG_CHARTS: readonly LogChart[] = [
   },
 ];
 
-function logCharts(logs: readonly LogEntry[]): PageChart[] {
-  if (logs.length === 0) return [];
-  return LOG_CHARTS.flatMap(({ lines, canSmooth, ...chart }) => {
+/** Charts of what the entries have. */
+function curves<T extends { readonly step: number }>(entries: readonly T[], charts: readonly Curves<T>[]): PageChart[] {
+  const x = entries.map(({ step }) => step);
+  return charts.flatMap(({ lines, canSmooth, ...chart }) => {
     const series = lines.flatMap(([name, value], i): ChartSeries[] => {
-      const values = logs.map((entry) => finite(value(entry)));
+      const values = entries.map((entry) => finite(value(entry)));
       return values.some((one) => one !== null) ? [{ name, values, color: i + 1, canSmooth }] : [];
     });
-    return series.length === 0 ? [] : [{ ...chart, x: logs.map(({ step }) => step), xLabel: STEP, series }];
+    return series.length === 0 ? [] : [{ ...chart, x, xLabel: STEP, series }];
   });
 }
 
