@@ -109,7 +109,7 @@ function evaluation(
       }),
     };
   });
-  const evaluator = new Evaluator({ classNames, generate: async () => [] });
+  const evaluator = new Evaluator({ classNames, generate: async () => [], answerMode: 'exact' });
   return evaluator.report(samples, { datasetLength: count, seconds: 40 }) as EvaluationReport;
 }
 
