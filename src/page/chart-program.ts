@@ -15,6 +15,17 @@ export const CHART_PROGRAM = `
     return size >= 1000 ? value.toFixed(0) : String(Number(value.toPrecision(4)));
   }
 
+  /** Ticks of an axis in one style, that of the largest. */
+  function tick(splits, unit) {
+    const largest = Math.max(...splits.map((value) => Math.abs(value ?? 0)));
+    const isPlain = largest === 0 || (largest >= 1e-3 && largest < 1e6);
+    return (value) => {
+      if (value === null) return '';
+      if (unit !== 'number' || value === 0) return shown(value, unit);
+      return isPlain ? String(Number(value.toPrecision(4))) : value.toExponential(1).replace('.0e', 'e');
+    };
+  }
+
   /** A running mean with decaying weights, without the pull towards 0 at its start. */
   function smooth(values, weight) {
     let sum = 0;
@@ -60,8 +71,8 @@ export const CHART_PROGRAM = `
       }
       const axis = { stroke: color('quiet'), font: '13px system-ui, sans-serif', labelFont: '13px system-ui, sans-serif',
         grid: { stroke: color('line'), width: 1 }, ticks: { stroke: color('line'), width: 1 } };
-      const values = (_, splits) => splits.map((value) => (value === null ? '' : shown(value, data.unit)));
-      const yAxis = { ...axis, values, size: (_, texts) => 14 + 7.5 * Math.max(3, ...(texts || []).map((text) => text.length)) };
+      const values = (_, splits) => splits.map(tick(splits, data.unit));
+      const yAxis = { ...axis, values, size: (_, texts) => 24 + 8 * Math.max(3, ...(texts || []).map((text) => text.length)) };
       if (isLog) yAxis.filter = (_, splits) => splits.map((value, i) => (i % Math.ceil(splits.length / 8) ? null : value));
       const options = {
         width: Math.max(200, plot.clientWidth), height: 240, series,

@@ -43,7 +43,7 @@ export function lineChart(chart: PageChart): Html {
   const { x, series, note } = thinned(chart);
   const { title, xLabel, unit = 'number', canLog } = chart;
   const canSmooth = x.length > 2 && series.some((one) => one.canSmooth);
-  const smoothing = x.length > MANY_POINTS ? 0.6 : 0;
+  const smoothing = x.length > 200 ? 0.9 : x.length > MANY_POINTS ? 0.6 : 0;
   const data = { x, xLabel, unit, series, smoothing: canSmooth ? smoothing : 0 };
   const notes = [chart.note, note].filter((text) => text !== undefined);
   return html`<figure class="chart">

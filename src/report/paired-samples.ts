@@ -30,9 +30,19 @@ export function mistakesOf(pairs: readonly PairedSample[]): PairedSample[] {
   return pairs.filter(({ isRight }) => !isRight).sort(byConfidence);
 }
 
-/** What was wrong before and is right now, in the same order. */
+/** What was wrong before and is right now: the most confident first; without confidences of all classes in turn. */
 export function correctedOf(pairs: readonly PairedSample[]): PairedSample[] {
-  return pairs.filter(({ isRight, wasRight }) => isRight && wasRight === false).sort(byConfidence);
+  const corrected = pairs.filter(({ isRight, wasRight }) => isRight && wasRight === false);
+  if (corrected.some(({ sample }) => sample.confidence !== undefined)) return corrected.sort(byConfidence);
+  const counts = new Map<number, number>();
+  const ranked = corrected.map((pair) => {
+    const rank = counts.get(pair.sample.expected) ?? 0;
+    counts.set(pair.sample.expected, rank + 1);
+    return { pair, rank };
+  });
+  return ranked
+    .sort((a, b) => a.rank - b.rank || a.pair.sample.expected - b.pair.sample.expected)
+    .map(({ pair }) => pair);
 }
 
 function byConfidence(a: PairedSample, b: PairedSample): number {

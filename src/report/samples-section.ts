@@ -38,12 +38,12 @@ export function mistakesSection(view: SampleView): ReportSection {
   const hasConfidence = mistakes.some(({ sample }) => sample.confidence !== undefined);
   const sentence = [
     `${mistakes.length.toLocaleString('en-US')} of ${counted(view.pairs.length, 'answer')} are wrong`,
-    ...(view.isPair ? [`${lost} of them ${lost === 1 ? 'was' : 'were'} right before`] : []),
+    ...(view.isPair ? [`${lost === 0 ? 'none' : lost} of them ${lost > 1 ? 'were' : 'was'} right before`] : []),
     ...(invalid > 0 ? [`${invalid} ${invalid === 1 ? 'is' : 'are'} no class`] : []),
   ];
   const order = hasConfidence
     ? 'The most confident come first.'
-    : view.isPair
+    : lost > 0
       ? 'Those that were right before come first.'
       : '';
   return section('mistakes', 'Mistakes', [
