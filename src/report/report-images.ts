@@ -70,19 +70,24 @@ export async function reportImages(
   };
   let bytes = 0;
   let seen = 0;
-  while (seen < samples.length && images.size < maxImages && bytes < maxImageBytes) {
+  let isFull = maxImages === 0;
+  while (seen < samples.length && !isFull) {
     signal?.throwIfAborted();
     const some = samples.slice(seen, seen + Math.min(AT_A_TIME, maxImages - images.size));
-    seen += some.length;
-    for (const [i, image] of (await Promise.all(some.map(make))).entries()) {
-      if (!image || bytes + image.uri.length > maxImageBytes) continue;
+    const made = await Promise.all(some.map(make));
+    for (const [i, image] of made.entries()) {
+      isFull ||= bytes + (image?.uri.length ?? 0) > maxImageBytes;
+      if (isFull) break;
+      seen++;
+      if (!image) continue;
       bytes += image.uri.length;
       images.set(some[i]!.id, image);
     }
+    isFull ||= images.size === maxImages;
   }
   const more = faults.length - MAX_WARNINGS;
   const warnings = [...faults.slice(0, MAX_WARNINGS), ...(more > 0 ? [`${more} more images cannot be read`] : [])];
-  return { images, leftOut: samples.length - images.size - faults.length, warnings };
+  return { images, leftOut: samples.length - seen, warnings };
 }
 
 /** Finds items by what the evaluation calls them; only those that are wanted are kept. */
