@@ -6,7 +6,7 @@ import manifest from '../package.json' with { type: 'json' };
 import build from '../tsup.config.js';
 
 const root = fileURLToPath(new URL('..', import.meta.url));
-const DOORS = ['index', 'data', 'engine', 'safetensors', 'hub', 'charts', 'report', 'types'];
+const DOORS = ['index', 'data', 'engine', 'safetensors', 'hub', 'charts', 'audit', 'report', 'types'];
 
 interface Door {
   /** Called or constructed. */
@@ -83,6 +83,17 @@ describe('the doors of the package', () => {
         'renderPng',
         'reportMarkdown',
         'writeContactSheet',
+      ],
+      audit: [
+        'AUDIT_STYLES',
+        'auditDataset',
+        'auditSection',
+        'auditThumbnails',
+        'deduplicate',
+        'formatAudit',
+        'imageKey',
+        'leakFreeSplit',
+        'renderAuditPage',
       ],
       report: ['renderRunReport', 'writeRunReport'],
       types: [],

@@ -10,7 +10,7 @@ export interface AuditedImage {
   readonly position: number;
   /** Path of its file, below the folder that all files share; where it has none, the sample's `id` or index. Untrusted. */
   readonly name: string;
-  /** Class of the sample, or its answer in a conversation. Null: none is known. Untrusted. */
+  /** Class of the sample, or the beginning of its answer in a conversation. Null: none is known. Untrusted. */
   readonly label: string | null;
   /** Pixels, as the image is meant to be seen. 0 where the header cannot be read. */
   readonly width: number;
@@ -45,7 +45,10 @@ export interface DuplicatePair {
   readonly overlap: number;
 }
 
-/** Images that are copies of each other, directly or through others of the group. */
+/**
+ * Images that are copies of each other, directly or through others of the group. A file that several samples of a split
+ * use counts once there, as an image of the first of them.
+ */
 export interface DuplicateGroup {
   /** In the order of splits, samples and positions. At least two. */
   readonly images: readonly AuditedImage[];
@@ -57,7 +60,39 @@ export interface DuplicateGroup {
   readonly splits: readonly string[];
   /** Labels of its images, each once. */
   readonly labels: readonly string[];
-  /** Whether samples with the same images and the same question have different labels. */
+  /** Whether samples of it with the same images and the same question have different labels. */
+  readonly isConflict: boolean;
+}
+
+/** A sample that has copies. */
+export interface AuditedSample {
+  /** Name of the split. */
+  readonly split: string;
+  /** Index of the sample in its split. */
+  readonly index: number;
+  /** Name of its first image. Untrusted. */
+  readonly name: string;
+  /** Class, or all of its answer. Null: none is known. Untrusted. */
+  readonly label: string | null;
+}
+
+/** Two samples of one group that are copies of each other. */
+export interface SamplePair {
+  /** Position in the group's `samples`. */
+  readonly a: number;
+  /** Position in the group's `samples`, above `a`. */
+  readonly b: number;
+  /** `exact` if all of their images are exact copies. */
+  readonly kind: 'exact' | 'near';
+}
+
+/** Samples that are copies of each other, directly or through others of the group. */
+export interface SampleGroup {
+  /** In the order of splits and samples. At least two. */
+  readonly samples: readonly AuditedSample[];
+  /** Of `n` exact copies there are `n - 1` pairs, each with the first. */
+  readonly pairs: readonly SamplePair[];
+  /** Whether they have different labels. */
   readonly isConflict: boolean;
 }
 
@@ -69,6 +104,8 @@ export interface SplitLeak {
   readonly other: string;
   /** Indices of samples in `split`, rising. */
   readonly samples: readonly number[];
+  /** For each of `samples` the position in `duplicates` of a group that has the copy. */
+  readonly groups: readonly number[];
 }
 
 /** What may be wrong with a single image. */
@@ -135,6 +172,11 @@ export interface AuditReport {
   readonly formats: readonly { readonly name: string; readonly images: number }[];
   /** Conflicts first, then leaks, then the others; within these in the order of their first images. */
   readonly duplicates: readonly DuplicateGroup[];
+  /**
+   * Samples with copies of the same images in the same order, and the same question: what `deduplicate` works on. In a
+   * set of images with classes these are the groups of `duplicates`.
+   */
+  readonly duplicateSamples: readonly SampleGroup[];
   /** For each two splits that share copies, in both directions. */
   readonly leaks: readonly SplitLeak[];
   /** Damage first, then in the order of `ImageIssueKind`; within a kind the worst first. */
@@ -165,7 +207,7 @@ export interface AuditSettings {
   readonly darkLevel: number;
   /** An image is blank if its luminance spans fewer levels between its 1st and 99th percentile. */
   readonly blankRange: number;
-  /** An image is blurred if its blur effect (0 sharp to 1, as of scikit-image's `blur_effect`) is above this. */
+  /** An image is blurred if its blur effect (Crete et al. 2007: 0 sharp, 1 without any detail) is above this. */
   readonly maxBlur: number;
 }
 

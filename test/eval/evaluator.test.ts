@@ -18,7 +18,7 @@ import {
   reportMarkdown,
   writeReport,
 } from '../../src/eval/report.js';
-import { displayWidth } from '../../src/eval/text-table.js';
+import { displayWidth } from '../../src/messages/display-width.js';
 
 const NAMES = ['cat', 'dog', '鳥'];
 
