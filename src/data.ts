@@ -60,8 +60,15 @@ export { IGNORE_INDEX } from './data/types.js';
 export type { CollateOptions, DroppedSample, ImagePreprocessor, VlmCollatorOptions } from './data/collator-options.js';
 export type { Collator, DataLoaderOptions } from './data/data-loader.js';
 export type { EncodedSample, PaddingSide } from './data/pad-batch.js';
-export type { SampleInspection } from './data/sample-inspection.js';
+export type { SampleInspection, SampleTrace } from './data/sample-inspection.js';
 export type { NdArray } from './data/types.js';
+
+// What is learned, token by token.
+export { maskView } from './data/mask-view.js';
+export { formatMask } from './data/format-mask.js';
+export { renderMaskPage } from './page/mask-section.js';
+export type { FormatMaskOptions } from './data/format-mask.js';
+export type { MaskedSample, MaskImage, MaskToken, MaskView, MaskViewOptions } from './data/mask-view.js';
 
 // Random numbers that are the same everywhere.
 export { counterHash, MersenneTwister } from './random.js';

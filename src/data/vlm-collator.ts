@@ -2,10 +2,10 @@
 import { createHash } from 'node:crypto';
 import type { z } from 'zod';
 import { checkNames, parseOptions } from '../config.js';
-import { ConfigError, DataError, ImageError } from '../errors.js';
-import { describeGiven, isKind, isPromise } from '../messages/given-kind.js';
-import { requireCallback, requireKind, requireSignal } from '../require-given.js';
+import { ConfigError, DataError, ImageError, TuneError } from '../errors.js';
+import { requireCallback, requireKind } from '../require-given.js';
 import { ChatTemplate } from './chat-template.js';
+import { COLLATE_OPTIONS, checkCall, requireNoneMasked } from './check-collate.js';
 import {
   type CollateOptions,
   type DroppedSample,
@@ -17,21 +17,30 @@ import { answerEndIds, type EncodedConversation, encodeConversation } from './en
 import { type EncodedSample, type PaddingSide, padBatch } from './pad-batch.js';
 import type { ProcessedImage } from './process-pixels.js';
 import { nameSample } from './sample-error.js';
-import { inspectConversation, type SampleInspection, spelledTokens } from './sample-inspection.js';
-import { keepUserText, partsOf, promptOf, userTextLength } from './sft-messages.js';
+import { inspectConversation, type SampleInspection, type SampleTrace, spelledTokens } from './sample-inspection.js';
+import { keepUserText, partsOf, promptOf, userText } from './sft-messages.js';
 import type { MinistralTokenizer } from './tokenizer.js';
 import { isPlainSample, PLAIN_TEMPLATE, rowOf, type TrainingRow, unlearned } from './training-rows.js';
 import {
   IGNORE_INDEX,
   type ImageInput,
   type Message,
-  type SftExample,
   type SkippedSample,
   type TrainingExample,
   type VlmBatch,
 } from './types.js';
 
 export type { CollateOptions, DroppedSample, ImagePreprocessor, VlmCollatorOptions } from './collator-options.js';
+
+/** A sample that is encoded but for the limit of its length. */
+interface PreparedSample {
+  readonly messages: readonly Message[];
+  readonly row: TrainingRow;
+  readonly conversation: EncodedConversation;
+  readonly images: readonly ProcessedImage[];
+  /** Tokens of each image. */
+  readonly blocks: readonly number[][];
+}
 
 /** Conversations whose tokens are kept: classes and questions of a data set come again and again. */
 const KEPT_CONVERSATIONS = 256;
@@ -98,6 +107,11 @@ export class VlmCollator {
   /** As it was given: what conversations are formatted with. */
   get chatTemplate(): ChatTemplate {
     return this.#chatTemplate;
+  }
+
+  /** What texts are turned into tokens with. */
+  get tokenizer(): MinistralTokenizer {
+    return this.#tokenizer;
   }
 
   /** `digest` of the tokenizer. */
@@ -170,6 +184,46 @@ export class VlmCollator {
     return Object.assign(batch, { stopTokenIds: [...new Set(ends)] });
   }
 
+  /**
+   * One sample before padding with what becomes of it, for `maskView`: what training would leave out or stop at is said
+   * instead of thrown.
+   */
+  async trace(example: TrainingExample, options: CollateOptions = {}): Promise<SampleTrace> {
+    const { signal } = options;
+    let sample: (EncodedSample & { readonly labels: readonly number[] }) | undefined;
+    let cut: SampleTrace['cut'];
+    const ending = (status: SampleTrace['status'], reason?: string): SampleTrace => ({
+      status,
+      ...(reason !== undefined && { reason }),
+      ...(sample && { sample }),
+      ...(cut && { cut }),
+    });
+    try {
+      const prepared = await this.#prepare(example, false, signal);
+      const expanded = (conversation: EncodedConversation) => ({
+        id: example.id ?? '',
+        ...this.#expand(conversation, prepared.blocks),
+        images: prepared.images,
+      });
+      sample = expanded(prepared.conversation);
+      const { conversation, keptText } = this.#fit(prepared, false);
+      if (keptText !== undefined) {
+        cut = { length: sample.inputIds.length, text: userText(prepared.messages).slice(keptText.length) };
+        sample = expanded(conversation);
+      }
+      if (!hasLabels(sample.labels)) return ending('empty', nothingToLearn(prepared.messages).summary);
+    } catch (error) {
+      if (signal?.aborted) throw error;
+      if (error instanceof SkippableImage) return ending('skipped', error.message);
+      if (!(error instanceof TuneError)) throw error;
+      return ending('failed', error.summary);
+    }
+    const { maxLength } = this.options;
+    const { length } = sample.inputIds;
+    if (maxLength === undefined || length <= maxLength) return ending('learned');
+    return ending('dropped', `${length} tokens; maxLength is ${maxLength}`);
+  }
+
   /** One sample before padding, for plans and inspection. With `overlong: 'drop'` it may exceed `maxLength`. */
   async encode(example: TrainingExample, options: CollateOptions = {}): Promise<EncodedSample> {
     checkNames(options, COLLATE_OPTIONS, 'collator.encode');
@@ -208,26 +262,21 @@ export class VlmCollator {
     prompt: boolean,
     signal: AbortSignal | undefined,
   ): Promise<EncodedSample> {
+    const prepared = await this.#prepare(example, prompt, signal);
+    const { images } = prepared;
+    const { inputIds, labels } = this.#expand(this.#fit(prepared, prompt).conversation, prepared.blocks);
+    if (prompt) return { id, inputIds, images };
+    if (!hasLabels(labels)) throw nothingToLearn(prepared.messages);
+    return { id, inputIds, labels, images };
+  }
+
+  async #prepare(example: TrainingExample, prompt: boolean, signal: AbortSignal | undefined): Promise<PreparedSample> {
     signal?.throwIfAborted();
     const { messages, row } = this.#messagesOf(example, prompt);
     const inputs = imagesOf(messages);
     const conversation = this.#encodeMessages(messages, row, prompt);
     const images = await Promise.all(inputs.map((input) => this.#process(input, signal)));
-    const blocks = images.map((image) => this.#imageTokens(image));
-    const extra = blocks.reduce((sum, block) => sum + block.length - 1, 0);
-    const fitting = this.#fit(conversation, extra, messages, row, prompt);
-    const { inputIds, labels } = this.#expand(fitting, blocks);
-    if (prompt) return { id, inputIds, images };
-    // The first token is never predicted, so its label does not count.
-    if (!labels.some((label, i) => i > 0 && label !== IGNORE_INDEX)) {
-      throw new DataError('there is nothing to learn: every label is -100', {
-        hint:
-          'a training sample needs an assistant message with text, not masked by `weight: 0` or `train: false`, ' +
-          'and a template that renders it',
-        details: { roles: messages.map((message) => message.role) },
-      });
-    }
-    return { id, inputIds, labels, images };
+    return { messages, row, conversation, images, blocks: images.map((image) => this.#imageTokens(image)) };
   }
 
   /** The messages that are to be encoded, with what of the options decides which are learned. */
@@ -318,19 +367,16 @@ export class VlmCollator {
     return tokens;
   }
 
-  /** Applies `overlong`, except for `drop`, which the caller sees to. */
+  /** Applies `overlong`, except for `drop`, which the caller sees to. `keptText` is what is left of user text that was cut. */
   #fit(
-    conversation: EncodedConversation,
-    extra: number,
-    messages: readonly Message[],
-    row: TrainingRow,
+    { conversation, messages, row, blocks }: PreparedSample,
     prompt: boolean,
-  ): EncodedConversation {
+  ): { readonly conversation: EncodedConversation; readonly keptText?: string } {
     const { maxLength, overlong } = this.options;
-    const imageCount = imagesOf(messages).length;
+    const extra = blocks.reduce((sum, block) => sum + block.length - 1, 0);
     const length = conversation.ids.length + extra;
-    if (maxLength === undefined || length <= maxLength || (overlong === 'drop' && !prompt)) return conversation;
-    const details = { length, maxLength, imageTokens: extra + imageCount };
+    if (maxLength === undefined || length <= maxLength || (overlong === 'drop' && !prompt)) return { conversation };
+    const details = { length, maxLength, imageTokens: extra + blocks.length };
     if (overlong !== 'truncateText') {
       throw new DataError(`${length} tokens, ${details.imageTokens} of them for images; maxLength is ${maxLength}`, {
         hint:
@@ -340,14 +386,15 @@ export class VlmCollator {
       });
     }
     // The most user text that fits, by bisection: each try is a whole, properly encoded conversation.
-    let best: EncodedConversation | undefined;
+    let best: { readonly conversation: EncodedConversation; readonly keptText: string } | undefined;
     let low = 0;
-    let high = userTextLength(messages) - 1;
+    let high = userText(messages).length - 1;
     while (low <= high) {
       const keep = best === undefined && low === 0 ? 0 : (low + high + 1) >> 1;
-      const shorter = this.#encodeMessages(keepUserText(messages, keep), row, prompt);
+      const kept = keepUserText(messages, keep);
+      const shorter = this.#encodeMessages(kept, row, prompt);
       if (shorter.ids.length + extra <= maxLength) {
-        best = shorter;
+        best = { conversation: shorter, keptText: userText(kept) };
         low = keep + 1;
       } else high = keep - 1;
     }
@@ -384,28 +431,6 @@ export class VlmCollator {
   }
 }
 
-const COLLATE_OPTIONS = { signal: false, paddingSide: false } as const;
-
-/** @throws DataError for what is no list of samples; what is in it is looked at one by one */
-function checkCall(examples: unknown, options: CollateOptions & { paddingSide?: PaddingSide }, name: string): void {
-  const what = `collator.${name}`;
-  checkNames(options, COLLATE_OPTIONS, what);
-  requireSignal(options.signal, what);
-  const { paddingSide } = options;
-  if (paddingSide !== undefined && paddingSide !== 'left' && paddingSide !== 'right') {
-    throw new ConfigError(`${what}: \`paddingSide\`: expected "left" or "right", got ${describeGiven(paddingSide)}`);
-  }
-  if (Array.isArray(examples)) return;
-  const hint = isPromise(examples)
-    ? 'Await it.'
-    : isKind(examples, 'sample')
-      ? `Write ${name}([sample]).`
-      : isKind(examples, 'dataset')
-        ? `Write ${name}([await dataset.get(0)]), or let a DataLoader make the batches.`
-        : `Write ${name}([{ messages: [{ role: 'user', content: 'What is it?' }] }]).`;
-  throw new DataError(`${what}: expected a list of samples, got ${describeGiven(examples)}`, { hint });
-}
-
 /** An image cannot be read, and its handle says that its sample may be left out. */
 class SkippableImage extends Error {
   override readonly cause: ImageError;
@@ -413,21 +438,6 @@ class SkippableImage extends Error {
     super(cause.summary);
     this.cause = cause;
   }
-}
-
-/** @throws DataError if a message is said not to be learned, where all of the conversation is */
-function requireNoneMasked(example: TrainingExample): void {
-  const { messages = [] } = example as Partial<SftExample>;
-  const index = messages.findIndex(({ weight, train }) => weight === 0 || train === false);
-  if (index < 0) return;
-  const { role, weight } = messages[index]!;
-  const key = weight === 0 ? 'weight: 0' : 'train: false';
-  throw new DataError(`message ${index} (${role}) has \`${key}\`, but \`maskPrompt: false\` labels every message`, {
-    hint:
-      'leave `maskPrompt` at true, where only answers are learned that no such key masks, or remove the key; files of ' +
-      '`prompt` and `completion` have it on the answers of the prompt',
-    details: { index, role },
-  });
 }
 
 /** What a template sees of a message, and what is learned of it. Images are left out: some have a costly toJSON. */
@@ -443,6 +453,20 @@ function seenOf(message: Message): unknown {
   const isMasked = weight === 0 || train === false;
   if (!tool_calls && tool_call_id === undefined && name === undefined && !isMasked) return [role, seen];
   return [role, seen, { tool_calls, tool_call_id, name, isMasked }];
+}
+
+/** The first token is never predicted, so its label does not count. */
+function hasLabels(labels: readonly number[]): boolean {
+  return labels.some((label, i) => i > 0 && label !== IGNORE_INDEX);
+}
+
+function nothingToLearn(messages: readonly Message[]): DataError {
+  return new DataError('there is nothing to learn: every label is -100', {
+    hint:
+      'a training sample needs an assistant message with text, not masked by `weight: 0` or `train: false`, ' +
+      'and a template that renders it',
+    details: { roles: messages.map((message) => message.role) },
+  });
 }
 
 function imagesOf(messages: readonly Message[]): ImageInput[] {
