@@ -49,7 +49,8 @@ export { abortOnSignals } from './train/abort-on-signals.js';
 export { readHistory } from './train/history.js';
 
 // Evaluation.
-export { type EvaluationReport, Evaluator } from './eval/evaluator.js';
+export type { EvaluationReport } from './eval/evaluation-report.js';
+export { Evaluator } from './eval/evaluator.js';
 export { compareReports, formatReport, writeReport } from './eval/report.js';
 
 // Publishing.

@@ -58,13 +58,25 @@ export type { Costs } from './train/pass-plan.js';
 export type { AccumulateOptions, EvaluateLossOptions, PassSummary, TrainableModel } from './train/trainable-model.js';
 
 // Evaluation and publishing.
+export type { BootstrapOptions } from './eval/bootstrap.js';
+export type { CalibrationBin } from './eval/calibration.js';
 export type {
+  BootstrapIntervals,
+  BootstrapMethod,
   EvaluatedSample,
+  EvaluationMode,
+  ProbabilityMetrics,
+} from './eval/evaluation-report.js';
+export type {
   EvaluateOptions,
   EvaluationProgress,
+  EvaluatorMetrics,
+  EvaluatorMetricsOptions,
   EvaluatorOptions,
   GenerateAnswers,
-} from './eval/evaluator.js';
+  LabelledItem,
+  ScoreClasses,
+} from './eval/evaluator-options.js';
 export type { ClassMetrics, ConfusionMatrix, Interval } from './eval/metrics.js';
 export type { AnswerMode } from './eval/parse-answer.js';
 export type { PushToHubOptions } from './publish/push-to-hub.js';

@@ -6,7 +6,7 @@ import manifest from '../package.json' with { type: 'json' };
 import build from '../tsup.config.js';
 
 const root = fileURLToPath(new URL('..', import.meta.url));
-const DOORS = ['index', 'data', 'engine', 'safetensors', 'hub', 'charts', 'audit', 'report', 'types'];
+const DOORS = ['index', 'data', 'engine', 'safetensors', 'hub', 'charts', 'eval', 'audit', 'report', 'types'];
 
 interface Door {
   /** Called or constructed. */
@@ -86,6 +86,40 @@ describe('the doors of the package', () => {
         'renderPng',
         'reportMarkdown',
         'writeContactSheet',
+      ],
+      eval: [
+        'abstainBelow',
+        'accuracyScore',
+        'averageMetrics',
+        'balancedAccuracyScore',
+        'bootstrapIntervals',
+        'brierScoreLoss',
+        'calibrationCurve',
+        'cohenKappaScore',
+        'compareSamples',
+        'compareSubsets',
+        'confusionMatrix',
+        'errorCost',
+        'logLoss',
+        'matthewsCorrcoef',
+        'mcnemarChiSquare',
+        'mcnemarExact',
+        'normalizeConfusion',
+        'occurringClasses',
+        'pairedDifferenceInterval',
+        'precisionRecallFscoreSupport',
+        'predictionsCsv',
+        'predictionsJsonl',
+        'readPredictions',
+        'riskCoverageArea',
+        'riskCoverageCurve',
+        'softmax',
+        'subsetReport',
+        'subsetsMarkdown',
+        'thresholdForRisk',
+        'topKAccuracyScore',
+        'wilsonInterval',
+        'writePredictions',
       ],
       audit: [
         'AUDIT_STYLES',
