@@ -2,6 +2,7 @@
 export { renderRunReport } from './report/run-report.js';
 export { writeRunReport } from './report/write-run-report.js';
 export type {
+  AuditWithImages,
   EvaluationPair,
   ReportImage,
   RunProvenance,

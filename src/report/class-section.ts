@@ -39,7 +39,7 @@ export function classSection(
 }
 
 function bar(value: number, before: number | undefined): Html {
-  return html`<span class="bar" aria-hidden="true"><span style="width: ${(100 * value).toFixed(1)}%"></span>${
+  return html`<span class="share-bar" aria-hidden="true"><span style="width: ${(100 * value).toFixed(1)}%"></span>${
     before !== undefined && html`<i style="left: ${(100 * before).toFixed(1)}%"></i>`
   }</span>`;
 }
@@ -51,12 +51,12 @@ export const CLASS_STYLES = `
 .sortable th[aria-sort="ascending"] .arrow::after { content: ' ↑'; }
 .sortable th[aria-sort="descending"] .arrow::after { content: ' ↓'; }
 .sortable tbody th { font-weight: normal; max-width: 20rem; }
-.bar { display: inline-block; position: relative; width: 5rem; height: 0.75rem; margin-right: 0.5rem; vertical-align: middle;
+.share-bar { display: inline-block; position: relative; width: 5rem; height: 0.75rem; margin-right: 0.5rem; vertical-align: middle;
   background: var(--mark); border: 1px solid var(--edge); border-radius: 2px; print-color-adjust: exact; }
-.bar span { position: absolute; inset: 0 auto 0 0; background: var(--series-1); }
-.bar i { position: absolute; top: -3px; bottom: -3px; width: 3px; margin-left: -1px; background: var(--series-2); }
+.share-bar span { position: absolute; inset: 0 auto 0 0; background: var(--series-1); }
+.share-bar i { position: absolute; top: -3px; bottom: -3px; width: 3px; margin-left: -1px; background: var(--series-2); }
 .tall { max-height: 34rem; overflow: auto; }
-@media (max-width: 40rem) { .bar { display: none; } }
+@media (max-width: 40rem) { .share-bar { display: none; } }
 @media print { .tall { max-height: none; } .sortable th .arrow { display: none; } .sortable thead { position: static; } }
 `;
 

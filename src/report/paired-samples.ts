@@ -12,9 +12,18 @@ export interface PairedSample {
 
 /** In data set order. @param before an earlier evaluation with the same classes */
 export function pairSamples(report: EvaluationReport, before: EvaluationReport | undefined): PairedSample[] {
-  const earlier = new Map(before?.samples.map((sample) => [sample.id, sample]));
+  // Of several samples with one id the first belongs to the first, and so on.
+  const earlier = new Map<string, EvaluatedSample[]>();
+  for (const sample of before?.samples ?? []) {
+    const same = earlier.get(sample.id);
+    if (same) same.push(sample);
+    else earlier.set(sample.id, [sample]);
+  }
+  const seen = new Map<string, number>();
   return report.samples.map((sample) => {
-    const found = earlier.get(sample.id);
+    const place = seen.get(sample.id) ?? 0;
+    seen.set(sample.id, place + 1);
+    const found = earlier.get(sample.id)?.[place];
     const other = found?.expected === sample.expected ? found : undefined;
     return {
       sample,

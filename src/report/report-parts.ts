@@ -78,6 +78,14 @@ export interface ReportImage {
   readonly height: number;
 }
 
+/** An audit of the data, with its images. */
+export interface AuditWithImages {
+  /** Of `auditDataset`. */
+  readonly report: AuditReport;
+  /** Of `auditThumbnails`, with its limits by default. */
+  readonly thumbnails?: AuditThumbnails | undefined;
+}
+
 /** What {@link renderRunReport} takes. */
 export interface RunReportParts {
   /** Default "Training run". */
@@ -94,8 +102,8 @@ export interface RunReportParts {
   readonly images?: ReadonlyMap<string, ReportImage> | undefined;
   /** How the training went. */
   readonly training?: TrainingCourse | undefined;
-  /** What `auditDataset` found, with the small images of `auditThumbnails`. */
-  readonly audit?: { readonly report: AuditReport; readonly thumbnails?: AuditThumbnails | undefined } | undefined;
+  /** What `auditDataset` found, by itself or with the small images of `auditThumbnails`. */
+  readonly audit?: AuditReport | AuditWithImages | undefined;
   /** Some samples as training sees them, of `maskView`. */
   readonly masks?: MaskView | undefined;
   /** Where the run comes from. */

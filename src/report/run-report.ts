@@ -1,6 +1,7 @@
 /** The report of a run as one HTML page: what came out first, then the mistakes, then how it came about. */
 import { AUDIT_STYLES, auditSection } from '../audit/audit-section.js';
 import { checkNames } from '../config.js';
+import { requireMaskView } from '../data/mask-view.js';
 import { distinctNames, oneLine, printable } from '../messages/one-line.js';
 import { html } from '../page/html.js';
 import { CHART_SCRIPTS, CHART_STYLES } from '../page/line-chart.js';
@@ -50,6 +51,7 @@ const PARTS = {
 export function renderRunReport(parts: RunReportParts): string {
   checkNames(parts, PARTS, 'renderRunReport');
   checkReports(parts);
+  if (parts.masks !== undefined) requireMaskView(parts.masks, 'renderRunReport: `masks`');
   const { title = 'Training run', description, provenance } = parts;
   const sections = sectionsOf(parts);
   const date = provenance?.date?.slice(0, 16).replace('T', ' ');
@@ -77,7 +79,7 @@ function sectionsOf(parts: RunReportParts): ReportSection[] {
     images: parts.images ?? new Map(),
     isPair: after !== undefined && before !== undefined,
   };
-  const { thumbnails } = audit ?? {};
+  const audited = audit && ('report' in audit ? audit : { report: audit });
   return [
     summarySection(parts),
     view && mistakesSection(view),
@@ -86,7 +88,7 @@ function sectionsOf(parts: RunReportParts): ReportSection[] {
     report && classSection(before, after, names),
     calibrationSection(before, after),
     training && trainingSection(training),
-    audit && { id: 'audit', title: 'Data', body: auditSection(audit.report, thumbnails ? { thumbnails } : {}) },
+    audited && { id: 'audit', title: 'Data', body: auditSection(audited.report, { thumbnails: audited.thumbnails }) },
     masks && { id: 'masks', title: 'What is learned', body: html`<div id="masks">${maskSection(masks)}</div>` },
     provenanceSection(provenance, training?.config),
     view && answersSection(view),

@@ -96,18 +96,13 @@ function trainingCards({ logs, evaluations, totalSteps, samples, trainableParame
 }
 
 function pairedText(before: EvaluationReport, after: EvaluationReport): Html {
-  const { paired, gained, lost, pValue } = compareSamples(before, after);
+  const { paired, gained, lost, pValue, accuracyDeltaInterval } = compareSamples(before, after);
   if (paired === 0) return html`<p>The evaluations share no samples, so the difference cannot be tested.</p>`;
   const p = pValue < 0.001 ? 'p < 0.001' : `p = ${pValue.toFixed(3)}`;
-  const modes =
-    before.mode === after.mode
-      ? ''
-      : ` Before, ${lowerFirst(ANSWER_MODES[before.mode]!)} After, ${lowerFirst(ANSWER_MODES[after.mode]!)}`;
-  return html`<p>${`Of ${paired.toLocaleString('en-US')} samples in both evaluations, `}<strong class="good">${`${gained} became right`}</strong> and <strong class="bad">${`${lost} became wrong`}</strong>${` (McNemar's exact test: ${p}).${modes}`}</p>`;
-}
-
-function lowerFirst(text: string): string {
-  return text.charAt(0).toLowerCase() + text.slice(1);
+  const range = `${points(0, accuracyDeltaInterval.low)} to ${points(0, accuracyDeltaInterval.high)}`;
+  const [was, is] = [before, after].map(({ mode }) => ANSWER_MODES[mode ?? 'free']!);
+  const modes = was === is ? '' : ` Before: ${was} After: ${is}`;
+  return html`<p>${`Of ${paired.toLocaleString('en-US')} samples in both evaluations, `}<strong class="good">${`${gained} became right`}</strong> and <strong class="bad">${`${lost} became wrong`}</strong>${` (McNemar's exact test: ${p}). The accuracy changed by ${range} percentage points, with 95 % confidence.${modes}`}</p>`;
 }
 
 /** Reports of earlier versions lack what came later. */
@@ -166,7 +161,7 @@ function metricsTable(before: EvaluationReport | undefined, after: EvaluationRep
   });
   const heads = isPair ? ['Before', 'After', 'Change'] : [after ? 'After' : 'Before'];
   return html`<table><thead><tr><th scope="col">Metric</th>${heads.map((head) => html`<th scope="col" class="number">${head}</th>`)}<th scope="col" class="number">95 % interval</th></tr></thead>
-<tbody>${rows}</tbody></table>${isPair && html`<p class="quiet">Changes of shares are in percentage points (pp). The intervals are those of the last evaluation.</p>`}`;
+<tbody>${rows}</tbody></table>${isPair && html`<p class="quiet">Changes of shares are in percentage points (pp). Intervals are those of the evaluation after training.</p>`}`;
 }
 
 function invalidOf(report: AnyReport): number {
