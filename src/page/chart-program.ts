@@ -6,24 +6,35 @@ export const CHART_PROGRAM = `
   const figures = [...document.querySelectorAll('figure.chart')];
   const charts = figures.map(prepare);
 
-  function shown(value, unit) {
+  function shown(value, suffix) {
     if (value === null || value === undefined || !Number.isFinite(value)) return '–';
-    if (unit === 'share') return (100 * value).toFixed(1) + ' %';
-    if (unit === 'bytes') return (value / 2 ** 30).toFixed(2) + ' GiB';
     const size = Math.abs(value);
-    if (size !== 0 && (size < 1e-3 || size >= 1e6)) return value.toExponential(2);
-    return size >= 1000 ? value.toFixed(0) : String(Number(value.toPrecision(4)));
+    if (size !== 0 && (size < 1e-3 || size >= 1e6)) return value.toExponential(2) + suffix;
+    return (size >= 1000 ? value.toFixed(0) : String(Number(value.toPrecision(4)))) + suffix;
   }
 
   /** Ticks of an axis in one style, that of the largest. */
-  function tick(splits, unit) {
+  function ticks(splits, suffix) {
     const largest = Math.max(...splits.map((value) => Math.abs(value ?? 0)));
     const isPlain = largest === 0 || (largest >= 1e-3 && largest < 1e6);
-    return (value) => {
+    return splits.map((value) => {
       if (value === null) return '';
-      if (unit !== 'number' || value === 0) return shown(value, unit);
-      return isPlain ? String(Number(value.toPrecision(4))) : value.toExponential(1).replace('.0e', 'e');
-    };
+      if (value === 0 || isPlain) return String(Number(value.toPrecision(4))) + suffix;
+      return value.toExponential(1).replace('.0e', 'e') + suffix;
+    });
+  }
+
+  /** Places of the ticks of a logarithmic axis: powers of ten, and what lies between if these are few. */
+  function logSplits(min, max) {
+    const [first, last] = [Math.floor(Math.log10(min)), Math.ceil(Math.log10(max))];
+    const decades = Math.log10(max / min);
+    const step = Math.ceil(decades / 8);
+    const steps = decades > 3 ? [1] : decades > 1.5 ? [1, 2, 5] : [1, 1.5, 2, 3, 4, 5, 6, 8];
+    const splits = [];
+    for (let power = first; power <= last; power += step) {
+      for (const part of steps) splits.push(Number((part * 10 ** power).toPrecision(3)));
+    }
+    return splits.filter((value) => value >= min && value <= max);
   }
 
   /** A running mean with decaying weights, without the pull towards 0 at its start. */
@@ -56,7 +67,7 @@ export const CHART_PROGRAM = `
       const add = (one, values, more) => {
         columns.push(isLog ? values.map((value) => (value > 0 ? value : null)) : values);
         series.push({
-          label: one.name, width: 2, spanGaps: true, value: (_, value) => shown(value, data.unit), ...more,
+          label: one.name, width: 2, spanGaps: true, value: (_, value) => shown(value, data.suffix), ...more,
         });
       };
       for (const one of data.series) {
@@ -71,9 +82,9 @@ export const CHART_PROGRAM = `
       }
       const axis = { stroke: color('quiet'), font: '13px system-ui, sans-serif', labelFont: '13px system-ui, sans-serif',
         grid: { stroke: color('line'), width: 1 }, ticks: { stroke: color('line'), width: 1 } };
-      const values = (_, splits) => splits.map(tick(splits, data.unit));
+      const values = (_, splits) => ticks(splits, data.suffix);
       const yAxis = { ...axis, values, size: (_, texts) => 24 + 8 * Math.max(3, ...(texts || []).map((text) => text.length)) };
-      if (isLog) yAxis.filter = (_, splits) => splits.map((value, i) => (i % Math.ceil(splits.length / 8) ? null : value));
+      if (isLog) Object.assign(yAxis, { splits: (_, index, min, max) => logSplits(min, max), filter: (_, splits) => splits });
       const options = {
         width: Math.max(200, plot.clientWidth), height: 240, series,
         scales: { x: { time: false }, y: isLog ? { distr: 3, log: 10 } : {} },
@@ -101,7 +112,7 @@ export const CHART_PROGRAM = `
       event.preventDefault();
       const at = move(moves[event.key]);
       readout.textContent = data.xLabel + ' ' + data.x[at] + ': ' +
-        data.series.map((one) => one.name + ' ' + shown(one.values[at], data.unit)).join(', ');
+        data.series.map((one) => one.name + ' ' + shown(one.values[at], data.suffix)).join(', ');
     });
     if (slider !== null) slider.addEventListener('input', draw);
     if (logScale !== null) logScale.addEventListener('change', draw);

@@ -3,7 +3,7 @@ import { UPLOT_SCRIPT, UPLOT_STYLES } from '../generated/uplot.js';
 import { CHART_PROGRAM } from './chart-program.js';
 import { Html, html, jsonForScript } from './html.js';
 
-/** How values are written. */
+/** What values are: shares are drawn in percent, bytes in MiB or GiB. */
 type ChartUnit = 'number' | 'share' | 'bytes';
 
 export interface ChartSeries {
@@ -40,11 +40,12 @@ const MANY_POINTS = 25;
 
 /** Drawn when the page's programs run; until then, and without them, the table says it. */
 export function lineChart(chart: PageChart): Html {
-  const { x, series, note } = thinned(chart);
-  const { title, xLabel, unit = 'number', canLog } = chart;
+  const { suffix, ...shown } = scaled(chart);
+  const { x, series, note } = thinned(shown);
+  const { title, xLabel, canLog } = chart;
   const canSmooth = x.length > 2 && series.some((one) => one.canSmooth);
   const smoothing = x.length > 200 ? 0.9 : x.length > MANY_POINTS ? 0.6 : 0;
-  const data = { x, xLabel, unit, series, smoothing: canSmooth ? smoothing : 0 };
+  const data = { x, xLabel, suffix, series };
   const notes = [chart.note, note].filter((text) => text !== undefined);
   return html`<figure class="chart">
 <figcaption>${title}</figcaption>
@@ -52,11 +53,11 @@ export function lineChart(chart: PageChart): Html {
     canSmooth &&
     html`<label>Smoothing <input type="range" class="smoothing" min="0" max="0.99" step="0.01" value="${smoothing}"></label>`
   }${canLog && html`<label><input type="checkbox" class="log-scale"> Logarithmic</label>`}</div>
-<div class="plot" tabindex="0" role="group" aria-label="${`${title}: ${described(x, series, unit)} Arrow keys read the values.`}"></div>
+<div class="plot" tabindex="0" role="group" aria-label="${`${title}: ${described(x, series, suffix)} Arrow keys read the values.`}"></div>
 <p class="hidden readout" aria-live="polite"></p>
 <script type="application/json">${new Html(jsonForScript(data))}</script>
 ${notes.length > 0 && html`<p class="quiet">${notes.join(' ')}</p>`}
-<details><summary>Values</summary>${valueTable(title, xLabel, x, series, unit)}</details>
+<details><summary>Values</summary>${valueTable(title, xLabel, x, series, suffix)}</details>
 </figure>`;
 }
 
@@ -82,21 +83,34 @@ export const CHART_STYLES: readonly string[] = [
 `,
 ];
 
-/** A value as the chart's axes and its table write it; the page's program does the same. */
-function chartValue(value: number | null | undefined, unit: ChartUnit): string {
-  if (value === null || value === undefined || !Number.isFinite(value)) return '–';
-  if (unit === 'share') return `${(100 * value).toFixed(1)} %`;
-  if (unit === 'bytes') return `${(value / 2 ** 30).toFixed(2)} GiB`;
-  const size = Math.abs(value);
-  if (size !== 0 && (size < 1e-3 || size >= 1e6)) return value.toExponential(2);
-  return size >= 1000 ? value.toFixed(0) : String(Number(value.toPrecision(4)));
+/** The chart in the unit of its axis. */
+function scaled({ unit, ...chart }: PageChart): PageChart & { readonly suffix: string } {
+  const most = Math.max(...chart.series.flatMap(({ values }) => values.map((value) => Math.abs(value ?? 0))));
+  const [factor, suffix] =
+    unit === 'share'
+      ? [100, ' %']
+      : unit === 'bytes'
+        ? most >= 2 ** 30
+          ? [2 ** -30, ' GiB']
+          : [2 ** -20, ' MiB']
+        : [1, ''];
+  const series = chart.series.map((one) => ({ ...one, values: one.values.map((value) => value && value * factor) }));
+  return { ...chart, series, suffix };
 }
 
-function described(x: readonly number[], series: readonly ChartSeries[], unit: ChartUnit): string {
+/** A value as the page's program writes it too. */
+function chartValue(value: number | null | undefined, suffix: string): string {
+  if (value === null || value === undefined || !Number.isFinite(value)) return '–';
+  const size = Math.abs(value);
+  if (size !== 0 && (size < 1e-3 || size >= 1e6)) return value.toExponential(2) + suffix;
+  return (size >= 1000 ? value.toFixed(0) : String(Number(value.toPrecision(4)))) + suffix;
+}
+
+function described(x: readonly number[], series: readonly ChartSeries[], suffix: string): string {
   const texts = series.map(({ name, values }) => {
     const known = values.filter((value): value is number => value !== null);
     if (known.length === 0) return `${name} has no values`;
-    const [first, last] = [known[0]!, known.at(-1)!].map((value) => chartValue(value, unit));
+    const [first, last] = [known[0]!, known.at(-1)!].map((value) => chartValue(value, suffix));
     return `${name} from ${first} to ${last}`;
   });
   return `${texts.join(', ')}; ${x.length} points.`;
@@ -107,7 +121,7 @@ function valueTable(
   xLabel: string,
   x: readonly number[],
   series: readonly ChartSeries[],
-  unit: ChartUnit,
+  suffix: string,
 ): Html {
   const step = Math.max(1, Math.ceil(x.length / MAX_ROWS));
   const rows = x.map((_, i) => i).filter((i) => i % step === 0 || i === x.length - 1);
@@ -115,7 +129,7 @@ function valueTable(
 <thead><tr><th scope="col" class="number">${xLabel}</th>${series.map(({ name }) => html`<th scope="col" class="number">${name}</th>`)}</tr></thead>
 <tbody>${rows.map(
     (i) =>
-      html`<tr><td class="number">${Number(x[i]!.toPrecision(7))}</td>${series.map(({ values }) => html`<td class="number">${chartValue(values[i], unit)}</td>`)}</tr>`,
+      html`<tr><td class="number">${Number(x[i]!.toPrecision(7))}</td>${series.map(({ values }) => html`<td class="number">${chartValue(values[i], suffix)}</td>`)}</tr>`,
   )}</tbody></table>${step > 1 && html`<p class="quiet">${`Every ${ordinal(step)} of ${x.length} points.`}</p>`}</div>`;
 }
 

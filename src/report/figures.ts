@@ -6,7 +6,8 @@ export function percent(share: number | null | undefined, digits = 1): string {
 }
 
 export function fixed(value: number | null | undefined, digits = 3): string {
-  return value === null || value === undefined || !Number.isFinite(value) ? '–' : value.toFixed(digits);
+  if (value === null || value === undefined || !Number.isFinite(value)) return '–';
+  return Math.abs(value) < 1e5 ? value.toFixed(digits) : value.toExponential(2);
 }
 
 /** A difference with its sign, unless it shows as zero. */

@@ -76,8 +76,8 @@ function trainingCards({ logs, evaluations, totalSteps, samples, trainableParame
   const peak = Math.max(...logs.map((entry) => entry.peakMemoryBytes ?? 0));
   const best = evaluations.map(({ evalLoss }) => evalLoss).filter(Number.isFinite);
   return [
-    card('Training loss', change(fixed(first.loss), fixed(last.loss)), [
-      `step ${first.step} to step ${last.step}`,
+    card('Training loss', first === last ? fixed(last.loss) : change(fixed(first.loss), fixed(last.loss)), [
+      first === last ? `step ${last.step}` : `step ${first.step} to step ${last.step}`,
       best.length > 0 && `evaluation loss ${fixed(best.at(-1))}, lowest ${fixed(Math.min(...best))}`,
     ]),
     card(
