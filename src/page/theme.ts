@@ -37,5 +37,6 @@ img { max-width: 100%; height: auto; }
 .card { padding: 0.75rem; border: 1px solid var(--line); border-radius: 0.5rem; background: var(--card); }
 .skip { position: absolute; left: -100vw; }
 .skip:focus { left: 1rem; }
-@media print { .card { break-inside: avoid; } .skip, .on-screen { display: none; } .scroll { overflow: visible; } }
+@media print { body { max-width: none; font-size: 12px; } .card { break-inside: avoid; } .scroll { overflow: visible; }
+  .skip, .on-screen { display: none !important; } }
 `;

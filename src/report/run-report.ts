@@ -123,5 +123,5 @@ summary { cursor: pointer; padding: 0.25rem 0; }
 .reliability figcaption { font-weight: 600; }
 .settings th { font-weight: normal; color: var(--quiet); vertical-align: top; }
 .settings td { font-variant-numeric: tabular-nums; }
-@media print { body { max-width: none; } section { margin-top: 1rem; } h2, h3 { break-after: avoid; } tr { break-inside: avoid; } }
+@media print { section { margin-top: 1rem; } h2, h3 { break-after: avoid; } tr { break-inside: avoid; } }
 `;

@@ -156,7 +156,7 @@ export const SAMPLE_STYLES = `
 .filters label { display: inline-flex; gap: 0.4rem; align-items: center; max-width: 100%; }
 .filters select { max-width: min(20rem, 60vw); min-height: 2rem; }
 .answers th[scope="row"] { font-weight: normal; }
-@media print { .samples img { height: 8rem; } .cards.samples { grid-template-columns: repeat(4, 1fr); } }
+@media print { .samples img { height: 8rem; } .cards.samples { grid-template-columns: repeat(4, minmax(0, 1fr)); gap: 0.5rem; } }
 `;
 
 /** Hides the cards that are not asked for. */
