@@ -33,3 +33,4 @@ export { type AuditThumbnailOptions, auditThumbnails } from './audit/audit-thumb
 export { type AuditPageOptions, renderAuditPage } from './audit/audit-page.js';
 export { AUDIT_STYLES, type AuditSectionOptions, auditSection } from './audit/audit-section.js';
 export { type AuditThumbnails, imageKey } from './audit/audit-report.js';
+export type { Html } from './page/html.js';

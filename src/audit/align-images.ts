@@ -10,14 +10,16 @@ export const THUMB_EDGE = 64;
 const DETAIL_RADIUS = 3;
 /** Local contrast, in levels squared, that is as likely to be noise as detail. */
 const NOISE_VARIANCE = 64;
-/** Steps at each edge length, and the correlation below which there is no copy. */
+/** Steps at each edge length, and correlations of luminance and of details below which there is no copy. */
 const LEVELS = [
-  { edge: 16, steps: 8, least: 0.9 },
-  { edge: 32, steps: 5, least: 0.9 },
-  { edge: 64, steps: 4, least: 0.88 },
+  { edge: 16, steps: 8, least: 0.85, leastDetail: 0.65 },
+  { edge: 32, steps: 5, least: 0.85, leastDetail: 0.55 },
+  { edge: 64, steps: 4, least: 0.8, leastDetail: 0 },
 ] as const;
 /** At the coarsest edge, a correlation below the first after so many steps ends the search. */
 const EARLY = { steps: 3, least: 0.8 } as const;
+/** Least mean square of details that says something: slopes of grey and noise have less. */
+const LEAST_DETAIL = 0.05;
 /** Most turning and shearing, as offsets of the map, and the least share of each image that the other one shows. */
 const MAX_SLANT = 0.25;
 const LEAST_OVERLAP = 0.4;
@@ -28,11 +30,13 @@ export interface Pyramid {
 }
 
 /** How well two images agree. */
-export interface Alignment {
+interface Alignment {
   /** Normalised correlation of details after the best map, at most 1. */
   readonly correlation: number;
   /** Share of the image that the other shows, of the two the smaller. */
   readonly overlap: number;
+  /** Mean square of the details that both have, by local contrast: 0 none, 0.5 much, as of text. */
+  readonly detail: number;
 }
 
 /** @param thumb [THUMB_EDGE, THUMB_EDGE] luminance */
@@ -57,17 +61,19 @@ function halved(image: Float32Array, edge: number): Float32Array {
 /** Undefined where the images do not even agree coarsely. */
 export function alignImages(a: Pyramid, b: Pyramid): Alignment | undefined {
   let map: AffineMap = [1, 0, 0, 0, 1, 0];
-  for (const [i, { edge, steps, least }] of LEVELS.entries()) {
+  let [correlation, covered] = [0, 0];
+  for (const [i, { edge, steps, least, leastDetail }] of LEVELS.entries()) {
     const found = refine(a.levels[i]!, b.levels[i]!, edge, map, steps, i === 0);
     if (!found || found.correlation < least) return undefined;
     map = found.map;
+    covered = warp(b.levels[i]!, edge, map) / edge ** 2;
+    correlation = detailCorrelation(a.levels[i]!, edge);
+    if (correlation < leastDetail) return undefined;
   }
   if (Math.abs(map[1]) > MAX_SLANT || Math.abs(map[3]) > MAX_SLANT) return undefined;
-  const fine = LEVELS.length - 1;
-  const covered = warp(b.levels[fine]!, THUMB_EDGE, map) / THUMB_EDGE ** 2;
   const overlap = Math.min(covered, covered * Math.abs(map[0] * map[4] - map[1] * map[3]), 1);
-  if (overlap < LEAST_OVERLAP) return undefined;
-  return { correlation: detailCorrelation(a.levels[fine]!), overlap };
+  const detail = sharedDetail();
+  return overlap < LEAST_OVERLAP || detail < LEAST_DETAIL ? undefined : { correlation, overlap, detail };
 }
 
 /**
@@ -299,16 +305,27 @@ const counts = new Float64Array(SUMS ** 2);
 const sums = new Float64Array(SUMS ** 2);
 const squares = new Float64Array(SUMS ** 2);
 
+/** Mean square of the details that both images have, 0 to 1: of those that `detailCorrelation` left. */
+function sharedDetail(): number {
+  let [sumA, sumB, count] = [0, 0, 0];
+  for (let i = 0; i < detailA.length; i++) {
+    if (mask[i] === 0) continue;
+    sumA += detailA[i]! ** 2;
+    sumB += detailB[i]! ** 2;
+    count++;
+  }
+  return Math.min(sumA, sumB) / count;
+}
+
 /** Correlation of `a` with `warped`, where both have values, each without its local means and by its local contrast. */
-function detailCorrelation(a: Float32Array): number {
-  normaliseLocally(a, detailA);
-  normaliseLocally(warped, detailB);
-  return fitOf(detailA, detailB, THUMB_EDGE ** 2).correlation;
+function detailCorrelation(a: Float32Array, edge: number): number {
+  normaliseLocally(a, edge, detailA);
+  normaliseLocally(warped, edge, detailB);
+  return fitOf(detailA, detailB, edge * edge).correlation;
 }
 
 /** So every part of an image counts alike: neither a frame nor a label in it decides. */
-function normaliseLocally(image: Float32Array, out: Float32Array): void {
-  const edge = THUMB_EDGE;
+function normaliseLocally(image: Float32Array, edge: number, out: Float32Array): void {
   for (let y = 0; y < edge; y++) {
     for (let x = 0; x < edge; x++) {
       const at = y * edge + x;

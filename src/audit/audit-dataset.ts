@@ -53,9 +53,7 @@ export async function auditDataset<T>(data: AuditInput<T>, options: AuditOptions
   const isCompared = (low: number, high: number): boolean => high - low >= settings.blankRange;
   const { pairs, isCut } = settings.nearDuplicates
     ? await findNearDuplicates({
-        thumbs: first.map(({ content }) =>
-          content && isCompared(content.low, content.high) ? content.thumb : undefined,
-        ),
+        views: first.map(({ content }) => (content && isCompared(content.low, content.high) ? content : undefined)),
         minCorrelation: settings.minCorrelation,
         transforms: settings.transforms,
         onProgress: (done, total) => onProgress?.({ phase: 'pairs', done, total }),

@@ -49,7 +49,10 @@ const sectionSchema = z.strictObject({
 export const AUDIT_STYLES = `
 .audit-classes { width: 100%; max-width: 60rem; }
 .audit-classes .bar { display: inline-block; height: 0.7em; min-width: 1px; background: var(--series-1); }
-.audit-classes .bars { width: 40%; min-width: 6rem; }
+.audit-classes .bars { width: 40%; min-width: 5rem; }
+.audit-classes th[scope="row"] { min-width: 7rem; }
+.audit-classes .number { white-space: nowrap; }
+.audit-classes .swatch { display: inline-block; width: 0.7em; height: 0.7em; }
 .audit-group { margin: 0 0 1rem; }
 .audit-group h4 { margin: 0 0 0.5rem; font-size: 1rem; }
 .audit-images { display: flex; flex-wrap: wrap; gap: 0.75rem; margin: 0; padding: 0; list-style: none; }
@@ -97,17 +100,22 @@ function classTable({ classNames, splits }: AuditReport): Html | false {
     });
     const bars = splits.map(({ classCounts, samples }, s) => {
       const width = samples > 0 ? ((scale * classCounts[i]!) / samples).toFixed(1) : '0';
-      return html`<span class="bar" style="width: ${width}%; background: var(--series-${(s % 5) + 1})"></span><br>`;
+      return html`<span class="bar" style="width: ${width}%; background: ${colorOf(s)}"></span><br>`;
     });
     return html`<tr><th scope="row">${name}</th>${cells}<td class="bars" aria-hidden="true">${bars}</td></tr>`;
   });
-  const heads = splits.map(({ name }) => html`<th scope="col" class="number" colspan="2">${tableCell(name)}</th>`);
+  const heads = splits.map(({ name }, s) => {
+    const swatch = html`<span class="swatch" style="background: ${colorOf(s)}" aria-hidden="true"></span>`;
+    return html`<th scope="col" class="number" colspan="2">${tableCell(name)} ${swatch}</th>`;
+  });
   return html`<h3>Classes</h3>
 <div class="scroll" tabindex="0" role="region" aria-label="Samples of each class"><table class="audit-classes">
 <thead><tr><th scope="col">Class</th>${heads}<th scope="col">Share of the split</th></tr></thead>
 <tbody>${rows}</tbody>
 </table></div>`;
 }
+
+const colorOf = (split: number): string => `var(--series-${(split % 5) + 1})`;
 
 function groupCard(group: DuplicateGroup, thumbnails: AuditThumbnails): Html {
   const left = group.images.length - shownMembers(group).length;

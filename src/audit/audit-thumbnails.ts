@@ -55,14 +55,13 @@ export async function auditThumbnails<T>(
   const wanted = [
     ...new Map(shownImages(report, { maxGroups, maxIssues }).map((one) => [imageKey(one), one])).values(),
   ];
-  const thumbnails: Record<string, string> = {};
+  const uris: (string | undefined)[] = [];
   let next = 0;
   const work = async (): Promise<void> => {
     while (next < wanted.length) {
-      const one = wanted[next++]!;
+      const place = next++;
       signal?.throwIfAborted();
-      const uri = await thumbnailOf(one);
-      if (uri !== undefined) thumbnails[imageKey(one)] = uri;
+      uris[place] = await thumbnailOf(wanted[place]!);
     }
   };
   const thumbnailOf = async ({ split, index, position }: AuditedImage): Promise<string | undefined> => {
@@ -82,5 +81,5 @@ export async function auditThumbnails<T>(
     }
   };
   await Promise.all(Array.from({ length: 4 }, work));
-  return thumbnails;
+  return Object.fromEntries(wanted.flatMap((one, i) => (uris[i] === undefined ? [] : [[imageKey(one), uris[i]]])));
 }

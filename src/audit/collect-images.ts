@@ -21,7 +21,7 @@ export interface CollectedSample {
 }
 
 /** An image as it was first met in a split: the file counts once there, however many samples use it. */
-export interface CollectedImage {
+interface CollectedImage {
   readonly split: number;
   readonly index: number;
   readonly position: number;

@@ -11,6 +11,7 @@ import { blurEffect } from './blur-effect.js';
 
 /** Longest edge at which pixels are measured, in pixels. */
 const MEASURED_EDGE = 512;
+const SMALL_EDGE = 40;
 /** Larger images wait for their share of the memory for decoding. */
 const MAX_FAST_PIXELS = 50_000_000;
 const MAX_SECONDS = 30;
@@ -35,9 +36,13 @@ export interface MeasuredImage {
 }
 
 /** What the pixels of an image say. Luminance goes from 0 to 255. */
-export interface ImageContent {
-  /** [THUMB_EDGE, THUMB_EDGE] Luminance without borders, stretched to a square. */
+interface ImageContent {
+  /** [THUMB_EDGE, THUMB_EDGE] Luminance, stretched to a square. */
   readonly thumb: Uint8Array;
+  /** The same without borders; `thumb` itself where there are none. */
+  readonly inner: Uint8Array;
+  /** Whether its shorter edge has fewer than 40 of the measured pixels. */
+  readonly isSmall: boolean;
   /** Luminance below which 1 % of the pixels are. */
   readonly low: number;
   /** Luminance below which 99 % of the pixels are. */
@@ -129,7 +134,12 @@ async function decodeSmall(header: ImageHeader): Promise<Decoded | undefined> {
     failOn: 'error',
     limitInputPixels: DEFAULT_MAX_PIXELS,
   });
-  return { image: await small(pipeline.timeout({ seconds: MAX_SECONDS })), digest: undefined, width, height };
+  try {
+    return { image: await small(pipeline.timeout({ seconds: MAX_SECONDS })), digest: undefined, width, height };
+  } catch (cause) {
+    const reason = `the image does not decode: ${reasonOf(cause)}`;
+    throw new ImageError(reason, { reason, cause });
+  }
 }
 
 async function decodeWhole(input: ImageInput, signal: AbortSignal | undefined): Promise<Decoded> {
@@ -174,8 +184,13 @@ function contentOf({ width, height, data }: RgbImage): ImageContent {
     histogram[level]!++;
     difference += Math.abs(r - g) + Math.abs(g - b);
   }
+  const inner = withoutBorders(luminance, width, height);
+  const isWhole = inner.width === width && inner.height === height;
+  const thumb = squareThumb(luminance, width, { left: 0, top: 0, width, height });
   return {
-    thumb: squareThumb(luminance, width, withoutBorders(luminance, width, height)),
+    thumb,
+    inner: isWhole ? thumb : squareThumb(luminance, width, inner),
+    isSmall: Math.min(width, height) < SMALL_EDGE,
     low: quantile(histogram, 0.01 * pixels),
     high: quantile(histogram, 0.99 * pixels),
     blur: blurEffect(luminance, width, height),

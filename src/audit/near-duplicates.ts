@@ -32,62 +32,107 @@ export interface NearPair {
   readonly transform: ImageTransform;
 }
 
+/** Two views of an image, each [THUMB_EDGE, THUMB_EDGE]. */
+interface ImageViews {
+  readonly thumb: Uint8Array;
+  /** Without borders; `thumb` itself where there are none. */
+  readonly inner: Uint8Array;
+  /** Whether it has fewer pixels than are compared. */
+  readonly isSmall: boolean;
+}
+
 interface NearSearch {
-  /** Of each image [THUMB_EDGE, THUMB_EDGE]; undefined for one that is compared with none. */
-  readonly thumbs: readonly (Uint8Array | undefined)[];
+  /** Of each image; undefined for one that is compared with none. */
+  readonly views: readonly (ImageViews | undefined)[];
   readonly minCorrelation: number;
   readonly transforms: boolean;
   readonly onProgress: (done: number, total: number) => void;
   readonly signal: AbortSignal | undefined;
 }
 
-/** @returns pairs by `a` and `b`, each once, and whether there were more candidates than are looked at */
-export async function findNearDuplicates({
-  thumbs,
-  minCorrelation,
-  transforms,
-  onProgress,
-  signal,
-}: NearSearch): Promise<{ pairs: NearPair[]; isCut: boolean }> {
-  const compared = [...thumbs.keys()].filter((i) => thumbs[i] !== undefined);
-  const shapes = new Float32Array(compared.length * SHAPE_LENGTH);
-  for (const [place, i] of compared.entries()) {
-    coarseShape(thumbs[i]!, shapes.subarray(place * SHAPE_LENGTH, (place + 1) * SHAPE_LENGTH));
-  }
+/**
+ * Images are compared whole with whole, and without borders with without: an image and its copy in a frame agree in the
+ * one, crops of one with a dark background in the other.
+ * @returns pairs by `a` and `b`, each once, and whether there were more candidates than are looked at
+ */
+export async function findNearDuplicates(search: NearSearch): Promise<{ pairs: NearPair[]; isCut: boolean }> {
+  const { views, minCorrelation, transforms, onProgress, signal } = search;
+  const compared = [...views.keys()].filter((i) => views[i] !== undefined);
   const turn = async (): Promise<void> => {
     if (isTurnDue()) await eventLoopTurn();
     signal?.throwIfAborted();
   };
-  const search = candidates({ shapes, turns: transforms, limit: MAX_CANDIDATES });
-  let step = search.next();
-  for (; !step.done; step = search.next()) await turn();
-  const found = (step.value as Candidate[]).sort((x, y) => x.a - y.a || x.b - y.b || x.turn - y.turn);
-  const pyramids = new Map<number, Pyramid>();
-  const pyramid = (place: number): Pyramid => {
-    let made = pyramids.get(place);
-    if (!made) {
-      if (pyramids.size >= KEPT_PYRAMIDS) pyramids.clear();
-      made = pyramidOf(thumbs[compared[place]!]!);
-      pyramids.set(place, made);
+  const find = async (thumbOf: (views: ImageViews) => Uint8Array): Promise<Candidate[]> => {
+    const shapes = new Float32Array(compared.length * SHAPE_LENGTH);
+    for (const [place, i] of compared.entries()) {
+      coarseShape(thumbOf(views[i]!), shapes.subarray(place * SHAPE_LENGTH, (place + 1) * SHAPE_LENGTH));
     }
-    return made;
+    const steps = candidates({ shapes, turns: transforms, limit: MAX_CANDIDATES });
+    let step = steps.next();
+    for (; !step.done; step = steps.next()) await turn();
+    return step.value.sort((x, y) => x.a - y.a || x.b - y.b || x.turn - y.turn);
   };
+  const whole = await find(({ thumb }) => thumb);
+  const hasBorder = (place: number): boolean => views[compared[place]!]!.inner !== views[compared[place]!]!.thumb;
+  const hasBorders = compared.some((_, place) => hasBorder(place));
+  const inner = hasBorders ? (await find((one) => one.inner)).filter(({ a, b }) => hasBorder(a) || hasBorder(b)) : [];
   const best = new Map<string, NearPair>();
-  for (const [done, { a, b, turn: bits }] of found.entries()) {
-    const other = bits === 0 ? pyramid(b) : pyramidOf(turned(thumbs[compared[b]!]!, bits));
-    const alignment = alignImages(pyramid(a), other);
-    if (alignment && alignment.correlation >= minCorrelation) {
-      const key = `${a} ${b}`;
-      const before = best.get(key);
-      // An image that is its own mirror image is a copy as it is.
-      if (!before || alignment.correlation > before.correlation + 1e-3) {
-        best.set(key, { a: compared[a]!, b: compared[b]!, ...alignment, transform: TRANSFORMS[bits]! });
+  let done = 0;
+  const compare = async (found: readonly Candidate[], thumbOf: (views: ImageViews) => Uint8Array): Promise<void> => {
+    const pyramids = new PyramidCache((place) => thumbOf(views[compared[place]!]!));
+    for (const { a, b, turn: bits } of found) {
+      const alignment = alignImages(pyramids.of(a), pyramids.of(b, bits));
+      const isSmall = views[compared[a]!]!.isSmall || views[compared[b]!]!.isSmall;
+      if (alignment && alignment.correlation >= requiredCorrelation(minCorrelation, alignment.detail, isSmall)) {
+        const before = best.get(`${a} ${b}`);
+        // An image that is its own mirror image is a copy as it is.
+        if (!before || alignment.correlation > before.correlation + 1e-3) {
+          const { correlation, overlap } = alignment;
+          const transform = TRANSFORMS[bits]!;
+          best.set(`${a} ${b}`, { a: compared[a]!, b: compared[b]!, correlation, overlap, transform });
+        }
       }
-    }
-    if (done % 64 === 63) {
-      onProgress(done + 1, found.length);
+      if (++done % 64 > 0) continue;
+      onProgress(done, whole.length + inner.length);
       await turn();
     }
+  };
+  await compare(whole, ({ thumb }) => thumb);
+  await compare(inner, (one) => one.inner);
+  const pairs = [...best.values()].sort((x, y) => x.a - y.a || x.b - y.b);
+  return { pairs, isCut: whole.length === MAX_CANDIDATES || inner.length === MAX_CANDIDATES };
+}
+
+/** Correlation that is asked of small images: those of one class have little that tells them apart. */
+const SMALL_CORRELATION = 0.97;
+/** Correlation that is asked of images full of details, from `MUCH_DETAIL` on: pages of one form have most in common. */
+const FULL_CORRELATION = 0.95;
+const SOME_DETAIL = 0.45;
+const MUCH_DETAIL = 0.6;
+
+function requiredCorrelation(least: number, detail: number, isSmall: boolean): number {
+  const fullness = Math.min(1, Math.max(0, (detail - SOME_DETAIL) / (MUCH_DETAIL - SOME_DETAIL)));
+  const required = least + Math.max(0, FULL_CORRELATION - least) * fullness;
+  return isSmall ? Math.max(required, SMALL_CORRELATION) : required;
+}
+
+/** Pyramids of images as they are; turned ones are made each time. */
+class PyramidCache {
+  readonly #kept = new Map<number, Pyramid>();
+  readonly #thumbOf: (place: number) => Uint8Array;
+
+  constructor(thumbOf: (place: number) => Uint8Array) {
+    this.#thumbOf = thumbOf;
   }
-  return { pairs: [...best.values()], isCut: found.length === MAX_CANDIDATES };
+
+  of(place: number, turn = 0): Pyramid {
+    if (turn > 0) return pyramidOf(turned(this.#thumbOf(place), turn));
+    let pyramid = this.#kept.get(place);
+    if (!pyramid) {
+      if (this.#kept.size >= KEPT_PYRAMIDS) this.#kept.clear();
+      pyramid = pyramidOf(this.#thumbOf(place));
+      this.#kept.set(place, pyramid);
+    }
+    return pyramid;
+  }
 }

@@ -4,7 +4,7 @@ import { DataError } from '../errors.js';
 import { describeGiven, isKind, isObject } from '../messages/given-kind.js';
 
 /** What an audit compares of a sample. */
-export interface SampleFacts {
+interface SampleFacts {
   readonly images: readonly ImageInput[];
   /** Name of the class, or the answers of a conversation. */
   readonly label: string | undefined;

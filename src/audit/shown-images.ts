@@ -3,14 +3,14 @@ import type { AuditedImage, AuditReport, DuplicateGroup, ImageIssue } from './au
 import { ISSUE_KINDS } from './image-issues.js';
 
 /** How many are shown. */
-export interface ShownLimits {
+interface ShownLimits {
   readonly maxGroups: number;
   /** Of each kind. */
   readonly maxIssues: number;
 }
 
 /** Images of a group that are shown at most. */
-export const MAX_SHOWN_MEMBERS = 6;
+const MAX_SHOWN_MEMBERS = 6;
 
 export const shownMembers = ({ images }: DuplicateGroup): readonly AuditedImage[] => images.slice(0, MAX_SHOWN_MEMBERS);
 
