@@ -1,9 +1,9 @@
 /** A mask view for the terminal. */
-import { styleText } from 'node:util';
 import { z } from 'zod';
 import { parseOptions } from '../config.js';
 import { displayWidth } from '../messages/display-width.js';
 import { usesColor } from '../messages/terminal-color.js';
+import { styled, type TextStyle } from '../messages/terminal-style.js';
 import { splitText, wrapText } from '../messages/wrap-text.js';
 import { beginsTurn, maskSummary, maskTitle, maskWarnings, viewSummary } from './mask-notes.js';
 import { type MaskedSample, type MaskImage, type MaskToken, type MaskView, requireMaskView } from './mask-view.js';
@@ -26,12 +26,8 @@ export type FormatMaskOptions = z.input<typeof formatMaskSchema>;
 interface Piece {
   readonly text: string;
   readonly isLearned: boolean;
-  readonly style?: Style;
+  readonly style?: TextStyle;
 }
-
-type Style = Parameters<typeof styleText>[0];
-
-const LEARNED: Style = ['bold', 'green'];
 
 /**
  * A mask view as text for a terminal: no line is wider than the terminal, and nothing in the samples can control it.
@@ -67,15 +63,16 @@ class MaskForm {
 
   constructor(width: number, color: boolean) {
     this.#width = width;
-    this.#color = color;
+    // Without styles in this version of Node the marks have to be there.
+    this.#color = color && styled('bold', ' ', true) !== ' ';
   }
 
   heading(text: string): string[] {
     return wrapText(text, this.#width).map((line) => this.#styled('bold', line));
   }
 
-  indented(text: string, style?: Style): string[] {
-    return wrapText(text, this.#width - 2).map((line) => `  ${style ? this.#styled(style, line) : line}`);
+  indented(text: string, style?: TextStyle): string[] {
+    return wrapText(text, this.#width - 2).map((line) => `  ${this.#styled(style, line)}`);
   }
 
   text({ tokens, images }: MaskedSample, full: boolean): string[] {
@@ -195,9 +192,7 @@ class MaskForm {
       const signs = close.isLearned && !this.#color ? '╣╝' : '┤┘';
       const sign = close.kind === 'end' ? signs[1]! : signs[0]!;
       lines.push(
-        this.#gutter(tokens[row * (columns + 1)]!.position) +
-          drawn +
-          (close.isLearned ? this.#styled(LEARNED, sign) : sign),
+        this.#gutter(tokens[row * (columns + 1)]!.position) + drawn + (close.isLearned ? this.#learned(sign) : sign),
       );
     }
     return lines;
@@ -217,19 +212,22 @@ class MaskForm {
   }
 
   #piece({ text, isLearned, style }: Piece): string {
-    const used = isLearned ? LEARNED : style;
-    return used ? this.#styled(used, text) : text;
+    return isLearned ? this.#learned(text) : this.#styled(style, text);
   }
 
-  #styled(style: Style, text: string): string {
-    return this.#color ? styleText(style, text, { validateStream: false }) : text;
+  #learned(text: string): string {
+    return this.#styled('bold', this.#styled('green', text));
+  }
+
+  #styled(style: TextStyle | undefined, text: string): string {
+    return styled(style, text, this.#color);
   }
 }
 
 /** From dark to bright, none of them blank: a black cell is a token too. */
 const SHADES = ['.', '░', '▒', '▓', '█'];
 
-function styleOf({ kind }: MaskToken): { readonly style?: Style } {
+function styleOf({ kind }: MaskToken): { readonly style?: TextStyle } {
   if (kind === 'padding') return { style: 'dim' };
   return kind === 'text' ? {} : { style: 'cyan' };
 }

@@ -5,15 +5,16 @@ import { ConfigError, DataError, TuneError } from '../errors.js';
 import { describeGiven, isKind, isObject, isPromise } from '../messages/given-kind.js';
 import { requireKind, requireSignal } from '../require-given.js';
 import { type MaskImage, maskImage } from './mask-images.js';
-import type { EncodedSample, PaddingSide } from './pad-batch.js';
+import { type MaskToken, type PlacedSample, placeTokens, rowOf } from './mask-tokens.js';
+import type { PaddingSide } from './pad-batch.js';
 import type { SampleInspection } from './sample-inspection.js';
-import { type ImageSpan, sharedPrefixLength } from './shared-prefix.js';
-import { type TokenText, tokenTexts } from './token-texts.js';
-import type { MinistralTokenizer } from './tokenizer.js';
-import { type Dataset, IGNORE_INDEX, type TrainingExample } from './types.js';
+import type { SampleTrace } from './sample-trace.js';
+import { imageDigest, type PrefixSample, sharedPrefixLength } from './shared-prefix.js';
+import type { Dataset, TrainingExample } from './types.js';
 import type { VlmCollator } from './vlm-collator.js';
 
 export type { MaskImage } from './mask-images.js';
+export type { MaskToken } from './mask-tokens.js';
 
 /** A batch of samples, as training sees them. Plain data: it survives JSON. */
 export interface MaskView {
@@ -59,38 +60,6 @@ export interface MaskedSample {
   readonly inspection?: SampleInspection;
 }
 
-/** One token of a `MaskedSample`. */
-export interface MaskToken {
-  /** Its index in the row of the batch. */
-  readonly position: number;
-  /** As in `inputIds`. */
-  readonly id: number;
-  /**
-   * What it stands for, on one line: a space is `·`, a line end `↵`, a tab `⇥`; characters that nobody sees are written
-   * as `\u200b`, bytes that are only a part of a character as `\xe6`.
-   */
-  readonly text: string;
-  /** `control` is a control token other than those of images; `break` and `end` close a row of cells. */
-  readonly kind: 'text' | 'control' | 'cell' | 'break' | 'end' | 'padding';
-  /** As in `labels`: its id, or -100. */
-  readonly label: number;
-  /** Whether it is in the loss: it has a label and is not the first of its sample, which nothing predicts. */
-  readonly isLearned: boolean;
-  /** Whether an earlier sample has it in a prefix that both share. */
-  readonly isShared: boolean;
-  /** The characters that its bytes are a part of; absent if it has no part of one. */
-  readonly partOf?: string;
-  /** Of the tokens of an image. */
-  readonly cell?: {
-    /** Index in the sample's `images`. */
-    readonly image: number;
-    /** From the top, beginning with 0. */
-    readonly row: number;
-    /** From the left, beginning with 0; of `break` and `end` the number of cells of the row. */
-    readonly column: number;
-  };
-}
-
 const maskViewSchema = z.strictObject({
   /** Of a data set: which samples the batch is made of. Default: the first four. */
   indices: z.array(z.int().nonnegative()).readonly().optional(),
@@ -128,44 +97,67 @@ export async function maskView(
   requireSignal(signal, 'maskView');
   const { indices, imageEdge } = parseOptions(maskViewSchema, plain, 'maskView');
   const named = await namedSamples(samples, indices);
-  signal?.throwIfAborted();
-  const traces = await Promise.all(named.map(({ example }) => collator.trace(example, { ...(signal && { signal }) })));
+  const traced: TracedSample[] = [];
+  // A few at a time: processed images are large.
+  for (let i = 0; i < named.length; i += AT_ONCE) {
+    signal?.throwIfAborted();
+    const some = named.slice(i, i + AT_ONCE);
+    traced.push(...(await Promise.all(some.map((one) => traceSample(one, collator, imageEdge, signal)))));
+  }
   const { paddingSide, maxLength } = collator.options;
-  const length = traces.reduce(
-    (most, { status, sample }) => (status === 'learned' ? Math.max(most, sample!.inputIds.length) : most),
-    0,
-  );
-  const earlier: EncodedSample[] = [];
-  const rows: MaskedSample[] = [];
-  for (const [i, { id, example }] of named.entries()) {
-    const trace = traces[i]!;
-    const inspection = inspected(collator, example);
-    const placed = trace.sample && placeTokens(trace.sample, collator.tokenizer);
+  const inBatch = traced.filter(({ trace }) => trace.status === 'learned');
+  const length = Math.max(0, ...inBatch.map(({ tokens }) => tokens.length));
+  const earlier: TracedSample[] = [];
+  const rows = traced.map((sample): MaskedSample => {
+    const { id, trace, images, inspection, tokens } = sample;
     const isInBatch = trace.status === 'learned';
-    const shared = isInBatch
-      ? earlier.reduce((most, other) => Math.max(most, sharedPrefixLength(trace.sample!, other, placed!.spans)), 0)
-      : 0;
-    if (isInBatch) earlier.push(trace.sample!);
-    const padding = isInBatch ? length - trace.sample!.inputIds.length : 0;
-    const tokens = placed ? rowOf(placed.tokens, padding, paddingSide, shared, collator.tokenizer) : [];
+    const shared = isInBatch ? Math.max(0, ...earlier.map((other) => sharedPrefixLength(sample, other))) : 0;
+    if (isInBatch) earlier.push(sample);
+    const padding = isInBatch ? length - tokens.length : 0;
+    const row = rowOf(tokens, padding, paddingSide, shared, collator.tokenizer);
     const start = paddingSide === 'left' ? padding : 0;
-    const images = (trace.sample?.images ?? []).map((image, n) =>
-      maskImage(image, start + placed!.spans[n]!.first, placed!.cellSizes[n]!, collator.settings, imageEdge),
-    );
-    rows.push({
+    return {
       id,
       status: trace.status,
       ...(trace.reason !== undefined && { reason: trace.reason }),
-      tokens,
-      images: await Promise.all(images),
-      length: trace.sample?.inputIds.length ?? 0,
-      labels: tokens.filter(({ isLearned }) => isLearned).length,
+      tokens: row,
+      images: images.map((image) => ({ ...image, position: image.position + start })),
+      length: tokens.length,
+      labels: row.filter(({ isLearned }) => isLearned).length,
       sharedPrefix: shared,
       ...(trace.cut && { truncated: trace.cut }),
       ...(inspection && { inspection }),
-    });
-  }
+    };
+  });
   return { samples: rows, length, paddingSide, ...(maxLength !== undefined && { maxLength }) };
+}
+
+/** Samples that are processed at the same time. */
+const AT_ONCE = 4;
+
+/** A sample without its pixels. */
+interface TracedSample extends PlacedSample, PrefixSample {
+  readonly id: string;
+  readonly trace: Omit<SampleTrace, 'sample'>;
+  readonly images: readonly MaskImage[];
+  readonly inspection: SampleInspection | undefined;
+}
+
+async function traceSample(
+  { id, example }: NamedSample,
+  collator: VlmCollator,
+  imageEdge: number,
+  signal: AbortSignal | undefined,
+): Promise<TracedSample> {
+  const { sample, ...trace } = await collator.trace(example, { ...(signal && { signal }) });
+  const inspection = inspected(collator, example);
+  const { inputIds = [], images = [] } = sample ?? {};
+  const placed = sample ? placeTokens(sample, collator.tokenizer) : { tokens: [], spans: [], cellSizes: [] };
+  const shown = images.map((image, n) =>
+    maskImage(image, placed.spans[n]!.first, placed.cellSizes[n]!, collator.settings, imageEdge),
+  );
+  const digests = images.map(imageDigest);
+  return { id, trace, inspection, inputIds, digests, ...placed, images: await Promise.all(shown) };
 }
 
 interface NamedSample {
@@ -222,56 +214,6 @@ function inspected(collator: VlmCollator, example: TrainingExample): SampleInspe
     if (error instanceof TuneError) return undefined;
     throw error;
   }
-}
-
-type PlacedToken = Pick<MaskToken, 'id' | 'kind' | 'cell' | 'label' | 'isLearned'> & TokenText;
-
-interface PlacedSample {
-  readonly tokens: readonly PlacedToken[];
-  readonly spans: readonly ImageSpan[];
-  /** Of each image, in pixels. */
-  readonly cellSizes: readonly number[];
-}
-
-function placeTokens({ inputIds, labels, images }: EncodedSample, tokenizer: MinistralTokenizer): PlacedSample {
-  const texts = tokenTexts(tokenizer, inputIds);
-  const spans: { first: number; last: number }[] = [];
-  const cellSizes: number[] = [];
-  let [row, column, columns, rows] = [0, 0, 0, 0];
-  const tokens = inputIds.map((id, i): PlacedToken => {
-    const label = labels?.[i] ?? IGNORE_INDEX;
-    const about = { id, label, isLearned: i > 0 && label !== IGNORE_INDEX, ...texts[i]! };
-    if (row === rows) {
-      const isText = !tokenizer.specialTokenIds.has(id);
-      if (id !== tokenizer.imageTokenId) return { ...about, kind: isText ? 'text' : 'control' };
-      const { width, height } = images[spans.length]!;
-      columns = 0;
-      while (inputIds[i + columns] === id) columns++;
-      cellSizes.push(width / columns);
-      [row, column, rows] = [0, 0, (height * columns) / width];
-      spans.push({ first: i, last: i + rows * (columns + 1) - 2 });
-    }
-    const cell = { image: spans.length - 1, row, column };
-    if (column++ < columns) return { ...about, kind: 'cell', cell };
-    column = 0;
-    return { ...about, kind: ++row === rows ? 'end' : 'break', cell };
-  });
-  return { tokens, spans, cellSizes };
-}
-
-function rowOf(
-  placed: readonly PlacedToken[],
-  padding: number,
-  side: PaddingSide,
-  shared: number,
-  tokenizer: MinistralTokenizer,
-): MaskToken[] {
-  const id = tokenizer.padTokenId;
-  const [padText] = tokenTexts(tokenizer, [id]);
-  const pad = { id, kind: 'padding', label: IGNORE_INDEX, isLearned: false, isShared: false, ...padText! } as const;
-  const pads = new Array<typeof pad>(padding).fill(pad);
-  const own = placed.map((token, i) => ({ ...token, isShared: i < shared }));
-  return (side === 'left' ? [...pads, ...own] : [...own, ...pads]).map((token, position) => ({ position, ...token }));
 }
 
 /** @throws ConfigError for what is no mask view */

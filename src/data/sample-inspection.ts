@@ -1,8 +1,7 @@
-/** What is to be known of a sample before a run: from its text alone, and as the tokens that training sees. */
+/** What is to be known of a sample before a run, told from its text alone. `maskView` shows all of it. */
 import type { ChatTemplate } from './chat-template.js';
 import { foreignMarkersIn } from './conversations/image-markers.js';
 import { closingIds, type EncodedConversation } from './encode-conversation.js';
-import type { EncodedSample } from './pad-batch.js';
 import { partsOf, textOf } from './sft-messages.js';
 import type { MinistralTokenizer } from './tokenizer.js';
 import type { Message, Tool } from './types.js';
@@ -40,18 +39,6 @@ export interface SampleInspection {
   };
   /** What the chat template does not show: tools, calls and thoughts of earlier turns. */
   readonly leftOut: readonly string[];
-}
-
-/** What becomes of a sample in training. */
-export interface SampleTrace {
-  /** As in `MaskedSample`. */
-  readonly status: 'learned' | 'empty' | 'dropped' | 'skipped' | 'failed';
-  /** Why it is not learned; absent of a learned one. */
-  readonly reason?: string;
-  /** As it goes into a batch, or would go if it were not too long; absent if it cannot be encoded. */
-  readonly sample?: EncodedSample;
-  /** What `overlong: 'truncateText'` cut off, and the tokens before; absent if nothing. */
-  readonly cut?: { readonly length: number; readonly text: string };
 }
 
 /** The marker of other tools for an image; here images are parts of a message. */

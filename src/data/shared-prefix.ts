@@ -1,4 +1,5 @@
 /** What two samples have in common at their beginnings, as passes share it (`src/batch/shared-prefixes.ts`). */
+import { createHash } from 'node:crypto';
 import type { EncodedSample } from './pad-batch.js';
 import type { ProcessedImage } from './process-pixels.js';
 
@@ -11,15 +12,22 @@ export interface ImageSpan {
   readonly last: number;
 }
 
-/** Tokens that `sample` reuses of `earlier` if both are in one pass. @param spans of the images of `sample` */
-export function sharedPrefixLength(sample: EncodedSample, earlier: EncodedSample, spans: readonly ImageSpan[]): number {
-  const [ids, others] = [sample.inputIds, earlier.inputIds];
+/** What decides a prefix, without the pixels. */
+export interface PrefixSample {
+  readonly inputIds: EncodedSample['inputIds'];
+  readonly spans: readonly ImageSpan[];
+  /** Of each image, by `imageDigest`. */
+  readonly digests: readonly string[];
+}
+
+/** Tokens that a sample reuses of an earlier one if both are in one pass. */
+export function sharedPrefixLength({ inputIds: ids, spans, digests }: PrefixSample, earlier: PrefixSample): number {
   let length = 0;
-  while (length < ids.length && ids[length] === others[length]) length++;
+  while (length < ids.length && ids[length] === earlier.inputIds[length]) length++;
   for (const [n, { first, last }] of spans.entries()) {
     if (first >= length) break;
     // All images have the same tokens: pixels decide.
-    if (last >= length || !isSameImage(sample.images[n]!, earlier.images[n]!)) length = first;
+    if (last >= length || digests[n] !== earlier.digests[n]) length = first;
   }
   if (length < FEWEST_TOKENS) return 0;
   // Each sample keeps a token of its own.
@@ -29,9 +37,8 @@ export function sharedPrefixLength(sample: EncodedSample, earlier: EncodedSample
   return tokens < FEWEST_TOKENS ? 0 : tokens;
 }
 
-function isSameImage(one: ProcessedImage, other: ProcessedImage): boolean {
-  if (one.pixelValues === other.pixelValues) return true;
-  if (one.height !== other.height || one.width !== other.width) return false;
-  const { pixelValues } = other;
-  return one.pixelValues.every((value, i) => value === pixelValues[i]);
+/** Equal for images with equal pixels alone. */
+export function imageDigest({ pixelValues, height, width }: ProcessedImage): string {
+  const bytes = new Uint8Array(pixelValues.buffer, pixelValues.byteOffset, pixelValues.byteLength);
+  return `${height} ${width} ${createHash('sha256').update(bytes).digest('base64')}`;
 }

@@ -2,7 +2,7 @@
 import { createHash } from 'node:crypto';
 import type { z } from 'zod';
 import { checkNames, parseOptions } from '../config.js';
-import { ConfigError, DataError, ImageError, TuneError } from '../errors.js';
+import { ConfigError, DataError, ImageError } from '../errors.js';
 import { requireCallback, requireKind } from '../require-given.js';
 import { ChatTemplate } from './chat-template.js';
 import { COLLATE_OPTIONS, checkCall, requireNoneMasked } from './check-collate.js';
@@ -16,8 +16,9 @@ import {
 import { answerEndIds, type EncodedConversation, encodeConversation } from './encode-conversation.js';
 import { type EncodedSample, type PaddingSide, padBatch } from './pad-batch.js';
 import type { ProcessedImage } from './process-pixels.js';
-import { nameSample } from './sample-error.js';
-import { inspectConversation, type SampleInspection, type SampleTrace, spelledTokens } from './sample-inspection.js';
+import { nameSample, nothingToLearn, SkippableImage } from './sample-error.js';
+import { inspectConversation, type SampleInspection, spelledTokens } from './sample-inspection.js';
+import { hasLabels, type PreparedSample, type SampleTrace, traceSample } from './sample-trace.js';
 import { keepUserText, partsOf, promptOf, userText } from './sft-messages.js';
 import type { MinistralTokenizer } from './tokenizer.js';
 import { isPlainSample, PLAIN_TEMPLATE, rowOf, type TrainingRow, unlearned } from './training-rows.js';
@@ -31,16 +32,6 @@ import {
 } from './types.js';
 
 export type { CollateOptions, DroppedSample, ImagePreprocessor, VlmCollatorOptions } from './collator-options.js';
-
-/** A sample that is encoded but for the limit of its length. */
-interface PreparedSample {
-  readonly messages: readonly Message[];
-  readonly row: TrainingRow;
-  readonly conversation: EncodedConversation;
-  readonly images: readonly ProcessedImage[];
-  /** Tokens of each image. */
-  readonly blocks: readonly number[][];
-}
 
 /** Conversations whose tokens are kept: classes and questions of a data set come again and again. */
 const KEPT_CONVERSATIONS = 256;
@@ -189,39 +180,11 @@ export class VlmCollator {
    * instead of thrown.
    */
   async trace(example: TrainingExample, options: CollateOptions = {}): Promise<SampleTrace> {
-    const { signal } = options;
-    let sample: (EncodedSample & { readonly labels: readonly number[] }) | undefined;
-    let cut: SampleTrace['cut'];
-    const ending = (status: SampleTrace['status'], reason?: string): SampleTrace => ({
-      status,
-      ...(reason !== undefined && { reason }),
-      ...(sample && { sample }),
-      ...(cut && { cut }),
-    });
-    try {
-      const prepared = await this.#prepare(example, false, signal);
-      const expanded = (conversation: EncodedConversation) => ({
-        id: example.id ?? '',
-        ...this.#expand(conversation, prepared.blocks),
-        images: prepared.images,
-      });
-      sample = expanded(prepared.conversation);
-      const { conversation, keptText } = this.#fit(prepared, false);
-      if (keptText !== undefined) {
-        cut = { length: sample.inputIds.length, text: userText(prepared.messages).slice(keptText.length) };
-        sample = expanded(conversation);
-      }
-      if (!hasLabels(sample.labels)) return ending('empty', nothingToLearn(prepared.messages).summary);
-    } catch (error) {
-      if (signal?.aborted) throw error;
-      if (error instanceof SkippableImage) return ending('skipped', error.message);
-      if (!(error instanceof TuneError)) throw error;
-      return ending('failed', error.summary);
-    }
-    const { maxLength } = this.options;
-    const { length } = sample.inputIds;
-    if (maxLength === undefined || length <= maxLength) return ending('learned');
-    return ending('dropped', `${length} tokens; maxLength is ${maxLength}`);
+    const prepare = () => this.#prepare(example, false, options.signal);
+    const expand = (conversation: EncodedConversation, { blocks }: PreparedSample) =>
+      this.#expand(conversation, blocks);
+    const shorten = (prepared: PreparedSample) => this.#fit(prepared, false);
+    return traceSample({ prepare, expand, shorten }, example, this.options.maxLength, options.signal);
   }
 
   /** One sample before padding, for plans and inspection. With `overlong: 'drop'` it may exceed `maxLength`. */
@@ -431,15 +394,6 @@ export class VlmCollator {
   }
 }
 
-/** An image cannot be read, and its handle says that its sample may be left out. */
-class SkippableImage extends Error {
-  override readonly cause: ImageError;
-  constructor(cause: ImageError) {
-    super(cause.summary);
-    this.cause = cause;
-  }
-}
-
 /** What a template sees of a message, and what is learned of it. Images are left out: some have a costly toJSON. */
 function seenOf(message: Message): unknown {
   const { role, content, tool_calls, tool_call_id, name, weight, train } = message;
@@ -453,20 +407,6 @@ function seenOf(message: Message): unknown {
   const isMasked = weight === 0 || train === false;
   if (!tool_calls && tool_call_id === undefined && name === undefined && !isMasked) return [role, seen];
   return [role, seen, { tool_calls, tool_call_id, name, isMasked }];
-}
-
-/** The first token is never predicted, so its label does not count. */
-function hasLabels(labels: readonly number[]): boolean {
-  return labels.some((label, i) => i > 0 && label !== IGNORE_INDEX);
-}
-
-function nothingToLearn(messages: readonly Message[]): DataError {
-  return new DataError('there is nothing to learn: every label is -100', {
-    hint:
-      'a training sample needs an assistant message with text, not masked by `weight: 0` or `train: false`, ' +
-      'and a template that renders it',
-    details: { roles: messages.map((message) => message.role) },
-  });
 }
 
 function imagesOf(messages: readonly Message[]): ImageInput[] {
