@@ -35,7 +35,7 @@ export const bootstrapSchema = z.strictObject({
   stratified: z.boolean().default(false),
 });
 
-/** Options of {@link bootstrapIntervals}. */
+/** Options of `bootstrapIntervals`. @useDeclaredType */
 export type BootstrapOptions = z.input<typeof bootstrapSchema>;
 
 const METRICS = {
@@ -187,7 +187,8 @@ function intervalOf(sorted: Float64Array, found: number, level: number, accelera
   const bias = normalQuantile(Math.min(1 - edge, Math.max(edge, steps.shareBelow(found))));
   const [low, high] = tails.map((tail) => {
     const shifted = bias + normalQuantile(tail);
-    return steps.quantile(normalCdf(bias + shifted / (1 - acceleration * shifted)));
+    // The correction has a pole, beyond which it would turn the interval round.
+    return steps.quantile(normalCdf(bias + shifted / Math.max(1e-9, 1 - acceleration * shifted)));
   });
   return { low: low!, high: high! };
 }

@@ -4,7 +4,14 @@ import type { SftExample } from '../data/types.js';
 import { ConfigError, DataError } from '../errors.js';
 import { describeGiven, isKind, isObject } from '../messages/given-kind.js';
 import { oneLine } from '../messages/one-line.js';
-import { requireCallback, requireKind, requireList, requireSignal, requireText } from '../require-given.js';
+import {
+  requireCallback,
+  requireInteger,
+  requireKind,
+  requireList,
+  requireSignal,
+  requireText,
+} from '../require-given.js';
 import { bootstrapSchema } from './bootstrap.js';
 import type { EvaluatedSample, EvaluationMode } from './evaluation-report.js';
 import type { EvaluatorOptions } from './evaluator-options.js';
@@ -12,6 +19,10 @@ import type { EvaluatorOptions } from './evaluator-options.js';
 /** How `generate` is written. */
 export const GENERATE_HINT =
   'generate: async (examples) => generateText(model, tokenizer, await collator.collatePrompts(examples)).';
+
+/** How `score` is written. */
+export const SCORE_HINT =
+  'score: async (examples, classNames, signal) => scoreLabels(model, tokenizer, await collator.collatePrompts(examples), classNames, { signal }).';
 
 const EVALUATE_OPTIONS = { toExample: true, limit: false, onProgress: false, signal: false, intervals: false } as const;
 const MODES: readonly string[] = ['free', 'constrained', 'scored'] satisfies EvaluationMode[];
@@ -73,10 +84,11 @@ export function requireEvaluation(dataset: unknown, options: unknown, what = 'ev
     throw new ConfigError(`${what}: expected an object of options, got a function`, { hint: `Write ${call}.` });
   }
   checkNames(options as object, EVALUATE_OPTIONS, what);
-  const { toExample, onProgress, signal, intervals } = options as Readonly<Record<string, unknown>>;
+  const { toExample, onProgress, signal, intervals, limit } = options as Readonly<Record<string, unknown>>;
   requireCallback(toExample, `${what}: \`toExample\``, 'It takes an item and gives { messages }.');
   requireCallback(onProgress, `${what}: \`onProgress\``, undefined, true);
   requireSignal(signal, what);
+  if (limit !== undefined) requireInteger(limit, `${what}: \`limit\``, 1);
   // Before hours of answers, not after.
   if (intervals !== undefined && intervals !== false) {
     parseOptions(bootstrapSchema, intervals, `${what}: \`intervals\``);
@@ -161,7 +173,7 @@ export function requireChoices(samples: readonly EvaluatedSample[]): void {
 /** @throws DataError for scores that are none, or not one for each prompt and class */
 export function requireScores(scores: unknown, ids: readonly string[], classCount: number): number[][] {
   const what = 'evaluation: expected from `score`';
-  const hint = 'score: async (examples, classNames) => a list of log-probabilities, one a class, for each example.';
+  const hint = `It gives a list of log-probabilities, one a class, for each example. ${SCORE_HINT}`;
   if (!Array.isArray(scores) || scores.length !== ids.length) {
     const came = Array.isArray(scores) ? String(scores.length) : describeGiven(scores);
     throw new DataError(`${what} ${ids.length} lists of scores, got ${came}`, { hint });

@@ -9,13 +9,13 @@ import type { EvaluationReport } from './evaluation-report.js';
 import { headline } from './format-figures.js';
 import { type ConfusionMatrix, normalizeConfusion, sum } from './metrics.js';
 
-const optionsSchema = z.strictObject({
+const confusionChartSchema = z.strictObject({
   /** `'true'`: percent of the samples of each true class, as scikit-learn's `normalize='true'`. Default: counts. */
   normalize: z.literal('true').optional(),
 });
 
-/** Options of {@link confusionChart}. */
-export type ConfusionChartOptions = z.input<typeof optionsSchema>;
+/** Options of {@link confusionChart}. @useDeclaredType */
+export type ConfusionChartOptions = z.input<typeof confusionChartSchema>;
 
 /** More classes than this are not drawn: an image of them would be shades without names. */
 const MAX_DRAWN_CLASSES = 150;
@@ -34,7 +34,7 @@ export function confusionChart(
 ): string {
   requireMatrix(report, 'confusionChart');
   requireText(title, 'confusionChart: `title`');
-  const { normalize } = parseOptions(optionsSchema, options, 'confusionChart');
+  const { normalize } = parseOptions(confusionChartSchema, options, 'confusionChart');
   const { classNames } = report;
   const matrix = normalize === 'true' ? percentages(report.confusion) : report.confusion;
   const { counts, unparsed } = matrix;

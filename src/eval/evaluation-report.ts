@@ -92,7 +92,10 @@ export interface EvaluationReport {
   readonly macroPrecision: number;
   readonly macroRecall: number;
   readonly macroF1: number;
-  /** `macroF1` over the classes that occur in truth or answers, as scikit-learn has it by default. */
+  /**
+   * `macroF1` over the classes that occur in truth or answers, as scikit-learn has it by default; there, answers that are no
+   * class would be one class more, with an F1 of 0.
+   */
   readonly macroF1Occurring: number;
   /** Mean over all classes, weighted by their samples. */
   readonly weightedPrecision: number;

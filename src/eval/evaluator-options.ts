@@ -24,7 +24,7 @@ export type ScoreClasses = (
   signal?: AbortSignal,
 ) => Promise<readonly (readonly number[])[]>;
 
-/** Options of {@link Evaluator}. */
+/** Options of `Evaluator`. */
 export interface EvaluatorOptions {
   /** Index = label. */
   readonly classNames: readonly string[];
@@ -65,7 +65,7 @@ export interface EvaluateOptions<T> {
   readonly intervals?: BootstrapOptions | false | undefined;
 }
 
-/** Options of {@link Evaluator.asMetrics}. */
+/** Options of `evaluator.asMetrics`. */
 export interface EvaluatorMetricsOptions<T> extends Omit<EvaluateOptions<T>, 'signal'> {
   /** Receives the whole report of each evaluation of the run. A promise is waited for. */
   readonly onReport?: ((report: EvaluationReport) => void | Promise<void>) | undefined;

@@ -20,6 +20,7 @@ import {
   requireItem,
   requireModeOptions,
   requireScores,
+  SCORE_HINT,
 } from './check-evaluation.js';
 import { requireClasses, requireSamples } from './check-report.js';
 import type { EvaluatedSample, EvaluationMode, EvaluationReport } from './evaluation-report.js';
@@ -72,7 +73,7 @@ export class Evaluator {
     this.mode = requireModeOptions(options);
     requireClassNames(options.classNames);
     if (this.mode === 'scored') {
-      requireCallback(options.score, 'Evaluator: `score`', 'It gives the log-probabilities of the classes.');
+      requireCallback(options.score, 'Evaluator: `score`', SCORE_HINT);
     } else requireCallback(options.generate, 'Evaluator: `generate`', GENERATE_HINT);
     requireCallback(options.toPrompt, 'Evaluator: `toPrompt`', 'It takes an example and gives the prompt.', true);
     this.classNames = [...options.classNames];
@@ -121,6 +122,7 @@ export class Evaluator {
     const { onReport, ...others } = options;
     requireCallback(onReport, 'asMetrics: `onReport`', undefined, true);
     requireEvaluation(dataset, others, 'asMetrics');
+    requireSamplesToAsk(dataset);
     return async ({ signal } = {}) => {
       const report = await this.evaluate(dataset, { intervals: false, ...others, signal });
       await onReport?.(report);
@@ -141,7 +143,7 @@ export class Evaluator {
     dataset: Dataset<T>,
     options: EvaluateOptions<T>,
   ): AsyncGenerator<EvaluationProgress, void, void> {
-    if (dataset.length === 0) throw new DataError('evaluation: the data set is empty');
+    requireSamplesToAsk(dataset);
     const names = (dataset as Dataset<T> & Partial<Labelled>).classLabel?.names;
     const indices = evenlySpaced(dataset.length, options.limit);
     const { signal } = options;
@@ -253,9 +255,13 @@ export function withoutAnswer(example: SftExample): SftExample {
   return { ...example, messages };
 }
 
+function requireSamplesToAsk({ length }: { readonly length: number }): void {
+  if (length === 0) throw new DataError('evaluation: the data set is empty');
+}
+
 /** `limit` indices of 0 .. length - 1 in rising order: the middle of each of `limit` equal parts. */
 function evenlySpaced(length: number, limit: number | undefined): number[] {
-  const count = limit === undefined ? length : Math.min(length, positiveInteger('limit', limit));
+  const count = limit === undefined ? length : Math.min(length, limit);
   return Array.from({ length: count }, (_, i) => Math.floor(((i + 0.5) * length) / count));
 }
 

@@ -6,7 +6,7 @@ export type ClassScores = readonly (readonly number[])[];
 
 /** [K] Probabilities of one sample's classes among each other: their sum is 1. */
 export function softmax(scores: readonly number[]): number[] {
-  const most = Math.max(...scores);
+  const most = scores[argmax(scores)]!;
   const shares = scores.map((score) => Math.exp(score - most));
   const total = shares.reduce((a, b) => a + b, 0);
   return shares.map((share) => share / total);
@@ -14,7 +14,9 @@ export function softmax(scores: readonly number[]): number[] {
 
 /** Class with the highest score; the first of several. */
 export function argmax(scores: readonly number[]): number {
-  return scores.indexOf(Math.max(...scores));
+  let best = 0;
+  for (let i = 1; i < scores.length; i++) if (scores[i]! > scores[best]!) best = i;
+  return best;
 }
 
 /**

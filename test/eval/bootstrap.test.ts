@@ -5,11 +5,11 @@ import {
   accuracyScore,
   averageMetrics,
   type ConfusionMatrix,
-  confusionMatrix,
   precisionRecallFscoreSupport,
 } from '../../src/eval/metrics.js';
 import { wilsonInterval } from '../../src/eval/significance.js';
 import { MersenneTwister } from '../../src/random.js';
+import { drawSamples } from './draw-samples.js';
 
 const NAMES = ['accuracy', 'balancedAccuracy', 'macroF1', 'weightedF1'] as const;
 
@@ -22,6 +22,15 @@ const matrix: ConfusionMatrix = {
     [1, 0, 2, 3],
   ],
   unparsed: [2, 1, 2, 1],
+};
+
+/** One wrong answer of twelve: as skewed as it gets. */
+const confusionOfOne: ConfusionMatrix = {
+  counts: [
+    [11, 1],
+    [0, 0],
+  ],
+  unparsed: [0, 0],
 };
 
 describe('bootstrapIntervals', () => {
@@ -89,6 +98,8 @@ describe('bootstrapIntervals', () => {
   });
 
   it('refuse what is no option, and end with an abort', async () => {
+    const extreme = await bootstrapIntervals(confusionOfOne, { confidenceLevel: 1 - 1e-9 });
+    for (const name of NAMES) expect(extreme[name].low).toBeLessThanOrEqual(extreme[name].high);
     await expect(bootstrapIntervals(matrix, { method: 'basic' as 'bca' })).rejects.toThrow(
       /one of "bca", "percentile"/,
     );
@@ -104,7 +115,7 @@ describe('bootstrapIntervals', () => {
     const generator = new MersenneTwister(5);
     const held = [0, 0];
     for (let s = 0; s < 250; s++) {
-      const drawn = draw(shares, 140, generator);
+      const drawn = drawSamples(shares, 140, generator);
       const intervals = await bootstrapIntervals(drawn, { resamples: 250, seed: s });
       for (const [i, { low, high }] of [intervals.accuracy, intervals.macroF1].entries()) {
         if (low <= truth[i]! && truth[i]! <= high) held[i]!++;
@@ -116,21 +127,3 @@ describe('bootstrapIntervals', () => {
     }
   });
 });
-
-function draw(shares: readonly (readonly number[])[], count: number, generator: MersenneTwister): ConfusionMatrix {
-  const width = shares[0]!.length;
-  const cells = shares.flat();
-  const drawn = Array.from({ length: count }, () => {
-    let left = generator.nextUint32() / 2 ** 32;
-    const cell = cells.findIndex((share) => {
-      left -= share;
-      return left < 0;
-    });
-    return cell < 0 ? cells.findLastIndex((share) => share > 0) : cell;
-  });
-  return confusionMatrix(
-    drawn.map((cell) => Math.floor(cell / width)),
-    drawn.map((cell) => (cell % width === width - 1 ? undefined : cell % width)),
-    shares.length,
-  );
-}

@@ -190,6 +190,10 @@ describe('computeMetrics of an evaluator', () => {
     const evaluator = evaluatorOf({ mode: 'scored', score });
     expect(() => evaluator.asMetrics(dataset, {} as never)).toThrow(/asMetrics: `toExample` is missing/);
     expect(() => evaluator.asMetrics(items as never, { toExample })).toThrow(/asMetrics: `dataset`/);
+    expect(() => evaluator.asMetrics(dataset, { toExample, limit: 0 })).toThrow(
+      /asMetrics: `limit`: .* at least 1, got 0/,
+    );
+    expect(() => evaluator.asMetrics(dataset.select([]), { toExample })).toThrow(/the data set is empty/);
     expect(() => evaluator.asMetrics(dataset, { toExample, signal: undefined } as never)).toThrow(
       /unknown option `signal`/,
     );

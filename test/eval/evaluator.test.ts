@@ -7,6 +7,7 @@ import { renderPng } from '../../src/chart/render.js';
 import { ClassLabel, LabelledDataset } from '../../src/data/dataset.js';
 import type { Dataset, SftExample } from '../../src/data/types.js';
 import { ConfigError, DataError } from '../../src/errors.js';
+import { compareSubsets } from '../../src/eval/compare-subsets.js';
 import { confusionChart } from '../../src/eval/confusion-chart.js';
 import { Evaluator, withoutAnswer } from '../../src/eval/evaluator.js';
 import type { EvaluationProgress } from '../../src/eval/evaluator-options.js';
@@ -249,6 +250,17 @@ describe('reports', () => {
     );
     expect(compareReports(after, before)).toMatch(/−30\.0 pp/);
     expect(comparisonMarkdown(before, after)).toContain('| accuracy | 40.0 % | 70.0 % | +30.0 pp |');
+  });
+
+  it('shows reports of earlier versions, which have fewer figures', async () => {
+    const report = await reportOf(better);
+    const { mode: _, invalid, balancedAccuracy, weightedF1, intervals, ...others } = report;
+    const earlier = JSON.parse(reportJson(others as typeof report)) as typeof report;
+    const withoutIntervals = formatReport({ ...report, intervals: undefined as never });
+    expect(formatReport(earlier)).toBe(withoutIntervals);
+    expect(withoutIntervals).toMatch(/\nmetric +value\n.*\nbalanced accuracy +69\.4 %\n/);
+    expect(compareReports(earlier, earlier)).toBe(compareReports(report, report));
+    expect(compareSubsets(earlier, { some: [0, 1] })).toBe(compareSubsets(report, { some: ['sample 0', 'sample 1'] }));
   });
 
   it('refuses to compare different classes, and says when no sample is shared', async () => {
