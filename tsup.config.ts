@@ -2,7 +2,9 @@ import { defineConfig } from 'tsup';
 
 export default defineConfig({
   // One door each; what several of them need lies in shared chunks, so that a class exists once.
-  entry: ['index', 'data', 'engine', 'safetensors', 'hub', 'charts', 'eval', 'audit', 'report', 'types'].map((door) => `src/${door}.ts`),
+  entry: ['index', 'data', 'engine', 'safetensors', 'hub', 'charts', 'eval', 'audit', 'report', 'types'].map(
+    (door) => `src/${door}.ts`,
+  ),
   format: ['esm'],
   target: 'node20',
   platform: 'node',
