@@ -51,7 +51,7 @@ export const CLASS_STYLES = `
 .sortable th[aria-sort="ascending"] .arrow::after { content: ' ↑'; }
 .sortable th[aria-sort="descending"] .arrow::after { content: ' ↓'; }
 .sortable tbody th { font-weight: normal; max-width: 20rem; }
-.share-bar { display: inline-block; position: relative; width: 5rem; height: 0.75rem; margin-right: 0.5rem; vertical-align: middle;
+.share-bar { float: left; position: relative; width: 5rem; height: 0.75rem; margin: 0.4rem 0.75rem 0 0;
   background: var(--mark); border: 1px solid var(--edge); border-radius: 2px; print-color-adjust: exact; }
 .share-bar span { position: absolute; inset: 0 auto 0 0; background: var(--series-1); }
 .share-bar i { position: absolute; top: -3px; bottom: -3px; width: 3px; margin-left: -1px; background: var(--series-2); }

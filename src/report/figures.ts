@@ -1,8 +1,10 @@
 /** Figures and names as a report writes them. */
 import { oneLine, printable } from '../messages/one-line.js';
 
+/** With a space that does not end a line. */
 export function percent(share: number | null | undefined, digits = 1): string {
-  return share === null || share === undefined || !Number.isFinite(share) ? '–' : `${(100 * share).toFixed(digits)} %`;
+  if (share === null || share === undefined || !Number.isFinite(share)) return '–';
+  return `${(100 * share).toFixed(digits)}\u00a0%`;
 }
 
 export function fixed(value: number | null | undefined, digits = 3): string {

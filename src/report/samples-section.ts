@@ -42,7 +42,7 @@ export function mistakesSection(view: SampleView): ReportSection {
     ...(invalid > 0 ? [`${invalid} ${invalid === 1 ? 'is' : 'are'} no class`] : []),
   ];
   const order = hasConfidence
-    ? 'The most confident come first.'
+    ? 'The most confident come first; the share behind an answer is its confidence.'
     : lost > 0
       ? 'Those that were right before come first.'
       : '';

@@ -54,7 +54,7 @@ describe('the report of a run', () => {
     expect(card).toContain('src="data:image/webp;base64,AAAA"');
     expect(card).toContain(FRACTURES[first.expected]);
     expect(card).toContain(FRACTURES[first.predicted!]);
-    expect(card).toContain(`${(100 * first.confidence!).toFixed(0)} %`);
+    expect(card).toContain(`${(100 * first.confidence!).toFixed(0)}\u00a0%`);
     expect(card).toMatch(/<dt>Before<\/dt>.*<dt>After<\/dt>/s);
   });
 
