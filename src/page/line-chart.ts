@@ -85,7 +85,8 @@ export const CHART_STYLES: readonly string[] = [
 
 /** The chart in the unit of its axis. */
 function scaled({ unit, ...chart }: PageChart): PageChart & { readonly suffix: string } {
-  const most = Math.max(...chart.series.flatMap(({ values }) => values.map((value) => Math.abs(value ?? 0))));
+  const all = chart.series.flatMap(({ values }) => values);
+  const most = all.reduce<number>((highest, value) => Math.max(highest, Math.abs(value ?? 0)), 0);
   const [factor, suffix] =
     unit === 'share'
       ? [100, ' %']

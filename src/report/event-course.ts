@@ -58,7 +58,7 @@ export function courseOfEvents(events: readonly TrainingEvent[]): TrainingCourse
     steps,
     warnings,
     ...(start && {
-      config: start.config,
+      ...(isObject(start.config) && { config: start.config }),
       totalSteps: start.totalSteps,
       samples: start.samples,
       trainableParameters: start.trainableParameters,

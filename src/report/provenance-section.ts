@@ -7,6 +7,9 @@ import { shownSetting } from './figures.js';
 import type { RunProvenance, TrainingCourse } from './report-parts.js';
 import { type ReportSection, scrolled, section } from './section.js';
 
+/** Settings of a model or an adapter that are shown. */
+const MAX_ROWS = 200;
+
 export function provenanceSection(
   provenance: RunProvenance = {},
   config: TrainingCourse['config'],
@@ -56,7 +59,8 @@ function named(title: string, values: Readonly<Record<string, unknown>>): Html |
     value === null || value === undefined ? [] : [[name, shownSetting(value)]],
   );
   if (rows.length === 0) return undefined;
-  return html`<details><summary>${title}</summary>${scrolled(title, rowsTable(rows))}</details>`;
+  const more = rows.length - MAX_ROWS;
+  return html`<details><summary>${title}</summary>${scrolled(title, rowsTable(rows.slice(0, MAX_ROWS)))}${more > 0 && html`<p class="quiet">${`${more} more are left out.`}</p>`}</details>`;
 }
 
 function rowsTable(rows: readonly (readonly [string, string])[]): Html {

@@ -3,7 +3,7 @@ import { createHash } from 'node:crypto';
 import { readdir, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { CheckpointError, DataError, reasonOf } from '../errors.js';
-import { readJson } from '../files/read-json.js';
+import { MAX_CONFIG_BYTES, readJson } from '../files/read-json.js';
 import { exists } from '../files/regular-file.js';
 import { isObject } from '../messages/given-kind.js';
 import { warningLine } from '../messages/one-line.js';
@@ -55,9 +55,9 @@ export async function readRun(folder: string, given?: readonly TrainingEvent[] |
         : given;
   const checkpoint = (await isCheckpoint(folder)) ? folder : (await listCheckpoints(folder)).at(-1)?.path;
   const statePath = join(checkpoint ?? folder, STATE_FILE);
-  const state = await attempt(statePath, () => readFields(statePath));
+  const state = await attempt(statePath, () => readFields(statePath, MAX_STATE_BYTES));
   const adapterPath = join(checkpoint ?? folder, ADAPTER_FILE);
-  const adapter = await attempt(adapterPath, () => readFields(adapterPath));
+  const adapter = await attempt(adapterPath, () => readFields(adapterPath, MAX_CONFIG_BYTES));
   if (!history && !events && !state && warnings.length === 0) throw await noRun(folder);
   const course = events && courseOfEvents(events);
   const logged = state ? logOf(state) : undefined;
@@ -83,8 +83,8 @@ function longest(logs: readonly (Log | undefined)[]): Log {
   return { logs: found?.logs ?? [], evaluations: found?.evaluations ?? [] };
 }
 
-async function readFields(path: string): Promise<Fields> {
-  const json = await readJson(path, { maxBytes: MAX_STATE_BYTES });
+async function readFields(path: string, maxBytes: number): Promise<Fields> {
+  const json = await readJson(path, { maxBytes });
   if (!isObject(json) || Array.isArray(json)) throw new CheckpointError(`${path} is no object of JSON`);
   return json;
 }

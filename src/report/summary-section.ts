@@ -68,12 +68,17 @@ function intervalText({ low, high }: Interval, level: number, format: (value: nu
   return `${Math.round(100 * level)} % interval ${format(low)} to ${format(high)}`;
 }
 
-function trainingCards({ logs, evaluations, totalSteps, samples, trainableParameters }: TrainingCourse): Html[] {
+function trainingCards({ logs, evaluations, ...known }: TrainingCourse): Html[] {
   const [first, last] = [logs[0], logs.at(-1)];
   if (!first || !last) return [];
-  const seconds = logs.reduce((sum, entry) => sum + (entry.seconds ?? 0), 0);
-  const tokens = logs.reduce((sum, entry) => sum + (entry.tokensPerSecond ?? 0) * (entry.seconds ?? 0), 0);
-  const peak = Math.max(...logs.map((entry) => entry.peakMemoryBytes ?? 0));
+  // Logs may come from files that are damaged.
+  const finite = (value: unknown): number => (Number.isFinite(value) ? (value as number) : 0);
+  const [totalSteps, samples, trainableParameters] = [known.totalSteps, known.samples, known.trainableParameters].map(
+    (value) => (typeof value === 'number' ? value : undefined),
+  );
+  const seconds = logs.reduce((sum, entry) => sum + finite(entry.seconds), 0);
+  const tokens = logs.reduce((sum, entry) => sum + finite(entry.tokensPerSecond) * finite(entry.seconds), 0);
+  const peak = logs.reduce((most, entry) => Math.max(most, finite(entry.peakMemoryBytes)), 0);
   const best = evaluations.map(({ evalLoss }) => evalLoss).filter(Number.isFinite);
   return [
     card('Training loss', first === last ? fixed(last.loss) : change(fixed(first.loss), fixed(last.loss)), [

@@ -11,7 +11,8 @@ const STEP = 'optimizer step';
 /** Metrics of evaluations that get a chart. */
 const MAX_METRICS = 12;
 
-export function trainingSection({ logs, evaluations, steps = [] }: TrainingCourse): ReportSection | undefined {
+export function trainingSection(course: TrainingCourse): ReportSection | undefined {
+  const [logs, evaluations, steps] = [ordered(course.logs), ordered(course.evaluations), ordered(course.steps ?? [])];
   const fine = steps.length > 0 ? steps : logs;
   if (fine.length === 0 && evaluations.length === 0) return undefined;
   const charts = [
@@ -109,6 +110,11 @@ function curves<T extends { readonly step: number }>(entries: readonly T[], char
     });
     return series.length === 0 ? [] : [{ ...chart, x, xLabel: STEP, series }];
   });
+}
+
+/** By rising step, whatever wrote them. */
+function ordered<T extends { readonly step: number }>(entries: readonly T[]): T[] {
+  return entries.filter(({ step }) => Number.isFinite(step)).sort((a, b) => a.step - b.step);
 }
 
 /** JSON holds null in place of what is not finite. */

@@ -136,6 +136,29 @@ describe('writeRunReport', () => {
     expect(await page()).toContain('id="training"');
   });
 
+  it('takes from damaged files what is sound', async () => {
+    const entry = {
+      type: 'log',
+      step: 2,
+      loss: 'x',
+      seconds: 'y',
+      epoch: null,
+      tokensPerSecond: {},
+      peakMemoryBytes: [],
+    };
+    await write('train-log.jsonl', [{ ...entry, step: 9 }, entry, { ...entry, step: 5, loss: 4 }]);
+    const start = { type: 'start', step: 0, config: 'none', totalSteps: {}, samples: 'many', trainableParameters: [] };
+    await write('events.jsonl', [{ type: 'step' }, start, { type: 'warning', step: 1, message: {} }]);
+    const state = { config: 3, parameters: [{ shape: ['a'] }, 4], dataset: 'x', settings: [], logHistory: {} };
+    await writeFile(join(folder, 'trainer-state.json'), JSON.stringify(state));
+    await writeFile(join(folder, 'training-state.safetensors'), '');
+    const { warnings } = await writeRunReport(folder, { before, after });
+    const html = await page();
+    expect(warnings).toEqual([]);
+    expect(chartOf(html, 'Loss')).toMatchObject({ x: [2, 5, 9], series: [{ values: [null, 4, null] }] });
+    expect(html.replace(/<(script|style)\b.*?<\/\1>/gs, '')).not.toMatch(/NaN|undefined|>\s*null|Infinity/);
+  });
+
   it('reads evaluations from files', async () => {
     await log();
     await writeFile(join(folder, 'after.json'), JSON.stringify(after));
