@@ -6,7 +6,19 @@ import manifest from '../package.json' with { type: 'json' };
 import build from '../tsup.config.js';
 
 const root = fileURLToPath(new URL('..', import.meta.url));
-const DOORS = ['index', 'data', 'engine', 'safetensors', 'hub', 'charts', 'eval', 'audit', 'report', 'types'];
+const DOORS = [
+  'index',
+  'data',
+  'engine',
+  'safetensors',
+  'hub',
+  'charts',
+  'audit',
+  'eval',
+  'monitor',
+  'report',
+  'types',
+];
 
 interface Door {
   /** Called or constructed. */
@@ -87,6 +99,17 @@ describe('the doors of the package', () => {
         'reportMarkdown',
         'writeContactSheet',
       ],
+      audit: [
+        'AUDIT_STYLES',
+        'auditDataset',
+        'auditSection',
+        'auditThumbnails',
+        'deduplicate',
+        'formatAudit',
+        'imageKey',
+        'leakFreeSplit',
+        'renderAuditPage',
+      ],
       eval: [
         'abstainBelow',
         'accuracyScore',
@@ -121,17 +144,7 @@ describe('the doors of the package', () => {
         'wilsonInterval',
         'writePredictions',
       ],
-      audit: [
-        'AUDIT_STYLES',
-        'auditDataset',
-        'auditSection',
-        'auditThumbnails',
-        'deduplicate',
-        'formatAudit',
-        'imageKey',
-        'leakFreeSplit',
-        'renderAuditPage',
-      ],
+      monitor: ['jsonLines', 'livePage', 'scalarsOf', 'showProgress', 'tensorBoard'],
       report: ['renderRunReport', 'writeRunReport'],
       types: [],
     });

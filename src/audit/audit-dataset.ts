@@ -28,8 +28,9 @@ const SAMPLES_PER_CLASS = 4;
  * console.log(formatAudit(report));
  * ```
  *
- * Decoding runs on libuv's threads. Memory: some 5 KB an image. Near copies may be re-encoded, resized, stretched,
- * brightened, mirrored, turned by quarters, or cropped to 70 % of their width and height. Blank images have no near copies.
+ * Decoding runs on libuv's threads. Memory: some 10 KB an image. Near copies may be re-encoded, resized, stretched,
+ * darker, mirrored, turned by quarters, or without a tenth of their width and height; some of those that lost more are
+ * found, too. Blank images have no near copies.
  * @param data an `ImageFolder`, one data set, or splits by name: `{ train, test }`
  * @throws ConfigError for wrong options; DataError for samples in which no image is known; the signal's reason
  */

@@ -195,7 +195,7 @@ export interface AuditSettings {
   readonly nearDuplicates: boolean;
   /** Whether mirrored and turned copies were looked for. */
   readonly transforms: boolean;
-  /** Least correlation of near duplicates. */
+  /** Least correlation of near duplicates. Images full of details, and those of a few pixels, need more: 0.95 and 0.97. */
   readonly minCorrelation: number;
   /** An image whose shorter edge has fewer pixels is tiny. */
   readonly tinyEdge: number;

@@ -19,6 +19,7 @@ import {
   groupLine,
   ISSUE_TITLES,
   leakLines,
+  sampleLines,
   share,
   sizesLine,
 } from './describe-audit.js';
@@ -77,6 +78,7 @@ ${leaks.map((line) => html`<p class="warn"><strong>${line}.</strong></p>`)}
 ${classTable(report)}
 <h3>Copies</h3>
 <p>${copiesLine(report)}.</p>
+${sampleLines(report).map((line) => html`<p>${line}.</p>`)}
 ${report.duplicates.slice(0, maxGroups).map((group) => groupCard(group, thumbnails))}
 ${leftOut(report.duplicates.length - maxGroups, 'more group')}
 ${issuesByKind(report).map((issues) => issueList(issues, maxIssues, thumbnails))}

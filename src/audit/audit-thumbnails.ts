@@ -3,7 +3,6 @@ import { z } from 'zod';
 import { functionOption, parseOptions } from '../config.js';
 import { decodeWithin } from '../data/decode-budget.js';
 import type { Dataset, ImageInput } from '../data/types.js';
-import { ImageError } from '../errors.js';
 import { imageDataUri } from '../page/data-uri.js';
 import { type AuditInput, splitsOf } from './audit-options.js';
 import { type AuditedImage, type AuditReport, type AuditThumbnails, imageKey } from './audit-report.js';
@@ -75,9 +74,10 @@ export async function auditThumbnails<T>(
       } finally {
         held.release();
       }
-    } catch (error) {
-      if (error instanceof ImageError) return undefined;
-      throw error;
+    } catch {
+      // What cannot be read is an issue of the report already.
+      signal?.throwIfAborted();
+      return undefined;
     }
   };
   await Promise.all(Array.from({ length: 4 }, work));

@@ -146,6 +146,8 @@ export function commonFolder(paths: readonly string[]): string {
     while (same < length && path[same] === first[same]) same++;
     length = same;
   }
+  // lastIndexOf takes a negative position for 0.
+  if (length === 0) return '';
   const separators = sep === win32.sep ? [win32.sep, posix.sep] : [posix.sep];
   return first.slice(0, Math.max(...separators.map((one) => first.lastIndexOf(one, length - 1) + 1)));
 }

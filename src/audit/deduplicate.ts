@@ -88,17 +88,17 @@ export async function deduplicate<I extends AuditInput>(
       else if (conflicts === undefined) throw conflictError(report, component);
     }
   }
-  const result: Record<string, unknown> = {};
+  const result: [string, unknown][] = [];
   const bySplit = groupedBy(removed, ({ split }) => split);
   for (const [name, dataset] of splits) {
     const own = bySplit.get(name) ?? [];
     await requireSamples(dataset, own, 'deduplicate');
     const gone = new Set(own.map(({ index }) => index));
     const kept = Array.from({ length: dataset.length }, (_, index) => index).filter((index) => !gone.has(index));
-    result[name] = selected(dataset, kept);
+    result.push([name, selected(dataset, kept)]);
   }
   const order = names.flatMap((name) => bySplit.get(name)?.sort((a, b) => a.index - b.index) ?? []);
-  return { splits: result as SelectedSplits<I>, removed: order };
+  return { splits: Object.fromEntries(result) as SelectedSplits<I>, removed: order };
 }
 
 function conflictError(report: AuditReport, { members }: Component): DataError {

@@ -47,6 +47,17 @@ export function copiesLine({ duplicates }: AuditReport): string {
   );
 }
 
+/** Samples that are copies, where that is not said by the groups of images: in conversations. */
+export function sampleLines({ duplicates, duplicateSamples }: AuditReport): string[] {
+  const conflicts = duplicateSamples.filter(({ isConflict }) => isConflict).length;
+  const said = duplicates.filter(({ isConflict }) => isConflict).length;
+  if (duplicateSamples.length === duplicates.length && conflicts === said) return [];
+  const groups = counted(duplicateSamples.length, 'group');
+  return [
+    `${groups} of samples with the same images and the same question: ${grouped(conflicts)} with different answers`,
+  ];
+}
+
 /** `different labels; across train and test; near copies, correlation 0.97, mirrored` */
 export function groupLine(group: DuplicateGroup, clean: (name: string) => string): string {
   const parts: string[] = [];
@@ -54,7 +65,7 @@ export function groupLine(group: DuplicateGroup, clean: (name: string) => string
   if (group.splits.length > 1) parts.push(`across ${group.splits.map(clean).join(' and ')}`);
   if (group.isExact) return [...parts, 'exact copies'].join('; ');
   const near = group.pairs.filter(({ kind }) => kind === 'near');
-  const least = Math.min(...near.map(({ correlation }) => correlation));
+  const least = near.reduce((low, { correlation }) => Math.min(low, correlation), 1);
   const transforms = new Set(near.map(({ transform }) => transform).filter((one) => one !== 'none'));
   const isCropped = near.some(({ overlap }) => overlap < CROPPED);
   const changes = [...transforms, ...(isCropped ? ['cropped'] : [])];

@@ -34,7 +34,7 @@ export function findCopies(
   shown: readonly AuditedImage[],
   splitNames: readonly string[],
 ): Copies {
-  const sets = new DisjointSets(Math.max(0, ...classes.map((one) => one + 1)));
+  const sets = new DisjointSets(classes.reduce((count, one) => Math.max(count, one + 1), 0));
   for (const { a, b } of near) sets.join(a, b);
   const nearOf = new Map<number, Map<number, NearPair>>();
   for (const pair of near) {
@@ -111,10 +111,15 @@ function samplePairs(
   const kinds = [...groupedBy(members, ({ images }) => images.map((image) => classes[image]!).join(' '))];
   const ids = new Map(kinds.map(([key], id) => [key, id]));
   const lists = kinds.map(([, [first]]) => first!.images.map((image) => classes[image]!));
+  const byFirst = groupedBy(lists.keys(), (id) => lists[id]![0]);
   const near = (a: number): [number, NearPair][] => {
     const own = lists[a]!;
-    return lists.flatMap((other, b) => {
+    const first = own[0];
+    if (first === undefined) return [];
+    const alike = [first, ...(nearOf.get(first)?.keys() ?? [])].flatMap((one) => byFirst.get(one) ?? []);
+    return alike.flatMap((b) => {
       if (a === b) return [];
+      const other = lists[b]!;
       const pairs = own.map((one, place) => nearOf.get(one)?.get(other[place]!));
       const areCopies = pairs.every((pair, place) => pair !== undefined || own[place] === other[place]);
       const pair = pairs.find((one) => one !== undefined);

@@ -13,6 +13,7 @@ import {
   groupLine,
   ISSUE_TITLES,
   leakLines,
+  sampleLines,
   share,
   sizesLine,
 } from './describe-audit.js';
@@ -48,7 +49,7 @@ export function formatAudit(report: AuditReport, options: FormatAuditOptions = {
       ...report.notes.map((note) => `Note: ${tableCell(note)}`),
     ]),
     classTable(report, maxClasses),
-    wrapped([...leakLines(report, oneLine), copiesLine(report)]),
+    wrapped([...leakLines(report, oneLine), copiesLine(report), ...sampleLines(report)]),
     groupList(report, maxGroups),
     ...issueLists(report, maxIssues),
   ];

@@ -99,6 +99,7 @@ export async function findNearDuplicates(search: NearSearch): Promise<{ pairs: N
   };
   await compare(whole, ({ thumb }) => thumb);
   await compare(inner, (one) => one.inner);
+  onProgress(done, done);
   const pairs = [...best.values()].sort((x, y) => x.a - y.a || x.b - y.b);
   return { pairs, isCut: whole.length === MAX_CANDIDATES || inner.length === MAX_CANDIDATES };
 }

@@ -32,7 +32,7 @@ export function factsOf<T>(sample: T, index: number, readers: SampleReaders<T>):
   const given = readers.images?.(sample, index);
   return {
     images: given === undefined ? (known?.images ?? []) : Array.isArray(given) ? given : [given as ImageInput],
-    label: readers.label ? readers.label(sample, index) : known?.label,
+    label: readers.label ? nameOf(readers.label(sample, index)) : known?.label,
     question: known?.question ?? '',
     id: known?.id,
   };
@@ -61,11 +61,14 @@ function knownFacts(sample: unknown): SampleFacts | undefined {
   const name = typeof className === 'string' ? className : label;
   return {
     images: [image as ImageInput],
-    label: typeof name === 'string' || typeof name === 'number' ? String(name) : undefined,
+    label: nameOf(name),
     question: '',
     id,
   };
 }
+
+const nameOf = (label: unknown): string | undefined =>
+  typeof label === 'string' || typeof label === 'number' ? String(label) : undefined;
 
 /** Messages, or a text as one; what is malformed is the collator's to report. */
 function turnsOf(list: unknown, role: Message['role']): Message[] {

@@ -52,6 +52,21 @@ describe('an audit as text', () => {
     expect(() => formatAudit(undefined as never)).toThrow(ConfigError);
   });
 
+  it('says which samples of a conversation are answered in two ways', async () => {
+    const image = await drawn(1);
+    const ask = (answer: string) => ({
+      messages: [
+        { role: 'user', content: [{ type: 'image', image }] },
+        { role: 'assistant', content: answer },
+      ],
+    });
+    const audited = await auditDataset(IndexedDataset.from([ask('yes'), ask('no'), ask('yes')]));
+    const line = '1 group of samples with the same images and the same question: 1 with different';
+    expect(formatAudit({ ...audited, duplicates: [] })).toContain(line);
+    expect(auditSection({ ...audited, duplicates: [] }).markup).toContain(line);
+    expect(formatAudit(audited)).not.toContain(line);
+  });
+
   it('says that there is nothing', async () => {
     const text = formatAudit(await auditDataset(IndexedDataset.from<string>([])));
     expect(text).toContain('Data audit: 0 samples (train 0), 0 images');
@@ -82,6 +97,14 @@ describe('an audit as a page', () => {
     expect(markup).toContain('2 more groups not shown');
     expect(markup).toContain('1 more image not shown');
     expect(markup.match(/<img /g)).toHaveLength(2);
+  });
+
+  it('has no thumbnail of what cannot be read', async () => {
+    const image = { path: 'x', decode: () => Promise.reject(new Error('gone')) };
+    const lost = IndexedDataset.from([{ image }]);
+    const audited = await auditDataset(lost);
+    expect(audited.issues).toMatchObject([{ kind: 'damaged', reason: 'gone', image: { name: 'x' } }]);
+    expect(await auditThumbnails(lost, audited)).toEqual({});
   });
 
   it('needs no thumbnails, and takes nothing else for one', () => {

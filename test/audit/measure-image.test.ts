@@ -103,6 +103,7 @@ describe('the rest', () => {
     expect(commonFolder(['/a/b/c.png', '/a/bc/d.png'])).toBe('/a/');
     expect(commonFolder(['/a/b.png'])).toBe('/a/');
     expect(commonFolder(['x.png', '/a/b.png'])).toBe('');
+    expect(commonFolder(['/a/b.png', 'x.png'])).toBe('');
     expect(commonFolder([])).toBe('');
   });
 
