@@ -2,7 +2,7 @@ import { defineConfig } from 'tsup';
 
 export default defineConfig({
   // One door each; what several of them need lies in shared chunks, so that a class exists once.
-  entry: ['index', 'data', 'engine', 'safetensors', 'hub', 'charts', 'audit', 'eval', 'monitor', 'types'].map(
+  entry: ['index', 'data', 'engine', 'safetensors', 'hub', 'charts', 'audit', 'eval', 'monitor', 'report', 'types'].map(
     (door) => `src/${door}.ts`,
   ),
   format: ['esm'],

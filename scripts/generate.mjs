@@ -110,6 +110,12 @@ await generate('uplot.ts', [...chartFiles, chartLicence], () => {
   return `/** uPlot (MIT), for pages: defines the global \`uPlot\`. */\nexport const UPLOT_SCRIPT = ${text(licence + script)};\nexport const UPLOT_STYLES = ${text(styles)};\n`;
 });
 
+const manifest = join(scripts, '..', 'package.json');
+await generate('version.ts', [manifest], () => {
+  const { version } = JSON.parse(readFileSync(manifest, 'utf8'));
+  return `/** Of this package. */\nexport const VERSION = ${JSON.stringify(version)};\n`;
+});
+
 // The program of the live page, for the browser.
 const pageFolder = join(source, 'monitor');
 const pageFiles = [

@@ -6,7 +6,19 @@ import manifest from '../package.json' with { type: 'json' };
 import build from '../tsup.config.js';
 
 const root = fileURLToPath(new URL('..', import.meta.url));
-const DOORS = ['index', 'data', 'engine', 'safetensors', 'hub', 'charts', 'audit', 'eval', 'monitor', 'types'];
+const DOORS = [
+  'index',
+  'data',
+  'engine',
+  'safetensors',
+  'hub',
+  'charts',
+  'audit',
+  'eval',
+  'monitor',
+  'report',
+  'types',
+];
 
 interface Door {
   /** Called or constructed. */
@@ -133,6 +145,7 @@ describe('the doors of the package', () => {
         'writePredictions',
       ],
       monitor: ['jsonLines', 'livePage', 'scalarsOf', 'showProgress', 'tensorBoard'],
+      report: ['renderRunReport', 'writeRunReport'],
       types: [],
     });
   });

@@ -10,7 +10,7 @@ export class Html {
 }
 
 /** What a template may hold; a list is joined, nothing is left out. */
-export type HtmlValue = Html | string | number | false | null | undefined | readonly HtmlValue[];
+type HtmlValue = Html | string | number | false | null | undefined | readonly HtmlValue[];
 
 const ENTITIES: Readonly<Record<string, string>> = {
   '&': '&amp;',

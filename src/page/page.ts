@@ -3,7 +3,7 @@ import { escapeHtml, type Html } from './html.js';
 import { THEME } from './theme.js';
 
 /** Content of a page. */
-export interface PageParts {
+interface PageParts {
   readonly title: string;
   /** Goes into the `main` element. */
   readonly body: Html;

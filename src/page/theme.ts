@@ -1,37 +1,42 @@
 /** Colours and elements of all pages, in light and dark: contrast of texts at least 4.5, of marks at least 3 to 1. */
-export const THEME = `
-:root {
-  color-scheme: light dark;
+
+const LIGHT = `color-scheme: light;
   --page: #ffffff; --card: #f6f7f9; --line: #c9ced6; --text: #1c2330; --quiet: #56606f;
-  --accent: #1d5fbf; --good: #1a7340; --bad: #b3261e; --warn: #8a5a00; --mark: #e3ecfa;
-  --series-1: #1d5fbf; --series-2: #b3541e; --series-3: #1a7340; --series-4: #7a3fb0; --series-5: #8a5a00;
-}
-@media (prefers-color-scheme: dark) {
-  :root {
-    --page: #12161d; --card: #1b212b; --line: #3f4957; --text: #e8ecf2; --quiet: #a9b3c1;
-    --accent: #7fb0ff; --good: #6fd08c; --bad: #ff8f85; --warn: #f0c05a; --mark: #22324c;
-    --series-1: #7fb0ff; --series-2: #ffa066; --series-3: #6fd08c; --series-4: #c79bff; --series-5: #f0c05a;
-  }
-}
+  --accent: #1d5fbf; --good: #1a7340; --bad: #b3261e; --warn: #8a5a00; --mark: #e3ecfa; --edge: #7a8494;
+  --series-1: #1d5fbf; --series-2: #b3541e; --series-3: #1a7340; --series-4: #7a3fb0; --series-5: #8a5a00;`;
+
+const DARK = `color-scheme: dark;
+  --page: #12161d; --card: #1b212b; --line: #3f4957; --text: #e8ecf2; --quiet: #a9b3c1;
+  --accent: #7fb0ff; --good: #6fd08c; --bad: #ff8f85; --warn: #f0c05a; --mark: #22324c; --edge: #8591a3;
+  --series-1: #7fb0ff; --series-2: #ffa066; --series-3: #6fd08c; --series-4: #c79bff; --series-5: #f0c05a;`;
+
+/** Paper is white, whatever the screen: `on-paper` is for what is drawn before it is printed. */
+export const THEME = `
+:root, :root.on-paper { ${LIGHT} }
+@media screen and (prefers-color-scheme: dark) { :root { ${DARK} } }
 * { box-sizing: border-box; }
 body { margin: 0 auto; padding: 1rem; max-width: 75rem; background: var(--page); color: var(--text);
   font: 16px/1.5 system-ui, sans-serif; overflow-wrap: anywhere; }
 h1, h2, h3 { line-height: 1.25; }
 a { color: var(--accent); }
+button, input, select { font: inherit; }
 :focus-visible { outline: 3px solid var(--accent); outline-offset: 2px; }
 .quiet { color: var(--quiet); }
 .good { color: var(--good); }
 .bad { color: var(--bad); }
 .warn { color: var(--warn); }
 .scroll { overflow-x: auto; }
+.hidden { position: absolute; width: 1px; height: 1px; overflow: hidden; clip-path: inset(50%); white-space: nowrap; }
 table { border-collapse: collapse; }
-th, td { padding: 0.25rem 0.6rem; border-bottom: 1px solid var(--line); text-align: left; }
-td.number, th.number { text-align: right; font-variant-numeric: tabular-nums; }
+th[scope="row"] { min-width: 7rem; }
+th, td { padding: 0.25rem 0.6rem; border-bottom: 1px solid var(--line); text-align: left; overflow-wrap: break-word; }
+td.number, th.number { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap; }
 figure { margin: 0; }
 img { max-width: 100%; height: auto; }
 .cards { display: grid; gap: 1rem; grid-template-columns: repeat(auto-fill, minmax(min(16rem, 100%), 1fr)); }
 .card { padding: 0.75rem; border: 1px solid var(--line); border-radius: 0.5rem; background: var(--card); }
 .skip { position: absolute; left: -100vw; }
 .skip:focus { left: 1rem; }
-@media print { .card { break-inside: avoid; } }
+@media print { body { max-width: none; font-size: 12px; } .card { break-inside: avoid; } .scroll { overflow: visible; }
+  .skip, .on-screen { display: none !important; } }
 `;

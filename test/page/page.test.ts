@@ -33,7 +33,7 @@ describe('a page', () => {
   });
 
   it('has colours that WCAG AA asks for, in light and dark', () => {
-    const [light, dark] = THEME.split('@media (prefers-color-scheme: dark)').map((text) =>
+    const [light, dark] = THEME.split('@media screen and (prefers-color-scheme: dark)').map((text) =>
       Object.fromEntries([...text.matchAll(/--([\w-]+): (#[0-9a-f]{6})/g)].map(([, name, color]) => [name, color!])),
     );
     for (const colors of [light!, dark!]) {
