@@ -16,6 +16,7 @@ import {
   type EngineChoice,
   type EvaluationReport,
   Evaluator,
+  type EvaluatorOptions,
   formatReport,
   fromPretrained,
   generateText,
@@ -33,6 +34,7 @@ import {
   scoreLabels,
   streamText,
   type TfjsPackage,
+  type TrainingEvent,
   TUTORIAL_TEMPLATE,
   VlmCollator,
   verifyAdapter,
@@ -71,6 +73,9 @@ const TUTORIAL = {
   maxNewTokens: 100,
 };
 const settings = options.model ? TUTORIAL : { ...TUTORIAL, ...DEMONSTRATION };
+
+const page = options.live ? livePage() : undefined;
+await page?.open();
 
 heading('Engine');
 const engine = options.engine.startsWith('tfjs')
@@ -131,7 +136,7 @@ const audit = await auditDataset(splits, { onProgress: showProgress('audit') });
 console.log(formatAudit(audit, { maxGroups: 3 }));
 // Where an image of the test has a copy in training, its answer says nothing about new images.
 const leakFree = await leakFreeSplit(data.test, audit);
-const leaked = new Set(leakFree.removed.map(({ index }) => index));
+const copied = new Set(await Promise.all(leakFree.removed.map(async ({ index }) => (await data.test.get(index)).path)));
 
 heading('Prompt');
 const prompt = fracturePrompt(data.classNames);
@@ -169,6 +174,10 @@ const imagePool = new ImagePool(imageProcessor);
 const collator = new VlmCollator({ tokenizer, chatTemplate, imageProcessor, imagePool });
 console.log(`${modelName}: ${model.config.text.layers} decoder and ${model.config.vision.layers} vision layers`);
 
+heading('What is learned');
+const masks = await maskView(train.map(toExample), collator, { indices: [0, train.length - 1] });
+console.log(formatMask(masks));
+
 heading('Before training');
 const probe = await train.get(Math.min(200, train.length - 1));
 process.stdout.write('What is the image about?  ');
@@ -183,24 +192,22 @@ for await (const piece of streamText(model, tokenizer, open, {
 }
 console.log(`\n(the truth is: ${plain(probe.className)})`);
 
+const { sharePrefix } = options;
+const generate: EvaluatorOptions['generate'] = async (examples, signal, choices) =>
+  generateText(model, tokenizer, await collator.collatePrompts(examples), {
+    ...{ maxNewTokens: settings.maxNewTokens, sharePrefix, choices, signal },
+  });
+const score: EvaluatorOptions['score'] = async (examples, classNames, signal) =>
+  scoreLabels(model, tokenizer, await collator.collatePrompts(examples), classNames, { sharePrefix, signal });
 const start = performance.now();
 const evaluator = new Evaluator({
   classNames: data.classNames,
   batchSize: 20,
-  generate: async (examples) =>
-    generateText(model, tokenizer, await collator.collatePrompts(examples), {
-      maxNewTokens: settings.maxNewTokens,
-      sharePrefix: options.sharePrefix,
-    }),
+  mode: options.evaluate,
+  ...(options.evaluate === 'scored' ? { score } : { generate }),
 });
 const evaluate = (what: string): Promise<EvaluationReport> =>
-  evaluator.evaluate(test, {
-    toExample,
-    onProgress: ({ done, total }) => {
-      if (process.stderr.isTTY)
-        process.stderr.write(`\r${what}: ${done}/${total} answers${done === total ? '\n' : ''}`);
-    },
-  });
+  evaluator.evaluate(test, { toExample, onProgress: showProgress(what) });
 const before = await evaluate('before');
 console.log(`accuracy ${before.accuracy.toFixed(3)}, macro-F1 ${before.macroF1.toFixed(3)}`);
 
@@ -246,15 +253,19 @@ const trainer = new SftTrainer({
   collator,
   saveAdapter: (dir) => saveAdapter(adapter, dir, { baseModelNameOrPath: modelName, chatTemplate }),
   config: sftConfig,
+  callbacks: [tensorBoard({ folder: join(out, 'tensorboard'), every: 'step' }), ...(page ? [page] : [])],
 });
 const losses: [number, number][] = [];
+const events: TrainingEvent[] = [];
 const stop = abortOnSignals({ onStop: (name) => console.error(`\n${name}: saving; Ctrl-C ends it at once`) });
 try {
   for await (const event of trainer.train({ signal: stop.signal, resumeFromCheckpoint: options.resume })) {
+    events.push(event);
     if (event.type === 'step') losses.push([event.step, event.loss]);
   }
 } catch (error) {
-  if (!stop.received) throw error;
+  // By Ctrl-C, or on the live page.
+  if (!stop.received && (error as Error).name !== 'AbortError') throw error;
   console.error('stopped; --resume goes on from here');
   process.exit();
 }
@@ -286,6 +297,8 @@ console.log(formatReport(after));
 
 heading('Before and after');
 console.log(compareReports(before, after));
+const ownIds = after.samples.map(({ id }) => id).filter((id) => !copied.has(id));
+if (ownIds.length > 0) console.log(compareSubsets(after, { 'without copies': ownIds }));
 await renderPng(confusionChart(after, 'Confusion matrix after training'), join(out, 'confusion.png'));
 const shown = randomPermutation(after.samples.length, 7)
   .slice(0, 8)
@@ -309,6 +322,18 @@ const summary = {
   losses: losses.map(([, loss]) => loss),
 };
 await writeFile(join(out, 'summary.json'), `${JSON.stringify(summary, null, 2)}\n`);
+
+heading('Report');
+await writePredictions(after, join(out, 'predictions.csv'));
+const written = await writeRunReport(join(out, 'checkpoints'), {
+  title: 'Kinds of bone fractures',
+  description: 'For education only: nothing here is fit for medical use.',
+  file: join(out, 'report.html'),
+  ...{ before, after, events, masks, images: test, engine: engine.description },
+  audit: { report: audit, thumbnails: await auditThumbnails(splits, audit) },
+});
+for (const line of written.warnings) note(line);
+console.log(`${written.path}: open it in a browser`);
 const repoId = options['push-to-hub'];
 if (repoId) {
   heading('Hub');
