@@ -13,8 +13,9 @@ import {
   type VlmCollatorOptions,
   vlmCollatorOptionsSchema,
 } from './collator-options.js';
+import { imageName, imageSize } from './decode-image.js';
 import { answerEndIds, type EncodedConversation, encodeConversation } from './encode-conversation.js';
-import { type EncodedSample, type PaddingSide, padBatch } from './pad-batch.js';
+import { type EncodedSample, type ImageExtents, type MeasuredSample, type PaddingSide, padBatch } from './pad-batch.js';
 import type { ProcessedImage } from './process-pixels.js';
 import { nameSample } from './sample-error.js';
 import { inspectConversation, type SampleInspection, spelledTokens } from './sample-inspection.js';
@@ -48,6 +49,7 @@ export class VlmCollator {
   readonly #chatTemplate: ChatTemplate;
   readonly #plainTemplate: ChatTemplate;
   readonly #images: Pick<ImagePreprocessor, 'process'>;
+  readonly #processor: ImagePreprocessor;
   readonly #cellSize: number;
   readonly #onDropped: ((sample: DroppedSample) => void) | undefined;
   /** By roles and texts, least recently used first. Undefined where the template may write the time. */
@@ -84,12 +86,13 @@ export class VlmCollator {
     const { maskHistory, parseSpecialTokens, ...others } = this.options;
     const set = { ...others, ...(maskHistory && { maskHistory }), ...(parseSpecialTokens && { parseSpecialTokens }) };
     // A pool computes with the settings of its own processor.
-    const pool = (imagePool as { readonly processor?: Partial<ImagePreprocessor> } | undefined)?.processor?.settings;
-    this.settings = { ...set, chatTemplate: template, ...imageProcessor.settings, ...pool };
+    const pool = (imagePool as { readonly processor?: ImagePreprocessor } | undefined)?.processor;
+    this.settings = { ...set, chatTemplate: template, ...imageProcessor.settings, ...pool?.settings };
     this.#tokenizer = tokenizer;
     this.#chatTemplate = chatTemplate;
     this.#plainTemplate = new ChatTemplate(PLAIN_TEMPLATE, tokenizer);
     this.#images = imagePool ?? imageProcessor;
+    this.#processor = pool ?? imageProcessor;
     this.#cellSize = imageProcessor.patchSize * imageProcessor.spatialMergeSize;
     this.#onDropped = onDropped;
     this.#encoded = chatTemplate.source.includes('strftime_now') ? undefined : new Map();
@@ -170,6 +173,35 @@ export class VlmCollator {
     return Object.assign(batch, { stopTokenIds: [...new Set(ends)] });
   }
 
+  /**
+   * One sample as `encode` makes it, with the sizes of its images instead of their pixels: of an encoded image only the
+   * header is read, so damage behind it is not seen. A sample that `collate` would leave out for a bad image is named.
+   * @throws as `encode`
+   */
+  async measure(example: TrainingExample, options: CollateOptions = {}): Promise<MeasuredSample | SkippedSample> {
+    checkNames(options, { signal: false }, 'collator.measure');
+    const { signal } = options;
+    requireSignal(signal, 'collator.measure');
+    const sampleId = example?.id ?? '0 of the batch';
+    const sizeOf = async (input: ImageInput): Promise<MeasuredSample['images'][number]> => {
+      const { resizedSize } = this.#processor;
+      // A processor of the caller's own may not say beforehand what becomes of a size.
+      if (!resizedSize) return { ...extentsOf(await this.#process(input, signal)), input };
+      const { width, height } = await imageSize(input).catch((error: unknown) => {
+        throw skippable(input, error);
+      });
+      signal?.throwIfAborted();
+      return { ...extentsOf(this.#processor.resizedSize!(width, height, imageName(input))), input };
+    };
+    try {
+      return await this.#encode(example, sampleId, false, signal, sizeOf);
+    } catch (error) {
+      if (signal?.aborted) throw error;
+      if (error instanceof SkippableImage) return { sampleId, reason: error.message };
+      throw nameSample(error, sampleId);
+    }
+  }
+
   /** One sample before padding, for plans and inspection. With `overlong: 'drop'` it may exceed `maxLength`. */
   async encode(example: TrainingExample, options: CollateOptions = {}): Promise<EncodedSample> {
     checkNames(options, COLLATE_OPTIONS, 'collator.encode');
@@ -187,7 +219,7 @@ export class VlmCollator {
       examples.map(async (example, i) => {
         const sampleId = example?.id ?? `${i} of the batch`;
         try {
-          return await this.#encode(example, sampleId, prompt, signal);
+          return await this.#encode(example, sampleId, prompt, signal, (input) => this.#process(input, signal));
         } catch (error) {
           if (signal?.aborted) throw error;
           if (skipped && error instanceof SkippableImage) return { sampleId, reason: error.message };
@@ -202,17 +234,19 @@ export class VlmCollator {
     }) as EncodedSample[];
   }
 
-  async #encode(
+  /** @param read makes of an image what its tokens are counted by, and what the sample gets */
+  async #encode<I extends ImageExtents>(
     example: TrainingExample,
     id: string,
     prompt: boolean,
     signal: AbortSignal | undefined,
-  ): Promise<EncodedSample> {
+    read: (input: ImageInput) => Promise<I>,
+  ): Promise<Omit<EncodedSample, 'images'> & { readonly images: readonly I[] }> {
     signal?.throwIfAborted();
     const { messages, row } = this.#messagesOf(example, prompt);
     const inputs = imagesOf(messages);
     const conversation = this.#encodeMessages(messages, row, prompt);
-    const images = await Promise.all(inputs.map((input) => this.#process(input, signal)));
+    const images = await Promise.all(inputs.map(read));
     const blocks = images.map((image) => this.#imageTokens(image));
     const extra = blocks.reduce((sum, block) => sum + block.length - 1, 0);
     const fitting = this.#fit(conversation, extra, messages, row, prompt);
@@ -291,8 +325,7 @@ export class VlmCollator {
 
   async #process(input: ImageInput, signal: AbortSignal | undefined): Promise<ProcessedImage> {
     const image = await this.#images.process(input, signal && { signal }).catch((error: unknown) => {
-      const isSkippable = error instanceof ImageError && typeof input === 'object' && 'onBadImage' in input;
-      throw isSkippable && input.onBadImage === 'skip' ? new SkippableImage(error) : error;
+      throw skippable(input, error);
     });
     const { pixelValues, height, width } = image;
     const cell = this.#cellSize;
@@ -307,7 +340,7 @@ export class VlmCollator {
   }
 
   /** Rows of `[IMG]`, each closed by `[IMG_BREAK]`, the last by `[IMG_END]` (transformers `processing_pixtral.py`). */
-  #imageTokens({ height, width }: ProcessedImage): number[] {
+  #imageTokens({ height, width }: ImageExtents): number[] {
     const { imageTokenId, imageBreakTokenId, imageEndTokenId } = this.#tokenizer;
     if (imageTokenId === undefined || imageBreakTokenId === undefined || imageEndTokenId === undefined) {
       throw new DataError('the tokenizer has no image tokens', { hint: 'use the tokenizer of a vision model' });
@@ -413,6 +446,15 @@ class SkippableImage extends Error {
     super(cause.summary);
     this.cause = cause;
   }
+}
+
+function skippable(input: ImageInput, error: unknown): unknown {
+  const isSkippable = error instanceof ImageError && typeof input === 'object' && 'onBadImage' in input;
+  return isSkippable && input.onBadImage === 'skip' ? new SkippableImage(error) : error;
+}
+
+function extentsOf({ height, width }: ImageExtents): ImageExtents {
+  return { height, width };
 }
 
 /** @throws DataError if a message is said not to be learned, where all of the conversation is */
