@@ -65,7 +65,8 @@ export async function rehearseFormat(format: WeightFormat, common: CommonParts):
     plan: {
       format,
       weightBytes: rehearsal.weightBytes,
-      recomputation: planned.length === 0 ? [] : waysOf(rehearsal, largestPassOf(planned), timed(format, card, rehearsal, common)),
+      recomputation:
+        planned.length === 0 ? [] : waysOf(rehearsal, largestPassOf(planned), timed(format, card, rehearsal, common)),
     },
   };
 }
@@ -106,7 +107,8 @@ function runOn(
   const { config, run } = common;
   const planned = planWindows(engine, rehearsal.costs, run.windows, config);
   const all = planned.flatMap(({ plan }) => plan.passes);
-  const most = (value: (pass: PlannedPass) => number): number => all.reduce((max, pass) => Math.max(max, value(pass)), 0);
+  const most = (value: (pass: PlannedPass) => number): number =>
+    all.reduce((max, pass) => Math.max(max, value(pass)), 0);
   const evenly = planned.slice(0, run.representative);
   const seconds = secondsOf(evenly, timed(format, card, { ...rehearsal, storage: engine.storage }, common));
   const tokens = evenly.reduce((sum, { window }) => sum + window.size.tokens, 0);
@@ -115,7 +117,10 @@ function runOn(
     memory: memoryOf(rehearsal, largestPassOf(planned)),
     passes: planned.reduce((max, { plan }) => Math.max(max, plan.passes.length), 0),
     microBatchSize: planned.reduce((least, { plan }) => Math.min(least, plan.microBatchSize), Number.POSITIVE_INFINITY),
-    recomputedLayers: { vision: most(({ recompute }) => recompute.vision), text: most(({ recompute }) => recompute.text) },
+    recomputedLayers: {
+      vision: most(({ recompute }) => recompute.vision),
+      text: most(({ recompute }) => recompute.text),
+    },
     offloadsInputs: all.some(({ recompute }) => recompute.offloadInputs === true),
     streamedBytes: engine.storage.streamedBytes ?? 0,
     samplesPerSecond: total === 0 ? 0 : run.samples / total,
@@ -175,4 +180,3 @@ export function imageShareOf(packed: readonly (PackedBatch | undefined)[]): numb
   }
   return samples === 0 ? 1 : images / samples;
 }
-

@@ -2,8 +2,8 @@
 import type { PackedSize, PackedWindow, WindowSample } from '../batch/packed-window.js';
 import { OutOfMemoryError } from '../errors.js';
 import type { PassCosts } from '../model/network/pass-costs.js';
-import { PassPlanner, type PlannerEngine } from '../train/pass-planner.js';
 import type { PassPlan, PlannedPass } from '../train/pass-plan.js';
+import { PassPlanner, type PlannerEngine } from '../train/pass-planner.js';
 import type { SftConfig } from '../train/sft-config.js';
 import { type Rehearsal, RUNNING_CONTEXT_BYTES } from './rehearsal.js';
 import type { MemoryPlan } from './training-plan.js';

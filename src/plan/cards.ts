@@ -1,6 +1,7 @@
 /** NVIDIA cards by their data sheets: what a plan compares. */
-import { ConfigError } from '../errors.js';
+
 import { nearestName } from '../config.js';
+import { ConfigError } from '../errors.js';
 
 /** A card, by its data sheet. */
 export interface Card {

@@ -24,9 +24,12 @@ export async function trainingData(given: unknown, options: DataSourceOptions): 
   if (Array.isArray(given)) return IndexedDataset.from(given as readonly TrainingExample[]);
   if (isKind(given, 'imageFolder')) return fromFolder(given as ImageFolder, options);
   if (isKind(given, 'dataset')) return given as Dataset<TrainingExample>;
-  throw new ConfigError(`plan: \`trainDataset\`: expected a data set, a list of samples or a name, got ${describeGiven(given)}`, {
-    hint: 'Give what SftTrainer takes, a folder of images, a file of conversations, kaggle:OWNER/NAME or hub:OWNER/NAME.',
-  });
+  throw new ConfigError(
+    `plan: \`trainDataset\`: expected a data set, a list of samples or a name, got ${describeGiven(given)}`,
+    {
+      hint: 'Give what SftTrainer takes, a folder of images, a file of conversations, kaggle:OWNER/NAME or hub:OWNER/NAME.',
+    },
+  );
 }
 
 async function fromName(name: string, options: DataSourceOptions): Promise<Dataset<TrainingExample>> {
@@ -54,7 +57,9 @@ function fromFolder(folder: ImageFolder, { prompt, onNote }: DataSourceOptions):
   }
   const text = prompt ?? `Name the class of this image. Answer with one of: ${folder.classNames.join(', ')}`;
   if (prompt === undefined) {
-    onNote('no prompt was given: each image is asked for with a plain one that lists the classes, which counts as tokens');
+    onNote(
+      'no prompt was given: each image is asked for with a plain one that lists the classes, which counts as tokens',
+    );
   }
   return folder.train.map(
     ({ image, path, className }: ImageSample): SftExample => ({

@@ -1,15 +1,15 @@
 /** The model that is planned for, by its configuration alone: no weights are read. */
 import { join } from 'node:path';
+import { ChatTemplate, TUTORIAL_TEMPLATE } from '../data/chat-template.js';
+import { VlmCollator } from '../data/vlm-collator.js';
 import { ConfigError, reasonOf } from '../errors.js';
 import { readJson } from '../files/read-json.js';
 import { exists } from '../files/regular-file.js';
 import { hubDownloadSchema } from '../hub/hub-options.js';
 import { folderOrSnapshot } from '../hub/snapshot-download.js';
-import { configJsonOf, MINISTRAL_SIZES, type MinistralSize, repositoryOf } from '../model/ministral3/sizes.js';
 import { loadProcessor, type ModelProcessor } from '../model/load.js';
+import { configJsonOf, MINISTRAL_SIZES, type MinistralSize, repositoryOf } from '../model/ministral3/sizes.js';
 import { parseModelConfig } from '../model/parse-config.js';
-import { ChatTemplate, TUTORIAL_TEMPLATE } from '../data/chat-template.js';
-import { VlmCollator } from '../data/vlm-collator.js';
 import type { PlannedModel } from './rehearsal.js';
 
 /** What is fetched of a repository: no weights. */
@@ -65,7 +65,11 @@ export async function collatorFrom(
   signal?: AbortSignal,
 ): Promise<VlmCollator> {
   const processor = await loadProcessor(await smallFilesOf(from, ['tokenizer.json'], signal));
-  return new VlmCollator({ ...options, ...(options.maxLength === undefined ? {} : { overlong: 'drop' }), ...partsOf(processor, template, from) });
+  return new VlmCollator({
+    ...options,
+    ...(options.maxLength === undefined ? {} : { overlong: 'drop' }),
+    ...partsOf(processor, template, from),
+  });
 }
 
 function partsOf({ tokenizer, imageProcessor, chatTemplate }: ModelProcessor, template: string, from: string) {

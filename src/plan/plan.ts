@@ -1,9 +1,9 @@
 /** What a run takes, before a card is rented: from texts, headers of images and the configuration of the model. */
 import { z } from 'zod';
 import { parseOptions } from '../config.js';
-import { VlmCollator } from '../data/vlm-collator.js';
-import type { Dataset, TrainingExample } from '../data/types.js';
 import type { ImageFolder } from '../data/image-folder.js';
+import type { Dataset, TrainingExample } from '../data/types.js';
+import type { VlmCollator } from '../data/vlm-collator.js';
 import type { CudaEngineOptions } from '../engine/cuda/cuda-engine.js';
 import { ConfigError } from '../errors.js';
 import { sizeOf } from '../formats/weight-source.js';
@@ -11,7 +11,7 @@ import { LAYER_PROJECTIONS, LoraConfig, type LoraConfigOptions } from '../lora/l
 import { describeGiven } from '../messages/given-kind.js';
 import { wantedWeights } from '../model/network/modules.js';
 import { requireCallback } from '../require-given.js';
-import { parseSftConfig, type SftConfig, type SftConfigInput } from '../train/sft-config.js';
+import { parseSftConfig, type SftConfigInput } from '../train/sft-config.js';
 import { type CommonParts, imageShareOf, planOnCard, rehearseFormat } from './card-plan.js';
 import { type Card, cardNamed, MEASURED_CARD, USUAL_CARDS } from './cards.js';
 import { trainingData } from './data-source.js';

@@ -2,15 +2,15 @@
  * A model loaded onto a card that only keeps the books: placement of weights, the adapter, the optimizer and the plan of
  * passes are the engine's and the trainer's own, so there is no second estimate of them.
  */
-import { OutOfMemoryError } from '../errors.js';
-import { DeviceAllocator } from '../engine/cuda/memory.js';
-import { Overhead } from '../engine/cuda/process-memory.js';
+
+import { roundUp } from '../engine/cuda/arena.js';
 import { CountedMemory, countingParts } from '../engine/cuda/counting-card.js';
 import { CudaEngine, type CudaEngineOptions } from '../engine/cuda/cuda-engine.js';
-import type { Precision } from '../engine/operations.js';
-import { roundUp } from '../engine/cuda/arena.js';
+import { DeviceAllocator } from '../engine/cuda/memory.js';
+import { Overhead } from '../engine/cuda/process-memory.js';
 import { placeWeights } from '../engine/cuda/weight-placement.js';
-import type { PlannerEngine } from '../train/pass-planner.js';
+import type { Precision } from '../engine/operations.js';
+import { OutOfMemoryError } from '../errors.js';
 import { sizeOf, type WeightSource } from '../formats/weight-source.js';
 import { applyLora } from '../lora/apply-lora.js';
 import type { LoraConfig } from '../lora/lora-config.js';
@@ -23,8 +23,9 @@ import { trainingBytes } from '../model/network/training-bytes.js';
 import { parseQuantizationOption, type QuantizationOptions } from '../model/quantization.js';
 import { QuantizationPlan } from '../model/quantization-plan.js';
 import { adapterTensorName } from '../model/tensor-names.js';
-import { optimizerKind, type SftConfig } from '../train/sft-config.js';
+import type { PlannerEngine } from '../train/pass-planner.js';
 import { requirePrecision } from '../train/precision.js';
+import { optimizerKind, type SftConfig } from '../train/sft-config.js';
 import type { Card } from './cards.js';
 import type { WeightFormat } from './training-plan.js';
 
