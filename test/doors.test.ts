@@ -6,7 +6,7 @@ import manifest from '../package.json' with { type: 'json' };
 import build from '../tsup.config.js';
 
 const root = fileURLToPath(new URL('..', import.meta.url));
-const DOORS = ['index', 'data', 'engine', 'safetensors', 'hub', 'charts', 'types'];
+const DOORS = ['index', 'data', 'engine', 'safetensors', 'hub', 'charts', 'types', 'plan'];
 
 interface Door {
   /** Called or constructed. */
@@ -40,7 +40,8 @@ describe('the doors of the package', () => {
       expect(manifest.exports[subpath as '.']).toEqual(files);
     }
     const sources = DOORS.map((door) => `src/${door}.ts`);
-    expect((build as { entry: string[] }).entry).toEqual(sources);
+    expect((build as { entry: string[] }).entry).toEqual([...sources, 'src/cli/main.ts']);
+    expect(manifest.bin).toEqual({ 'ministral-tune': 'dist/cli/main.js' });
     expect(manifest.typedocOptions.entryPoints).toEqual(sources);
   });
 
@@ -85,6 +86,7 @@ describe('the doors of the package', () => {
         'writeContactSheet',
       ],
       types: [],
+      plan: ['formatTrainingPlan', 'plan'],
     });
   });
 });

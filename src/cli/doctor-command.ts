@@ -11,8 +11,8 @@ they are never shown), optional packages; and how to get what is missing.
 --json   the same as JSON
 --help   this text
 
-Exit code: 0 nothing is broken (without a card the cpu engine trains), 1 something
-is broken, 2 the command line was not understood.`;
+Exit code: 0 nothing is broken (without a card the cpu engine trains), 1
+something is broken, 2 the command line was not understood.`;
 
 const WIDTH = 80;
 const NAME_WIDTH = 16;

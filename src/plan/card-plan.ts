@@ -12,7 +12,7 @@ import type { PlannerEngine } from '../train/pass-planner.js';
 import type { SftConfig } from '../train/sft-config.js';
 import { largestPassOf, memoryOf, misfitOf, planWindows } from './card-run.js';
 import { type Card, cardNamed, MEASURED_CARD } from './cards.js';
-import { onCard, type PlannedModel, type Rehearsal, rehearse } from './rehearsal.js';
+import { asLoaded, onCard, type PlannedModel, type Rehearsal, rehearse } from './rehearsal.js';
 import type { RunWindows } from './run-windows.js';
 import { computationSeconds, secondsOf, type TimedRun } from './step-time.js';
 import type { CardPlan, CardRun, FormatPlan, RecomputationPlan, WeightFormat } from './training-plan.js';
@@ -41,13 +41,17 @@ export interface RehearsedFormat {
 
 const ROOMY_BYTES = 2 ** 41;
 
-/** Plans the run as if memory were no matter. */
-export async function rehearseFormat(format: WeightFormat, common: CommonParts): Promise<RehearsedFormat> {
+/** Plans the run as if memory were no matter. @param known of another format, with the same adapter */
+export async function rehearseFormat(
+  format: WeightFormat,
+  common: CommonParts,
+  known?: Rehearsal,
+): Promise<RehearsedFormat> {
   const { model, lora, config, engine, run } = common;
   const card = { ...cardNamed(MEASURED_CARD, 'plan'), memoryBytes: ROOMY_BYTES };
-  const rehearsal = await rehearse({ model, lora, config, format, engine, card });
+  const rehearsal = await rehearse({ model, lora, config, format, engine, card, known });
   const { costs, modules } = rehearsal;
-  const planned = planWindows(rehearsal.engine, costs, run.windows, {
+  const planned = planWindows(asLoaded(rehearsal), costs, run.windows, {
     gradientCheckpointing: config.gradientCheckpointing,
     autoMicroBatch: config.autoMicroBatch,
   });
@@ -84,9 +88,9 @@ export async function planOnCard(first: RehearsedFormat, card: Card, common: Com
   let own: Rehearsal | undefined;
   try {
     const same = onCard(first.rehearsal, card, memoryBudget);
-    if (!same) own = await rehearse({ model, lora, config, format, engine, card, memoryBudget });
+    if (!same) own = await rehearse({ model, lora, config, format, engine, card, memoryBudget, known: first.rehearsal });
     const rehearsal = own ?? first.rehearsal;
-    return { ...what, run: runOn(card, format, rehearsal, same ?? rehearsal.engine, common) };
+    return { ...what, run: runOn(card, format, rehearsal, same ?? asLoaded(rehearsal), common) };
   } catch (error) {
     const isUnsupported = error instanceof EngineError || error instanceof ConfigError;
     const misfit = misfitOf(error) ?? (isUnsupported ? error.summary : undefined);

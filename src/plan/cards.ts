@@ -150,7 +150,8 @@ export function cardNamed(name: string, what: string): Card {
   const plain = (text: string): string => text.toLowerCase().replace(/[^a-z0-9]/g, '');
   const wanted = plain(name);
   const found = CARDS.filter((card) => wanted !== '' && plain(card.name).includes(wanted));
-  const exact = found.find((card) => plain(card.name) === wanted);
+  const ofWords = (card: Card): boolean => card.name.toLowerCase().split(' ').includes(name.trim().toLowerCase());
+  const exact = found.find((card) => plain(card.name) === wanted) ?? (found.filter(ofWords).length === 1 ? found.find(ofWords) : undefined);
   if (exact || found.length === 1) return exact ?? found[0]!;
   const names = CARDS.map((card) => card.name);
   const near = nearestName(name, names);

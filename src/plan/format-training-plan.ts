@@ -78,7 +78,7 @@ function runLines(plan: TrainingPlan): string[] {
 
 function formatLines({ format, weightBytes, recomputation }: FormatPlan): string[] {
   return [
-    `Weights in ${format}: ${formatBytes(weightBytes)}. The largest pass, without a limit, by what is recomputed:`.slice(0, WIDTH),
+    `Weights in ${format}: ${formatBytes(weightBytes)}; without a limit, by what is recomputed (GiB):`,
     ...recomputation.map(({ recompute, activationBytes, totalBytes, relativeTime }) => {
       const extra = Math.round(100 * (relativeTime - 1));
       return row([
@@ -91,40 +91,37 @@ function formatLines({ format, weightBytes, recomputation }: FormatPlan): string
   ];
 }
 
+/** Widths of the columns of the table of cards; a negative one aligns at the right. */
+const COLUMNS = [16, 8, -6, -11, -9, -8, -12, -10] as const;
+
 function cardLines(cards: readonly CardPlan[]): string[] {
-  const header = row([
-    ['Card', 16],
-    ['weights', 8],
-    ['GiB', -7],
-    ['samples/s', -10],
-    ['time', -8],
-    ['  how', 31],
-  ]);
+  const line = (...cells: readonly string[]): string => row(cells.map((cell, i) => [cell, COLUMNS[i]!] as const));
   const lines = cards.map(({ card, format, run, misfit }) => {
-    if (!run) return [...wrapped(`${row([[card, 16], [format, 8]])} does not run: ${oneLine(misfit ?? '')}`, ' '.repeat(26))];
+    if (!run) return wrapped(`${line(card, format)} does not run: ${oneLine(misfit ?? '')}`, ' '.repeat(24));
     const { vision, text } = run.recomputedLayers;
-    const how = [
-      `${run.passes} ${run.passes === 1 ? 'pass' : 'passes'}`,
-      ...(vision + text > 0 ? [`${vision}+${text} again`] : []),
-      ...(run.streamedBytes > 0 ? [`${gib(run.streamedBytes)} streamed`] : []),
-    ];
     const about = run.basis === 'measured' ? '' : '~';
     return [
-      row([
-        [card, 16],
-        [format, 8],
-        [(run.memory.totalBytes / GIB).toFixed(1), -7],
-        [`${about}${run.samplesPerSecond.toPrecision(3)}`, -10],
-        [`${about}${duration(run.seconds)}`, -8],
-        [`  ${how.join(', ')}`, 31],
-      ]),
+      line(
+        card,
+        format,
+        (run.memory.totalBytes / GIB).toFixed(1),
+        `${about}${rate(run.samplesPerSecond)}`,
+        `${about}${duration(run.seconds)}`,
+        String(run.passes),
+        vision + text > 0 ? `${vision}+${text}` : '-',
+        run.streamedBytes > 0 ? (run.streamedBytes / GIB).toFixed(1) : '-',
+      ),
     ];
   });
   return [
-    header,
+    line('Card', 'weights', 'GiB', 'samples/s', 'time', 'passes', 'recomputed', 'streamed'),
     '─'.repeat(WIDTH),
     ...lines.flat(),
-    '~ scaled by data sheets. again: layers of vision tower + decoder recomputed.',
+    ...wrapped(
+      'GiB as nvidia-smi shows them; ~ scaled by data sheets; recomputed: layers of the vision tower + the decoder; streamed: ' +
+        'GiB of weights copied from host memory in each forward and each backward',
+      '',
+    ),
   ];
 }
 
@@ -173,6 +170,10 @@ function count(value: number): string {
 
 function percent(share: number): string {
   return `${(100 * share).toFixed(0)} %`;
+}
+
+function rate(value: number): string {
+  return value < 100 ? value.toPrecision(3) : value.toFixed(0);
 }
 
 function gib(bytes: number): string {

@@ -16,6 +16,7 @@ import { type CommonParts, imageShareOf, planOnCard, rehearseFormat } from './ca
 import { type Card, cardNamed, MEASURED_CARD, USUAL_CARDS } from './cards.js';
 import { trainingData } from './data-source.js';
 import { collatorFrom, plannedModel } from './model-source.js';
+import type { Rehearsal } from './rehearsal.js';
 import { type RunWindows, runWindows } from './run-windows.js';
 import { measureData } from './sample-tokens.js';
 import type { CardPlan, FormatPlan, TrainingPlan, WeightFormat } from './training-plan.js';
@@ -148,9 +149,11 @@ export async function plan(options: TrainingPlanOptions): Promise<TrainingPlan> 
   let trainableParameters = 0;
   let flops = 0;
   let sharedTokenShare = 0;
+  let known: Rehearsal | undefined;
   for (const format of formats) {
     signal?.throwIfAborted();
-    const first = await rehearseFormat(format, common);
+    const first = await rehearseFormat(format, common, known);
+    known ??= first.rehearsal;
     planned.formats.push(first.plan);
     ({ trainableParameters, flops, sharedTokenShare } = first);
     for (const card of cards) {

@@ -10,7 +10,9 @@ import { DeviceAllocator } from '../engine/cuda/memory.js';
 import { Overhead } from '../engine/cuda/process-memory.js';
 import { placeWeights } from '../engine/cuda/weight-placement.js';
 import type { Precision } from '../engine/operations.js';
-import { OutOfMemoryError } from '../errors.js';
+import { EngineError, OutOfMemoryError } from '../errors.js';
+import type { Parameter, ParameterSet } from '../engine/tensor.js';
+import type { LoraEngine } from '../lora/lora-host.js';
 import { sizeOf, type WeightSource } from '../formats/weight-source.js';
 import { applyLora } from '../lora/apply-lora.js';
 import type { LoraConfig } from '../lora/lora-config.js';
@@ -56,6 +58,8 @@ export interface RehearsalOptions {
   /** Most bytes of the process on the card, if that is less than it has. */
   readonly memoryBudget?: number | undefined;
   readonly engine?: Omit<CudaEngineOptions, 'device' | 'memoryBudget'> | undefined;
+  /** What the same adapter and optimizer took elsewhere: they are then not made again. */
+  readonly known?: Pick<Rehearsal, 'adapterBytes' | 'optimizerBytes'> | undefined;
 }
 
 /** Keeps what the placement of weights was decided by. */
@@ -89,11 +93,12 @@ export interface Rehearsal {
  *   ConfigError if no layer is to be adapted
  */
 export async function rehearse(options: RehearsalOptions): Promise<Rehearsal> {
-  const { model, lora, config, card, memoryBudget } = options;
+  const { model, lora, config, card, memoryBudget, known } = options;
   const memory = new CountedMemory(card.memoryBytes, CONTEXT_BYTES);
   const engine = new RehearsalEngine(countingParts(card, memory, CONTEXT_BYTES), {
     ...options.engine,
     ...(memoryBudget === undefined ? {} : { memoryBudget }),
+    adapterRank: rankOf(options),
   });
   let held = 0;
   const grown = (): number => {
@@ -104,12 +109,14 @@ export async function rehearse(options: RehearsalOptions): Promise<Rehearsal> {
   try {
     const modules = await load(engine, options);
     const weightBytes = grown();
-    const adapter = applyLora({ engine, linearModules: modules.linear }, lora, {
+    const host = known ? withoutValues(engine, known.adapterBytes) : engine;
+    const adapter = applyLora({ engine: host, linearModules: modules.linear }, lora, {
       values: zeroValues(modules.linear, lora),
       onWarning: () => undefined,
     });
     const adapterBytes = grown();
-    engine.createOptimizerState(adapter.parameters, optimizerKind(config));
+    if (known) engine.allocator.allocate(known.optimizerBytes, 'optimizer');
+    else engine.createOptimizerState(adapter.parameters, optimizerKind(config));
     const optimizerBytes = grown();
     const precision: Precision = config.precision;
     requirePrecision(engine, precision);
@@ -137,6 +144,36 @@ export async function rehearse(options: RehearsalOptions): Promise<Rehearsal> {
   }
 }
 
+/** A higher rank than the engine's costs a copy of each matrix at the first pass: in the end it is as if it had been known. */
+function rankOf({ lora, engine }: RehearsalOptions): number {
+  return Math.max(engine?.adapterRank ?? 16, lora.r, ...Object.values(lora.rankPattern));
+}
+
+/** Makes parameters of which only the shapes are there, and the bytes. */
+function withoutValues({ allocator }: CudaEngine, bytes: number): LoraEngine {
+  const refuse = (): never => {
+    throw new EngineError('a rehearsal has no values');
+  };
+  return {
+    createParameters: (specs) => {
+      allocator.allocate(bytes, 'adapter');
+      const parameters = specs.map(({ name, shape }) => ({ name, shape, size: sizeOf(shape) }) as unknown as Parameter);
+      const size = parameters.reduce((sum, parameter) => sum + parameter.size, 0);
+      return { parameters, size } as unknown as ParameterSet;
+    },
+    readParameters: refuse,
+    writeParameters: refuse,
+    releaseParameters: refuse,
+  };
+}
+
+/** The engine as it is now: asked once, and not for each window. */
+export function asLoaded({ engine }: Pick<Rehearsal, 'engine'>): PlannerEngine {
+  const { tokensPerPass, storage } = engine;
+  const memory = engine.memory();
+  return { tokensPerPass, storage, memory: () => memory };
+}
+
 /**
  * The engine as it would be on another card, if it kept all weights there too; undefined if it would move some to host
  * memory, or keep other copies for e4m3 products.
@@ -147,7 +184,7 @@ export function onCard(
   memoryBudget = Number.POSITIVE_INFINITY,
 ): PlannerEngine | undefined {
   if (options.config.precision !== 'bf16' || !engine.placed) return undefined;
-  const { offload = 'auto', adapterRank = 16, tokensPerPass } = options.engine ?? {};
+  const { offload = 'auto', tokensPerPass } = options.engine ?? {};
   const allocator = new DeviceAllocator(
     new CountedMemory(card.memoryBytes, CONTEXT_BYTES),
     memoryBudget,
@@ -160,7 +197,7 @@ export function onCard(
       offload,
       roomBytes: limitBytes,
       overheadBytes,
-      spareColumns: roundUp(adapterRank, 16),
+      spareColumns: roundUp(rankOf(options), 16),
       trainingBytes: engine.placed.trainingBytes,
     });
     if (embedding || layers.size > 0) return undefined;
@@ -168,12 +205,8 @@ export function onCard(
     if (error instanceof OutOfMemoryError) return undefined;
     throw error;
   }
-  const { storage } = engine;
-  return {
-    tokensPerPass: tokensPerPass ?? engine.tokensPerPass,
-    storage,
-    memory: () => ({ ...engine.memory(), limitBytes, overheadBytes }),
-  };
+  const memory = { ...engine.memory(), limitBytes, overheadBytes };
+  return { tokensPerPass: tokensPerPass ?? engine.tokensPerPass, storage: engine.storage, memory: () => memory };
 }
 
 const METHODS = { bf16: 'none', fp8: 'fp8', nf4: 'nf4' } as const;

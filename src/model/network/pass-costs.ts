@@ -74,6 +74,7 @@ export class PassCosts {
   readonly #config: ModelConfig;
   readonly #text: readonly LayerCosts[];
   readonly #vision: readonly LayerCosts[];
+  readonly #towers: { readonly text: TowerCosts[]; readonly vision: TowerCosts[] } = { text: [], vision: [] };
   /** Kept for each image feature by the projector. */
   readonly #projectorSaved: number;
   /** Copies of A in the number format of the products, which engines may make at the first pass. */
@@ -161,8 +162,8 @@ export class PassCosts {
     const { tokens: T, patches: P, features: M, labels: L, keys = T } = size;
     const [C, Cv] = [text.hiddenSize * b, vision.hiddenSize * b];
     const inputs = recompute.offloadInputs ? INPUTS_ON_DEVICE : Number.POSITIVE_INFINITY;
-    const onText = tower(this.#text, recompute.text, inputs);
-    const onVision = tower(this.#vision, recompute.vision, inputs);
+    const onText = this.#tower('text', recompute.text, inputs);
+    const onVision = this.#tower('vision', recompute.vision, inputs);
     const tables = 4 * text.headDim * T + 4 * vision.headDim * P;
     const copies = keys > T ? this.#keyCopies(keys, T, recompute.text) : { kept: 0, running: 0 };
     const kept = onText.kept * T + onVision.kept * P + this.#projectorSaved * M + tables + copies.kept;
@@ -195,7 +196,15 @@ export class PassCosts {
 
   /** What decides how evenly samples are spread over passes: the bytes that one keeps. */
   weight({ tokens, patches }: PackedSize): number {
-    return tower(this.#text, 0).kept * tokens + tower(this.#vision, 0).kept * patches + tokens;
+    return this.#tower('text', 0).kept * tokens + this.#tower('vision', 0).kept * patches + tokens;
+  }
+
+  /** A plan asks for the same towers again and again. */
+  #tower(name: 'text' | 'vision', recomputed: number, inputs = Number.POSITIVE_INFINITY): TowerCosts {
+    const known = this.#towers[name];
+    const at = 2 * recomputed + (inputs === Number.POSITIVE_INFINITY ? 0 : 1);
+    known[at] ??= tower(name === 'text' ? this.#text : this.#vision, recomputed, inputs);
+    return known[at];
   }
 
   /** Time of recomputing the first layers of each tower, in operations, and of moving their inputs out and back. */
@@ -267,6 +276,8 @@ function timeOf(layers: readonly LayerCosts[]): number {
 function inputsOf(layers: readonly LayerCosts[]): number {
   return layers.reduce((sum, { saved, input }) => (saved > 0 ? sum + input : sum), 0);
 }
+
+type TowerCosts = ReturnType<typeof tower>;
 
 /** Bytes for each row of a whole tower whose first layers are recomputed. @param most of their inputs that are on the device */
 function tower(layers: readonly LayerCosts[], recomputed: number, most = Number.POSITIVE_INFINITY) {
