@@ -27,7 +27,8 @@ export function optionsOf<const T extends OptionsConfig>(args: readonly string[]
   try {
     return parseArgs({ args: [...args], options, strict: true, allowPositionals: false }).values;
   } catch (cause) {
-    const [, unknown] = /^--([\w-]+)/.exec(args.find((arg) => /^--[\w-]+/.test(arg) && !(nameOf(arg) in options)) ?? '') ?? [];
+    const [, unknown] =
+      /^--([\w-]+)/.exec(args.find((arg) => /^--[\w-]+/.test(arg) && !(nameOf(arg) in options)) ?? '') ?? [];
     const near = unknown === undefined ? undefined : nearestName(unknown, Object.keys(options));
     throw new UsageError(unknown === undefined ? reasonOf(cause) : `unknown option --${unknown}`, {
       ...(near === undefined ? {} : { hint: `Did you mean --${near}?` }),

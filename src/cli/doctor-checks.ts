@@ -1,11 +1,12 @@
 /** What a machine has and lacks for this package, found without network and without taking memory on a card. */
-import { createRequire } from 'node:module';
+
 import { statfs } from 'node:fs/promises';
+import { createRequire } from 'node:module';
 import { availableParallelism, homedir, totalmem } from 'node:os';
 import { dirname, join, resolve } from 'node:path';
-import { reasonOf, TuneError } from '../errors.js';
 import { kernelCacheFolder } from '../engine/cuda/cache-file.js';
 import type { FoundLibrary, FoundMachine } from '../engine/cuda/inspect-machine.js';
+import { reasonOf, TuneError } from '../errors.js';
 import { hubCacheFolder } from '../hub/environment.js';
 import { findHubToken, TOKEN_HINT } from '../hub/token.js';
 import { CREDENTIALS_HINT, findKaggleCredentials } from '../kaggle/credentials.js';
@@ -24,7 +25,7 @@ export interface Check {
   readonly cure?: string | undefined;
 }
 
-export interface DoctorOptions {
+interface DoctorOptions {
   readonly env?: Readonly<Record<string, string | undefined>> | undefined;
   readonly home?: string | undefined;
   /** Default: what the engine finds. */
@@ -74,25 +75,41 @@ function nodeCheck(version: string): Check {
 
 async function cardChecks(machine: () => Promise<FoundMachine>): Promise<Check[]> {
   if (process.platform !== 'linux' && machine === findMachine) {
-    return [{ name: 'cuda engine', state: 'optional', found: `runs on Linux, not on ${process.platform}`, cure: 'use the cpu engine here' }];
+    return [
+      {
+        name: 'cuda engine',
+        state: 'optional',
+        found: `runs on Linux, not on ${process.platform}`,
+        cure: 'use the cpu engine here',
+      },
+    ];
   }
   let found: FoundMachine;
   try {
     found = await machine();
   } catch (error) {
     const cure = 'reinstall with `npm install`, for this system and without --omit=optional';
-    return [{ name: 'cuda engine', state: 'optional', found: `cannot be looked for: ${oneLine(reasonOf(error))}`, cure }];
+    return [
+      { name: 'cuda engine', state: 'optional', found: `cannot be looked for: ${oneLine(reasonOf(error))}`, cure },
+    ];
   }
   const { libraries, driverVersion, cards, fault } = found;
-  const version = driverVersion === undefined ? '' : `, for CUDA ${Math.floor(driverVersion / 1000)}.${Math.floor((driverVersion % 1000) / 10)}`;
+  const version =
+    driverVersion === undefined
+      ? ''
+      : `, for CUDA ${Math.floor(driverVersion / 1000)}.${Math.floor((driverVersion % 1000) / 10)}`;
   const first = libraries.find(({ path }) => path === undefined);
   const checks = libraries.map((library) => {
     // The folders are the same for all.
-    return libraryCheck(library === first ? library : { ...library, folders: [] }, library.name === 'driver' ? version : '');
+    return libraryCheck(
+      library === first ? library : { ...library, folders: [] },
+      library.name === 'driver' ? version : '',
+    );
   });
   if (cards.length > 0) return [...checks, ...cards.map(cardCheck)];
   if (libraries[0]?.path === undefined) return checks;
-  const cure = 'check nvidia-smi and CUDA_VISIBLE_DEVICES; in a container, start it with GPU access (docker run --gpus all)';
+  const cure =
+    'check nvidia-smi and CUDA_VISIBLE_DEVICES; in a container, start it with GPU access (docker run --gpus all)';
   return [...checks, { name: 'card', state: 'optional', found: oneLine(fault ?? 'none'), cure }];
 }
 

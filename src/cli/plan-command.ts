@@ -128,7 +128,8 @@ async function planOptions(values: Values): Promise<TrainingPlanOptions> {
 
 async function promptOf({ prompt, 'prompt-file': file }: Values): Promise<string | undefined> {
   if (file === undefined) return prompt;
-  if (prompt !== undefined) throw new ConfigError('plan: --prompt and --prompt-file are both given; one of them is enough');
+  if (prompt !== undefined)
+    throw new ConfigError('plan: --prompt and --prompt-file are both given; one of them is enough');
   return readText(file, 'prompt-file');
 }
 
@@ -136,7 +137,8 @@ async function readConfig(file: string): Promise<Record<string, unknown>> {
   const text = await readText(file, 'config');
   try {
     const config: unknown = JSON.parse(text);
-    if (typeof config === 'object' && config !== null && !Array.isArray(config)) return config as Record<string, unknown>;
+    if (typeof config === 'object' && config !== null && !Array.isArray(config))
+      return config as Record<string, unknown>;
     throw new ConfigError(`plan: --config: ${file} holds ${showValue(config)}, expected an object of options`);
   } catch (cause) {
     if (cause instanceof ConfigError) throw cause;
@@ -160,7 +162,10 @@ function numberOf(text: string | undefined, option: string): number | undefined 
 }
 
 function listOf(text: string | undefined): string[] | undefined {
-  return text?.split(',').map((part) => part.trim()).filter((part) => part !== '');
+  return text
+    ?.split(',')
+    .map((part) => part.trim())
+    .filter((part) => part !== '');
 }
 
 function defined<T extends object>(values: T): Partial<T> {

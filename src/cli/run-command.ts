@@ -27,7 +27,9 @@ export async function runCommand(
   const command = Object.hasOwn(COMMANDS, name) ? COMMANDS[name] : undefined;
   if (!command) {
     const near = nearestName(name, Object.keys(COMMANDS));
-    output.printError(`unknown command ${JSON.stringify(oneLine(name))}${near ? `; did you mean ${near}?` : ''}\n\n${HELP}`);
+    output.printError(
+      `unknown command ${JSON.stringify(oneLine(name))}${near ? `; did you mean ${near}?` : ''}\n\n${HELP}`,
+    );
     return 2;
   }
   try {

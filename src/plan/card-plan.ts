@@ -29,7 +29,7 @@ export interface CommonParts {
 }
 
 /** A format on a card without a limit: what the plans on real cards are compared with. */
-export interface RehearsedFormat {
+interface RehearsedFormat {
   readonly format: WeightFormat;
   readonly plan: FormatPlan;
   readonly rehearsal: Rehearsal;
@@ -88,7 +88,8 @@ export async function planOnCard(first: RehearsedFormat, card: Card, common: Com
   let own: Rehearsal | undefined;
   try {
     const same = onCard(first.rehearsal, card, memoryBudget);
-    if (!same) own = await rehearse({ model, lora, config, format, engine, card, memoryBudget, known: first.rehearsal });
+    if (!same)
+      own = await rehearse({ model, lora, config, format, engine, card, memoryBudget, known: first.rehearsal });
     const rehearsal = own ?? first.rehearsal;
     return { ...what, run: runOn(card, format, rehearsal, same ?? asLoaded(rehearsal), common) };
   } catch (error) {

@@ -32,7 +32,7 @@ const GA102 = 'NVIDIA Ampere GA102 GPU Architecture white paper, appendix';
  * Dense rates: data sheets print those with sparsity, twice as high. GeForce cards sum bfloat16 products in float32 at half
  * the rate that is printed for float16 sums.
  */
-export const CARDS: readonly Card[] = [
+const CARDS: readonly Card[] = [
   {
     name: 'RTX 3060 12GB',
     memoryBytes: 12_288 * MIB,
@@ -151,7 +151,9 @@ export function cardNamed(name: string, what: string): Card {
   const wanted = plain(name);
   const found = CARDS.filter((card) => wanted !== '' && plain(card.name).includes(wanted));
   const ofWords = (card: Card): boolean => card.name.toLowerCase().split(' ').includes(name.trim().toLowerCase());
-  const exact = found.find((card) => plain(card.name) === wanted) ?? (found.filter(ofWords).length === 1 ? found.find(ofWords) : undefined);
+  const exact =
+    found.find((card) => plain(card.name) === wanted) ??
+    (found.filter(ofWords).length === 1 ? found.find(ofWords) : undefined);
   if (exact || found.length === 1) return exact ?? found[0]!;
   const names = CARDS.map((card) => card.name);
   const near = nearestName(name, names);

@@ -11,7 +11,7 @@ import { ConfigError, DataError } from '../errors.js';
 import { describeGiven, isKind } from '../messages/given-kind.js';
 import { oneLine } from '../messages/one-line.js';
 
-export interface DataSourceOptions {
+interface DataSourceOptions {
   /** Before each image of an image folder. */
   readonly prompt?: string | undefined;
   readonly signal?: AbortSignal | undefined;

@@ -54,7 +54,12 @@ function dataLines({ samples, trainedSamples, images, perSample, ...data }: Data
 function faultLines(what: string, faults: readonly SampleFault[]): string[] {
   if (faults.length === 0) return [];
   const stopping = faults.filter(({ isLeftOut }) => !isLeftOut).length;
-  const effect = stopping === 0 ? 'left out by the run' : stopping === faults.length ? 'the run would stop there' : `${stopping} would stop the run`;
+  const effect =
+    stopping === 0
+      ? 'left out by the run'
+      : stopping === faults.length
+        ? 'the run would stop there'
+        : `${stopping} would stop the run`;
   const more = faults.length - LISTED;
   return [
     `${count(faults.length)} ${faults.length === 1 ? 'sample' : 'samples'} ${what}: ${effect}`,
@@ -140,7 +145,10 @@ function memoryLines(cards: readonly CardPlan[]): string[] {
       ['context', memory.contextBytes],
     ] as const;
     const shown = parts.filter(([, bytes]) => bytes > 0).map(([what, bytes]) => `${what} ${gib(bytes)}`);
-    return ['', ...wrapped(`Memory of ${format} on ${card}, GiB: ${shown.join(', ')}; in all ${gib(memory.totalBytes)}`, '  ')];
+    return [
+      '',
+      ...wrapped(`Memory of ${format} on ${card}, GiB: ${shown.join(', ')}; in all ${gib(memory.totalBytes)}`, '  '),
+    ];
   });
 }
 

@@ -25,7 +25,7 @@ const SMALL_FILES = [
   'model.safetensors.index.json',
 ];
 
-export function isSize(model: string): model is MinistralSize {
+function isSize(model: string): model is MinistralSize {
   return (MINISTRAL_SIZES as readonly string[]).includes(model);
 }
 

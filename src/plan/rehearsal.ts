@@ -10,12 +10,12 @@ import { DeviceAllocator } from '../engine/cuda/memory.js';
 import { Overhead } from '../engine/cuda/process-memory.js';
 import { placeWeights } from '../engine/cuda/weight-placement.js';
 import type { Precision } from '../engine/operations.js';
-import { EngineError, OutOfMemoryError } from '../errors.js';
 import type { Parameter, ParameterSet } from '../engine/tensor.js';
-import type { LoraEngine } from '../lora/lora-host.js';
+import { EngineError, OutOfMemoryError } from '../errors.js';
 import { sizeOf, type WeightSource } from '../formats/weight-source.js';
 import { applyLora } from '../lora/apply-lora.js';
 import type { LoraConfig } from '../lora/lora-config.js';
+import type { LoraEngine } from '../lora/lora-host.js';
 import { selectTargetModules } from '../lora/target-modules.js';
 import type { LinearModule } from '../model/linear-module.js';
 import type { ModelConfig } from '../model/model-config.js';
@@ -48,7 +48,7 @@ export interface PlannedModel {
   readonly tied: boolean;
 }
 
-export interface RehearsalOptions {
+interface RehearsalOptions {
   readonly model: PlannedModel;
   readonly lora: LoraConfig;
   readonly config: Pick<SftConfig, 'optim' | 'precision'>;

@@ -15,7 +15,7 @@ import type { DataPlan, PlannedSample, SampleFault } from './training-plan.js';
 const AT_ONCE = 8;
 
 /** The data set as the trainer would see it: packed samples by their place, undefined where a sample is left out. */
-export interface MeasuredData {
+interface MeasuredData {
   readonly plan: DataPlan;
   readonly packed: readonly (PackedBatch | undefined)[];
 }
@@ -25,7 +25,7 @@ interface Measured {
   readonly packed: PackedBatch;
 }
 
-export interface MeasureOptions {
+interface MeasureOptions {
   readonly collator: VlmCollator;
   readonly model: ModelConfig;
   readonly signal?: AbortSignal | undefined;

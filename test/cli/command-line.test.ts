@@ -56,7 +56,10 @@ describe('the command line', () => {
   });
 
   it('answers a failure with 1 and the message of the error', async () => {
-    expect(await run('plan', '--model', '3B')).toMatchObject({ code: 1, err: expect.stringContaining('--data is missing') });
+    expect(await run('plan', '--model', '3B')).toMatchObject({
+      code: 1,
+      err: expect.stringContaining('--data is missing'),
+    });
     const number = await run('plan', '--model', '3B', '--data', folder, '--rank', 'many');
     expect(number).toMatchObject({ code: 1, err: expect.stringContaining('--rank: expected a number above 0') });
     const config = join(folder, 'config.json');
@@ -100,11 +103,18 @@ describe('doctor', () => {
   });
 
   it('tells a driver without a card, an old card, and a package that cannot be loaded', async () => {
-    const none = await doctorChecks({ env: EMPTY, home: folder, machine: machine({ cards: [], fault: 'shows no card' }) });
+    const none = await doctorChecks({
+      env: EMPTY,
+      home: folder,
+      machine: machine({ cards: [], fault: 'shows no card' }),
+    });
     expect(none.find(({ name }) => name === 'card')).toMatchObject({ found: 'shows no card' });
     const old = machine({ cards: [{ ...CARD, capability: 75 }] });
     const checks = await doctorChecks({ env: EMPTY, home: folder, machine: old });
-    expect(checks.find(({ name }) => name === 'card 0')).toMatchObject({ state: 'optional', cure: expect.stringContaining('8.0') });
+    expect(checks.find(({ name }) => name === 'card 0')).toMatchObject({
+      state: 'optional',
+      cure: expect.stringContaining('8.0'),
+    });
     const broken = async (): Promise<FoundMachine> => {
       throw new Error('no binary');
     };

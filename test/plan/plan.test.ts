@@ -1,11 +1,12 @@
 import sharp from 'sharp';
 import { describe, expect, it } from 'vitest';
 import { ChatTemplate, TUTORIAL_TEMPLATE } from '../../src/data/chat-template.js';
+import { decodeImage } from '../../src/data/decode-image.js';
 import { ImageProcessor } from '../../src/data/image-processor.js';
 import { MinistralTokenizer } from '../../src/data/tokenizer.js';
 import type { ImageInput, TrainingExample } from '../../src/data/types.js';
 import { VlmCollator, type VlmCollatorOptions } from '../../src/data/vlm-collator.js';
-import { ConfigError, DataError } from '../../src/errors.js';
+import { ConfigError, ImageError } from '../../src/errors.js';
 import { LAYER_PROJECTIONS } from '../../src/lora/lora-config.js';
 import { formatTrainingPlan } from '../../src/plan/format-training-plan.js';
 import { plan, type TrainingPlanOptions } from '../../src/plan/plan.js';
@@ -21,9 +22,10 @@ const imageProcessor = new ImageProcessor({ longestEdge: 280 });
 const make = (options: Partial<VlmCollatorOptions> = {}) =>
   new VlmCollator({ tokenizer, chatTemplate: new ChatTemplate(TUTORIAL_TEMPLATE), imageProcessor, ...options });
 
-function png(width: number, height: number): Promise<Buffer> {
-  return sharp({ create: { width, height, channels: 3, background: '#808080' } })
-    .png()
+function jpeg(width: number, height: number): Promise<Buffer> {
+  const noise = { type: 'gaussian', mean: 128, sigma: 30 } as const;
+  return sharp({ create: { width, height, channels: 3, background: '#808080', noise } })
+    .jpeg()
     .toBuffer();
 }
 
@@ -33,15 +35,25 @@ function sample(id: string, image: ImageInput | undefined, answer = 'yes'): Trai
   return {
     id,
     messages: [
-      { role: 'user', content: [{ type: 'text', text: PROMPT }, ...(image ? [{ type: 'image', image } as const] : [])] },
+      {
+        role: 'user',
+        content: [{ type: 'text', text: PROMPT }, ...(image ? [{ type: 'image', image } as const] : [])],
+      },
       { role: 'assistant', content: [{ type: 'text', text: answer }] },
     ],
   };
 }
 
 const LORA = { r: 16, alpha: 32, dropout: 0.05, targetModules: [...LAYER_PROJECTIONS] };
-const RUN = { perDeviceTrainBatchSize: 2, gradientAccumulationSteps: 2, numTrainEpochs: 1, optim: 'adamw_8bit' } as const;
-const told = (options: Partial<TrainingPlanOptions> & Pick<TrainingPlanOptions, 'trainDataset'>): Promise<TrainingPlan> =>
+const RUN = {
+  perDeviceTrainBatchSize: 2,
+  gradientAccumulationSteps: 2,
+  numTrainEpochs: 1,
+  optim: 'adamw_8bit',
+} as const;
+const told = (
+  options: Partial<TrainingPlanOptions> & Pick<TrainingPlanOptions, 'trainDataset'>,
+): Promise<TrainingPlan> =>
   plan({ model: '3B', collator: make(), config: RUN, lora: LORA, cards: ['h200'], formats: ['bf16'], ...options });
 
 describe('plan', () => {
@@ -52,16 +64,17 @@ describe('plan', () => {
       [29, 28],
       [1000, 700],
     ] as const;
-    const whole = await Promise.all(sizes.map(([width, height]) => png(width, height)));
-    // Cut behind the header: decoding fails.
-    const cut = whole.map((bytes) => bytes.subarray(0, 60));
+    const whole = await Promise.all(sizes.map(([width, height]) => jpeg(width, height)));
+    // Decoding fails.
+    const cut = whole.map((bytes) => bytes.subarray(0, 0.8 * bytes.length));
+    await expect(decodeImage(cut[3]!)).rejects.toThrow('does not decode');
     const others: TrainingExample[] = [
       { id: 'pair', prompt: 'Is it broken?', completion: ' no' },
       { id: 'text', text: 'no fracture' },
     ];
-    const samples = [...cut.map((bytes, i) => sample(`${i}.png`, bytes, i === 3 ? 'no' : 'yes')), ...others];
+    const samples = [...cut.map((bytes, i) => sample(`${i}.jpg`, bytes, i === 3 ? 'no' : 'yes')), ...others];
     const { data } = await told({ trainDataset: samples });
-    const real = [...whole.map((bytes, i) => sample(`${i}.png`, bytes, i === 3 ? 'no' : 'yes')), ...others];
+    const real = [...whole.map((bytes, i) => sample(`${i}.jpg`, bytes, i === 3 ? 'no' : 'yes')), ...others];
     expect(data.perSample.map(({ index, id }) => [index, id])).toEqual(real.map(({ id }, i) => [i, id]));
     for (const [i, example] of real.entries()) {
       const batch = await make().collate([example]);
@@ -79,12 +92,12 @@ describe('plan', () => {
   });
 
   it('names samples that are too long, cannot be learned or cannot be read, and whether the run goes on', async () => {
-    const good = await png(56, 56);
+    const good = await jpeg(56, 56);
     const bad = Buffer.from('no image');
     const skipped = {
       onBadImage: 'skip',
       decode: async () => {
-        throw new DataError('never asked');
+        throw new ImageError('gone');
       },
     } as unknown as ImageInput;
     const long = sample('long', good, 'no '.repeat(60));
@@ -95,7 +108,7 @@ describe('plan', () => {
     expect(data.overlong[0]!.tokens).toBe((await make().collate([long])).inputIds.data.length);
     expect(data.unreadable.map(({ id, isLeftOut }) => [id, isLeftOut])).toEqual([
       ['bad', false],
-      ['skip', false],
+      ['skip', true],
     ]);
     const stopping = await told({ trainDataset: [samples[0]!, long], collator: make({ maxLength: 150 }) });
     expect(stopping.data.overlong).toMatchObject([{ id: 'long', isLeftOut: false }]);
@@ -116,7 +129,7 @@ describe('plan', () => {
   });
 
   it('adds up its memory, and takes less the more is recomputed', async () => {
-    const image = await png(280, 280);
+    const image = await jpeg(280, 280);
     const plan = await told({
       trainDataset: Array.from({ length: 10 }, (_, i) => sample(String(i), image)),
       cards: ['h200', '3060'],
@@ -197,7 +210,9 @@ describe('plan', () => {
     await expect(wrong({ dataset: [] })).rejects.toThrow(/unknown option `dataset`; did you mean `trainDataset`/);
     await expect(wrong({ collator: { collate: () => {} } })).rejects.toThrow(/expected a VlmCollator/);
     await expect(wrong({ collator: make(), cards: ['h300'] })).rejects.toThrow(/"h300" is not in the table/);
-    await expect(wrong({ collator: make(), cards: ['a100'] })).rejects.toThrow(/may be A100 PCIe 40GB or A100 SXM 80GB/);
+    await expect(wrong({ collator: make(), cards: ['a100'] })).rejects.toThrow(
+      /may be A100 PCIe 40GB or A100 SXM 80GB/,
+    );
     await expect(wrong({ collator: make(), trainDataset: 'nowhere/at/all' })).rejects.toThrow(/kaggle:OWNER\/NAME/);
     await expect(wrong({ collator: make(), trainDataset: 3 })).rejects.toThrow(ConfigError);
     await expect(wrong({ collator: make(), config: { batchSize: 2 } })).rejects.toThrow(/unknown option/);
@@ -210,7 +225,10 @@ describe('plan', () => {
 describe('formatTrainingPlan', () => {
   it('keeps to 80 columns and shows what names hide', async () => {
     const hostile = '\u001b[31mred\nline';
-    const plan = await told({ trainDataset: [sample(hostile, undefined), sample('b', undefined)], cards: ['h200', 'l4'] });
+    const plan = await told({
+      trainDataset: [sample(hostile, undefined), sample('b', undefined)],
+      cards: ['h200', 'l4'],
+    });
     const lines = formatTrainingPlan(plan).split('\n');
     expect(lines.filter((line) => line.length > 80)).toEqual([]);
     expect(lines.join('\n')).not.toContain('\u001b');

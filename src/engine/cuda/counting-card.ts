@@ -8,7 +8,7 @@ import type { PhysicalMemory } from './memory.js';
 import { Overhead } from './process-memory.js';
 
 /** The card that is stood for. */
-export interface CountedCard {
+interface CountedCard {
   readonly name: string;
   /** Compute capability as one number: 90 is 9.0. */
   readonly capability: number;

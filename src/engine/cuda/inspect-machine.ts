@@ -51,7 +51,12 @@ export function inspectMachine(): FoundMachine {
   try {
     return { libraries, ...readCards() };
   } catch (error) {
-    return { libraries, driverVersion: undefined, cards: [], fault: error instanceof Error ? error.message : String(error) };
+    return {
+      libraries,
+      driverVersion: undefined,
+      cards: [],
+      fault: error instanceof Error ? error.message : String(error),
+    };
   }
 }
 

@@ -36,7 +36,7 @@ interface PeakParts {
 }
 
 /** What a pass computes and moves, for estimates of its time on a given card. */
-export interface PassWork {
+interface PassWork {
   /** Operations of the decoder's products, forward and backward, recomputation included. */
   readonly textOperations: number;
   /** The same of the vision tower. */
