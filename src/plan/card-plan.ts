@@ -138,7 +138,7 @@ function runOn(
 function timed(
   format: WeightFormat,
   card: Card,
-  { costs, modules, engine, storage = engine.storage }: Rehearsal & { readonly storage?: StorageCosts },
+  { costs, modules, engine, weightBytes, storage = engine.storage }: Rehearsal & { readonly storage?: StorageCosts },
   { config, model, imageShare }: CommonParts,
 ): TimedRun {
   const held = modules.textLayers.flatMap(modulesOf).filter(({ weight }) => weight.held !== undefined);
@@ -149,6 +149,7 @@ function timed(
     model: model.config,
     costs,
     storage,
+    weightBytes: weightBytes + (storage.streamedBytes ?? 0),
     heldValues: held.reduce((sum, { weight }) => sum + sizeOf(weight.shape), 0),
     imageShare,
   };

@@ -193,10 +193,11 @@ function billions(value: number): string {
 }
 
 function operations(flops: number): string {
-  return flops < 1e18 ? `${(flops / 1e15).toFixed(1)}e15` : `${(flops / 1e18).toFixed(2)}e18`;
+  return flops === 0 ? 'no' : flops.toExponential(2).replace('e+', 'e');
 }
 
 function duration(seconds: number): string {
+  if (seconds < 1) return '<1 s';
   if (seconds < 90) return `${seconds.toFixed(0)} s`;
   if (seconds < 5400) return `${(seconds / 60).toFixed(0)} min`;
   return seconds < 172_800 ? `${(seconds / 3600).toFixed(1)} h` : `${(seconds / 86_400).toFixed(1)} d`;

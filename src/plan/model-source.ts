@@ -1,5 +1,6 @@
 /** The model that is planned for, by its configuration alone: no weights are read. */
 import { join } from 'node:path';
+import { nearestName } from '../config.js';
 import { ChatTemplate, TUTORIAL_TEMPLATE } from '../data/chat-template.js';
 import { VlmCollator } from '../data/vlm-collator.js';
 import { ConfigError, reasonOf } from '../errors.js';
@@ -7,6 +8,7 @@ import { readJson } from '../files/read-json.js';
 import { exists } from '../files/regular-file.js';
 import { hubDownloadSchema } from '../hub/hub-options.js';
 import { folderOrSnapshot } from '../hub/snapshot-download.js';
+import { showValue } from '../messages/show-value.js';
 import { loadProcessor, type ModelProcessor } from '../model/load.js';
 import { configJsonOf, MINISTRAL_SIZES, type MinistralSize, repositoryOf } from '../model/ministral3/sizes.js';
 import { parseModelConfig } from '../model/parse-config.js';
@@ -34,6 +36,13 @@ export async function plannedModel(model: string, signal?: AbortSignal): Promise
   if (isSize(model)) {
     const json = configJsonOf(model);
     return { name: `Ministral 3 ${model}`, config: parseModelConfig(json), tied: json.tie_word_embeddings === true };
+  }
+  if (!model.includes('/') && !(await exists(model))) {
+    const near = nearestName(model, MINISTRAL_SIZES);
+    throw new ConfigError(
+      `plan: \`model\`: ${showValue(model)} is neither a size nor a folder${near ? `; did you mean "${near}"?` : ''}`,
+      { hint: `Sizes are ${MINISTRAL_SIZES.join(', ')}; a name on the Hub is OWNER/NAME.`, details: { model } },
+    );
   }
   const path = join(await smallFilesOf(model, ['config.json'], signal), 'config.json');
   const json = (await readJson(path).catch((cause: unknown) => {
@@ -79,7 +88,7 @@ function partsOf({ tokenizer, imageProcessor, chatTemplate }: ModelProcessor, te
   }
   if (chatTemplate) return { tokenizer, imageProcessor, chatTemplate };
   throw new ConfigError(`${from} has no chat template`, {
-    hint: 'Give a `collator` with the template of the run, or `template: "tutorial"`.',
+    hint: 'Give a `collator` with the template of the run, or `template: "tutorial"` (--template tutorial).',
   });
 }
 

@@ -47,6 +47,8 @@ export interface TimedRun {
   readonly model: ModelConfig;
   readonly costs: PassCosts;
   readonly storage: StorageCosts;
+  /** All weights, in host memory too: a pass reads each of them, forward and backward, however few its tokens. */
+  readonly weightBytes: number;
   /** Values of the matrices that are held in `format`. */
   readonly heldValues: number;
   /** Σ (patches of an image)² over Σ (patches of a sample)²: below 1 where samples have several images. */
@@ -76,7 +78,9 @@ export function computationSeconds(pass: Pick<PlannedPass, 'samples' | 'size' | 
   const moved = (TIMES_MOVED * savedBytes) / (1e9 * card.memoryGbs * SHARES.memory);
   const share = costs.layers.text === 0 ? 0 : recompute.text / costs.layers.text;
   const widened = ((2 + share) * WIDENED_BYTES[format] * heldValues) / (1e9 * card.memoryGbs * SHARES.widening);
-  return text + vision + moved + widened + attentionOperations(pass, run) / (1e12 * card.bf16Tflops * SHARES.attention);
+  const attention = attentionOperations(pass, run) / (1e12 * card.bf16Tflops * SHARES.attention);
+  const read = ((2 + share) * run.weightBytes) / (1e9 * card.memoryGbs * SHARES.memory);
+  return Math.max(text + vision, read) + moved + widened + attention;
 }
 
 function secondsOfPass(pass: PlannedPass, run: TimedRun): number {

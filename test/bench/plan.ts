@@ -101,7 +101,8 @@ async function planned({ format, memoryBudget }: Setting, windows: readonly VlmB
   const held = modules.textLayers.flatMap(modulesOf).filter(({ weight }) => weight.held !== undefined);
   const heldValues = held.reduce((sum, { weight }) => sum + sizeOf(weight.shape), 0);
   const { storage } = engine;
-  const timed = { card, format, precision, model: config, costs, storage, heldValues, imageShare: 1 };
+  const weightBytes = rehearsal.weightBytes + (storage.streamedBytes ?? 0);
+  const timed = { weightBytes, card, format, precision, model: config, costs, storage, heldValues, imageShare: 1 };
   const times = plans.slice(WARM_UP).map((plan) => secondsOf([plan], timed));
   await engine.dispose();
   const { recompute } = largest;

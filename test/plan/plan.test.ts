@@ -216,6 +216,9 @@ describe('plan', () => {
     await expect(wrong({ collator: make(), trainDataset: 'nowhere/at/all' })).rejects.toThrow(/kaggle:OWNER\/NAME/);
     await expect(wrong({ collator: make(), trainDataset: 3 })).rejects.toThrow(ConfigError);
     await expect(wrong({ collator: make(), config: { batchSize: 2 } })).rejects.toThrow(/unknown option/);
+    await expect(wrong({ model: '14C', collator: make() })).rejects.toThrow(
+      /neither a size nor a folder; did you mean "14B"/,
+    );
     await expect(wrong({ model: '/nowhere', collator: make() })).rejects.toThrow(/nowhere/);
     const signal = AbortSignal.abort(new Error('enough'));
     await expect(wrong({ collator: make(), trainDataset: [sample('a', undefined)], signal })).rejects.toThrow('enough');

@@ -28,7 +28,7 @@ interface LayerCosts {
 }
 
 /** Parts of what a pass takes at its worst moment. */
-interface PeakParts {
+export interface PeakParts {
   /** Logits with their gradients; 0 where the worst moment is not in the output head. */
   readonly headBytes: number;
   /** Scratch of products, and copies of adapters in the number format of products. */
@@ -36,7 +36,7 @@ interface PeakParts {
 }
 
 /** What a pass computes and moves, for estimates of its time on a given card. */
-interface PassWork {
+export interface PassWork {
   /** Operations of the decoder's products, forward and backward, recomputation included. */
   readonly textOperations: number;
   /** The same of the vision tower. */
