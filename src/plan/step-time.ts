@@ -28,13 +28,13 @@ const SHARES = {
   /** The same where held weights are widened. */
   widening: 0.4,
   /** Of the bandwidth from the host. */
-  host: 0.85,
+  host: 0.82,
 } as const;
 
 /** What layers keep is written and read. */
 const TIMES_MOVED = 2;
-/** Copies from the host and computation overlap, but for this share of the shorter. */
-const UNHIDDEN = 0.21;
+/** Copies from the host and computation overlap, but for this share of the shorter where both take as long. */
+const UNHIDDEN = 0.25;
 /** Bytes for each value of a held weight that is widened: read packed, written as bf16, in both directions. */
 const WIDENED_BYTES: Readonly<Record<WeightFormat, number>> = { bf16: 0, fp8: 3, nf4: 2.5 };
 /** Backward of attention by its forward. */
@@ -88,7 +88,8 @@ function secondsOfPass(pass: PlannedPass, run: TimedRun): number {
   const computation = computationSeconds(pass, run);
   const offloaded = costs.hostBytes(pass.size, pass.recompute);
   const copies = (2 * ((storage.streamedBytes ?? 0) + offloaded)) / (1e9 * card.hostGbs * SHARES.host);
-  return Math.max(computation, copies) + UNHIDDEN * Math.min(computation, copies);
+  const [shorter, longer] = computation < copies ? [computation, copies] : [copies, computation];
+  return longer + UNHIDDEN * shorter * (shorter / longer) ** 2;
 }
 
 /** Of the scores and their products with the values: these grow with the square of the length. */
