@@ -1,5 +1,5 @@
 /** What a command of the command line is, and how its options are read. */
-import { type ParseArgsConfig, parseArgs } from 'node:util';
+import { parseArgs } from 'node:util';
 import { nearestName } from '../config.js';
 import { ConfigError, reasonOf } from '../errors.js';
 
@@ -20,12 +20,24 @@ export interface Command {
 /** The command line is not understood: exit code 2. */
 export class UsageError extends ConfigError {}
 
-type OptionsConfig = NonNullable<ParseArgsConfig['options']>;
+interface OptionForm {
+  readonly type: 'string' | 'boolean';
+  /** One letter. */
+  readonly short?: string;
+}
+
+/** What was given, by the names of the options. */
+export type OptionValues<T extends Readonly<Record<string, OptionForm>>> = {
+  readonly [Name in keyof T]?: T[Name]['type'] extends 'string' ? string : boolean;
+};
 
 /** @throws UsageError for an unknown option, one without its value, or a text that belongs to none */
-export function optionsOf<const T extends OptionsConfig>(args: readonly string[], options: T) {
+export function optionsOf<const T extends Readonly<Record<string, OptionForm>>>(
+  args: readonly string[],
+  options: T,
+): OptionValues<T> {
   try {
-    return parseArgs({ args: [...args], options, strict: true, allowPositionals: false }).values;
+    return parseArgs({ args: [...args], options, strict: true, allowPositionals: false }).values as OptionValues<T>;
   } catch (cause) {
     const [, unknown] =
       /^--([\w-]+)/.exec(args.find((arg) => /^--[\w-]+/.test(arg) && !(nameOf(arg) in options)) ?? '') ?? [];

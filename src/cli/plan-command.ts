@@ -6,7 +6,7 @@ import { formatTrainingPlan } from '../plan/format-training-plan.js';
 import { plan, type TrainingPlanOptions } from '../plan/plan.js';
 import type { WeightFormat } from '../plan/training-plan.js';
 import type { SftConfigInput } from '../train/sft-config.js';
-import { type Command, optionsOf } from './command.js';
+import { type Command, type OptionValues, optionsOf } from './command.js';
 
 const GIB = 2 ** 30;
 
@@ -62,7 +62,7 @@ const OPTIONS = {
   help: { type: 'boolean', short: 'h' },
 } as const;
 
-type Values = ReturnType<typeof optionsOf<typeof OPTIONS>>;
+type Values = OptionValues<typeof OPTIONS>;
 
 export const planCommand: Command = {
   help: HELP,
