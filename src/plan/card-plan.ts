@@ -85,6 +85,7 @@ export async function planOnCard(first: RehearsedFormat, card: Card, common: Com
     cardBytes: card.memoryBytes,
     ...(memoryBudget === undefined || memoryBudget >= card.memoryBytes ? {} : { budgetBytes: memoryBudget }),
   };
+  if (common.run.windows.length === 0) return { ...what, misfit: 'no sample is left to train on' };
   let own: Rehearsal | undefined;
   try {
     const same = onCard(first.rehearsal, card, memoryBudget);

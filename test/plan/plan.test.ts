@@ -174,6 +174,14 @@ describe('plan', () => {
     expect(formatTrainingPlan(tight)).toContain('does not run');
   });
 
+  it('has no run to tell of where no sample is left', async () => {
+    for (const trainDataset of [[], [sample('mute', undefined, '')]]) {
+      const plan = await told({ trainDataset });
+      expect(plan.cards[0]!.misfit).toBe('no sample is left to train on');
+      expect(formatTrainingPlan(plan)).toContain(`0 of ${trainDataset.length} samples`);
+    }
+  });
+
   it('plans the passes and the memory that the trainer then takes', async () => {
     const text = (length: number): TrainingExample => ({ id: String(length), text: 'yesno'.repeat(length) });
     const samples = [700, 500, 620, 800].map(text);
