@@ -3,7 +3,9 @@ import { defineConfig } from 'tsup';
 export default defineConfig({
   // One door each; what several of them need lies in shared chunks, so that a class exists once.
   entry: [
-    ...['index', 'data', 'engine', 'safetensors', 'hub', 'charts', 'types', 'plan'].map((door) => `src/${door}.ts`),
+    ...['index', 'data', 'engine', 'safetensors', 'hub', 'charts', 'audit', 'eval', 'monitor', 'types', 'plan'].map(
+      (door) => `src/${door}.ts`,
+    ),
     // The program of `bin`.
     'src/cli/main.ts',
   ],

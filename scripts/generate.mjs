@@ -110,6 +110,32 @@ await generate('uplot.ts', [...chartFiles, chartLicence], () => {
   return `/** uPlot (MIT), for pages: defines the global \`uPlot\`. */\nexport const UPLOT_SCRIPT = ${text(licence + script)};\nexport const UPLOT_STYLES = ${text(styles)};\n`;
 });
 
+// The program of the live page, for the browser.
+const pageFolder = join(source, 'monitor');
+const pageFiles = [
+  ...filesUnder(join(pageFolder, 'browser'), '.ts'),
+  ...['event-stream-parser.ts', 'live-protocol.ts', 'thinned-table.ts'].map((name) => join(pageFolder, name)),
+];
+await generate('live-page.ts', pageFiles, async () => {
+  const { build } = await import('esbuild');
+  const result = await build({
+    entryPoints: [join(pageFolder, 'browser/main.ts')],
+    bundle: true,
+    write: false,
+    format: 'iife',
+    platform: 'browser',
+    target: 'es2022',
+    minify: true,
+    charset: 'utf8',
+    metafile: true,
+    absWorkingDir: join(scripts, '..'),
+  });
+  const others = Object.keys(result.metafile.inputs).filter((path) => !pageFiles.includes(join(scripts, '..', path)));
+  if (others.length > 0) throw new Error(`the live page's program also has ${others.join(', ')}`);
+  const program = JSON.stringify(result.outputFiles[0].text);
+  return `/** Program of the live page; it wants the global \`uPlot\`. */\nexport default ${program};\n`;
+});
+
 const sources = filesUnder(source, '.ts').filter((file) => !file.startsWith(target) && !file.endsWith('.d.ts'));
 for (const file of sources.filter((path) => path.endsWith('-worker.ts'))) {
   const name = basename(file);

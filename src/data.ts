@@ -23,6 +23,7 @@ export type {
 } from './data/image-folder-options.js';
 export type { DatasetParts, SplitOptions } from './data/split-dataset.js';
 export type {
+  AnswerFrame,
   ContentPart,
   ImageInput,
   ImagePart,
@@ -61,7 +62,15 @@ export type { CollateOptions, DroppedSample, ImagePreprocessor, VlmCollatorOptio
 export type { Collator, DataLoaderOptions } from './data/data-loader.js';
 export type { EncodedSample, ImageExtents, MeasuredSample, PaddingSide } from './data/pad-batch.js';
 export type { SampleInspection } from './data/sample-inspection.js';
+export type { SampleTrace } from './data/sample-trace.js';
 export type { NdArray } from './data/types.js';
+
+// What is learned, token by token.
+export { maskView } from './data/mask-view.js';
+export { formatMask } from './data/format-mask.js';
+export { renderMaskPage } from './page/mask-section.js';
+export type { FormatMaskOptions } from './data/format-mask.js';
+export type { MaskedSample, MaskImage, MaskToken, MaskView, MaskViewOptions } from './data/mask-view.js';
 
 // Random numbers that are the same everywhere.
 export { counterHash, MersenneTwister } from './random.js';

@@ -30,7 +30,8 @@ export { fromPretrained } from './pretrained/from-pretrained.js';
 export { loadModel, loadProcessor, type ModelProcessor } from './model/load.js';
 export { loadMinistral3, Ministral3 } from './model/old-names.js';
 export { VisionLanguageModel } from './model/network/vision-language-model.js';
-export { type GenerateOptions, generate, generateText, generateTokens, streamText } from './model/generate.js';
+export { generate, generateText, generateTokens, streamText } from './model/generate.js';
+export { scoreLabels } from './model/score-labels.js';
 
 // LoRA: what is trained, and its files.
 export { LAYER_PROJECTIONS, LoraConfig, type LoraConfigOptions } from './lora/lora-config.js';
@@ -49,7 +50,8 @@ export { abortOnSignals } from './train/abort-on-signals.js';
 export { readHistory } from './train/history.js';
 
 // Evaluation.
-export { type EvaluationReport, Evaluator } from './eval/evaluator.js';
+export type { EvaluationReport } from './eval/evaluation-report.js';
+export { Evaluator } from './eval/evaluator.js';
 export { compareReports, formatReport, writeReport } from './eval/report.js';
 
 // Publishing.

@@ -8,15 +8,16 @@ export type { DropoutStream } from './batch/dropout-keys.js';
 export type { PackedSize } from './batch/packed-window.js';
 export type { PackedBatch, SharedKeys } from './batch/packed-batch.js';
 export type { PackedImage, PackedImages } from './batch/packed-images.js';
-export type { GeneratedToken } from './model/generate.js';
+export type { GeneratedToken, GenerateOptions, StreamedToken } from './model/generate.js';
 export type { LinearModule, LoraWeights, WriteAdapter } from './model/linear-module.js';
 export type { Ministral3Config, Ministral3Modules, Ministral3Processor } from './model/old-names.js';
+export type { ScoreLabelsOptions } from './model/score-labels.js';
 export type { LoadOptions } from './model/load.js';
 export type { ModelConfig, RopeConfig, TextConfig, VisionConfig } from './model/model-config.js';
 export type { KvCache } from './model/network/kv-cache.js';
 export type { AdapterView, KeyValueStore, PassOptions, RecomputedLayers } from './model/network/layers.js';
 export type { PassCosts, PassWork, PeakParts } from './model/network/pass-costs.js';
-export type { WeightProvider } from './model/network/load-weights.js';
+export type { LoadProgress, WeightProvider } from './model/network/load-weights.js';
 export type { QuantizationMethod, QuantizationOptions } from './model/quantization.js';
 export type { ModelOrigin, RowOptions } from './model/network/vision-language-model.js';
 export type { AttentionModules, LayerModules, ModelModules } from './model/network/modules.js';
@@ -58,13 +59,25 @@ export type { Costs } from './train/pass-plan.js';
 export type { AccumulateOptions, EvaluateLossOptions, PassSummary, TrainableModel } from './train/trainable-model.js';
 
 // Evaluation and publishing.
+export type { BootstrapOptions } from './eval/bootstrap.js';
+export type { CalibrationBin } from './eval/calibration.js';
 export type {
+  BootstrapIntervals,
+  BootstrapMethod,
   EvaluatedSample,
+  EvaluationMode,
+  ProbabilityMetrics,
+} from './eval/evaluation-report.js';
+export type {
   EvaluateOptions,
   EvaluationProgress,
+  EvaluatorMetrics,
+  EvaluatorMetricsOptions,
   EvaluatorOptions,
   GenerateAnswers,
-} from './eval/evaluator.js';
+  LabelledItem,
+  ScoreClasses,
+} from './eval/evaluator-options.js';
 export type { ClassMetrics, ConfusionMatrix, Interval } from './eval/metrics.js';
 export type { AnswerMode } from './eval/parse-answer.js';
 export type { PushToHubOptions } from './publish/push-to-hub.js';

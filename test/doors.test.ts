@@ -6,7 +6,7 @@ import manifest from '../package.json' with { type: 'json' };
 import build from '../tsup.config.js';
 
 const root = fileURLToPath(new URL('..', import.meta.url));
-const DOORS = ['index', 'data', 'engine', 'safetensors', 'hub', 'charts', 'types', 'plan'];
+const DOORS = ['index', 'data', 'engine', 'safetensors', 'hub', 'charts', 'audit', 'eval', 'monitor', 'types', 'plan'];
 
 interface Door {
   /** Called or constructed. */
@@ -69,7 +69,10 @@ describe('the doors of the package', () => {
         'MinistralTokenizer',
         'counterHash',
         'decodeImage',
+        'formatMask',
         'imageSize',
+        'maskView',
+        'renderMaskPage',
       ],
       engine: ['Tape', 'accumulateGradients', 'evaluateLoss'],
       safetensors: ['SafetensorsFile', 'ShardedCheckpoint', 'writeSafetensors'],
@@ -85,6 +88,52 @@ describe('the doors of the package', () => {
         'reportMarkdown',
         'writeContactSheet',
       ],
+      audit: [
+        'AUDIT_STYLES',
+        'auditDataset',
+        'auditSection',
+        'auditThumbnails',
+        'deduplicate',
+        'formatAudit',
+        'imageKey',
+        'leakFreeSplit',
+        'renderAuditPage',
+      ],
+      eval: [
+        'abstainBelow',
+        'accuracyScore',
+        'averageMetrics',
+        'balancedAccuracyScore',
+        'bootstrapIntervals',
+        'brierScoreLoss',
+        'calibrationCurve',
+        'cohenKappaScore',
+        'compareSamples',
+        'compareSubsets',
+        'confusionMatrix',
+        'errorCost',
+        'logLoss',
+        'matthewsCorrcoef',
+        'mcnemarChiSquare',
+        'mcnemarExact',
+        'normalizeConfusion',
+        'occurringClasses',
+        'pairedDifferenceInterval',
+        'precisionRecallFscoreSupport',
+        'predictionsCsv',
+        'predictionsJsonl',
+        'readPredictions',
+        'riskCoverageArea',
+        'riskCoverageCurve',
+        'softmax',
+        'subsetReport',
+        'subsetsMarkdown',
+        'thresholdForRisk',
+        'topKAccuracyScore',
+        'wilsonInterval',
+        'writePredictions',
+      ],
+      monitor: ['jsonLines', 'livePage', 'scalarsOf', 'showProgress', 'tensorBoard'],
       types: [],
       plan: ['formatTrainingPlan', 'plan'],
     });

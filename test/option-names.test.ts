@@ -7,7 +7,8 @@ import { VlmCollator, type VlmCollatorOptions } from '../src/data/vlm-collator.j
 import { createEngine } from '../src/engine/create-engine.js';
 import type { Engine } from '../src/engine/engine.js';
 import { ConfigError } from '../src/errors.js';
-import { Evaluator, type EvaluatorOptions } from '../src/eval/evaluator.js';
+import { Evaluator } from '../src/eval/evaluator.js';
+import type { EvaluatorOptions } from '../src/eval/evaluator-options.js';
 import { applyLora } from '../src/lora/apply-lora.js';
 import { mergeAdapter } from '../src/lora/merge-adapter.js';
 import { loadModel, loadProcessor } from '../src/model/load.js';

@@ -3,7 +3,7 @@ import { TextError } from '../errors.js';
 import type { ChatTemplate, RenderOptions, TemplateSegment } from './chat-template.js';
 import { partsOf } from './sft-messages.js';
 import type { MinistralTokenizer } from './tokenizer.js';
-import type { Message } from './types.js';
+import type { AnswerFrame, Message } from './types.js';
 
 export interface EncodedConversation {
   /** Exactly one BOS, in front. An image is one image token. */
@@ -78,15 +78,22 @@ export function encodeConversation(
 }
 
 /** Of templates and the tokenizer that last asked: it is the same for every sample of a run. */
-const knownEnds = new WeakMap<ChatTemplate, { tokenizer: MinistralTokenizer; ends: number[]; closing: Set<number> }>();
+const knownEnds = new WeakMap<ChatTemplate, KnownEnds>();
 
-function endsOf(tokenizer: MinistralTokenizer, template: ChatTemplate) {
+interface KnownEnds {
+  readonly tokenizer: MinistralTokenizer;
+  readonly ends: number[];
+  readonly closing: Set<number>;
+  frame?: AnswerFrame;
+}
+
+function endsOf(tokenizer: MinistralTokenizer, template: ChatTemplate): KnownEnds {
   const known = knownEnds.get(template);
   if (known?.tokenizer === tokenizer) return known;
   const ids = tokenizer.splitControlTokens(template.answerTail()).flatMap(({ id }) => id ?? []);
   const { eosTokenId, bosTokenId } = tokenizer;
   const ends = ids.includes(eosTokenId) ? [eosTokenId] : ids.filter((id) => id !== bosTokenId).slice(0, 1);
-  const found = { tokenizer, ends, closing: new Set([eosTokenId, ...ends]) };
+  const found: KnownEnds = { tokenizer, ends, closing: new Set([eosTokenId, ...ends]) };
   knownEnds.set(template, found);
   return found;
 }
@@ -97,6 +104,42 @@ function endsOf(tokenizer: MinistralTokenizer, template: ChatTemplate) {
  */
 export function answerEndIds(tokenizer: MinistralTokenizer, template: ChatTemplate): readonly number[] {
   return endsOf(tokenizer, template).ends;
+}
+
+/** What a template writes around an answer that the model has to produce besides its text. */
+export function answerFrame(tokenizer: MinistralTokenizer, template: ChatTemplate): AnswerFrame {
+  const known = endsOf(tokenizer, template);
+  known.frame ??= frameOf(tokenizer, template, known);
+  return known.frame;
+}
+
+function frameOf(tokenizer: MinistralTokenizer, template: ChatTemplate, { ends, closing }: KnownEnds): AnswerFrame {
+  const [first, second] = tokenizer.splitControlTokens(template.answerTail());
+  const isClosed = second?.id !== undefined && closing.has(second.id);
+  const [end] = ends;
+  return {
+    before: leadOf(template),
+    after: first && first.id === undefined && isClosed ? first.text : '',
+    ...(end !== undefined && { end }),
+  };
+}
+
+/** A text that no template has. */
+const PROBE = '\uf8ff';
+
+/** White space between the end of a prompt and an answer; other text there is a fault that runs warn of. */
+function leadOf(template: ChatTemplate): string {
+  const question: Message = { role: 'user', content: 'a' };
+  try {
+    const prompt = template.render([question], { addGenerationPrompt: true });
+    const answered = template.render([question, { role: 'assistant', content: PROBE }]);
+    const end = answered.startsWith(prompt) ? answered.indexOf(PROBE, prompt.length) : -1;
+    const lead = answered.slice(prompt.length, Math.max(prompt.length, end));
+    return lead.trim() === '' ? lead : '';
+  } catch (error) {
+    if (error instanceof TextError) return '';
+    throw error;
+  }
 }
 
 export function closingIds(tokenizer: MinistralTokenizer, template: ChatTemplate): ReadonlySet<number> {

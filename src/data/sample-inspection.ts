@@ -1,4 +1,4 @@
-/** What is to be known of a sample before a run, told from its text alone. */
+/** What is to be known of a sample before a run, told from its text alone. `maskView` shows all of it. */
 import type { ChatTemplate } from './chat-template.js';
 import { foreignMarkersIn } from './conversations/image-markers.js';
 import { closingIds, type EncodedConversation } from './encode-conversation.js';

@@ -94,13 +94,14 @@ export function promptOf(messages: readonly Message[]): Message[] {
   return messages.slice(0, end);
 }
 
-export function userTextLength(messages: readonly Message[]): number {
-  let length = 0;
+/** All user text in its order, as `keepUserText` counts it. */
+export function userText(messages: readonly Message[]): string {
+  let all = '';
   mapUserText(messages, (text) => {
-    length += text.length;
+    all += text;
     return text;
   });
-  return length;
+  return all;
 }
 
 /** Keeps the first `keep` UTF-16 units of the user text and empties the rest; never cuts a surrogate pair. */

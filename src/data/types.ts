@@ -179,8 +179,20 @@ export interface VlmBatch {
   readonly sampleIds?: readonly string[];
   /** Ids of the tokens that close an answer in the chat template: of a batch of prompts, generation stops at them too. */
   readonly stopTokenIds?: readonly number[];
+  /** Of a batch of prompts: how the chat template frames the answer of each sample [B]. */
+  readonly answerFrames?: readonly AnswerFrame[];
   /** Samples that are missing from the batch because an image cannot be read, by `onBadImage: 'skip'`. */
   readonly skipped?: readonly SkippedSample[];
+}
+
+/** What a model has to write around the text of an answer, as the chat template has it. */
+export interface AnswerFrame {
+  /** White space between the end of the prompt and the text; empty in most templates. */
+  readonly before: string;
+  /** Between the text and the token that closes the answer; empty in most templates. */
+  readonly after: string;
+  /** Id of the token that closes the answer; undefined if the template writes none. */
+  readonly end?: number;
 }
 
 /** The label that the loss ignores. */

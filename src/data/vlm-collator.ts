@@ -3,9 +3,9 @@ import { createHash } from 'node:crypto';
 import type { z } from 'zod';
 import { checkNames, parseOptions } from '../config.js';
 import { ConfigError, DataError, ImageError } from '../errors.js';
-import { describeGiven, isKind, isPromise } from '../messages/given-kind.js';
 import { requireCallback, requireKind, requireSignal } from '../require-given.js';
 import { ChatTemplate } from './chat-template.js';
+import { COLLATE_OPTIONS, checkCall, requireNoneMasked } from './check-collate.js';
 import {
   type CollateOptions,
   type DroppedSample,
@@ -14,19 +14,19 @@ import {
   vlmCollatorOptionsSchema,
 } from './collator-options.js';
 import { imageName, imageSize } from './decode-image.js';
-import { answerEndIds, type EncodedConversation, encodeConversation } from './encode-conversation.js';
+import { answerEndIds, answerFrame, type EncodedConversation, encodeConversation } from './encode-conversation.js';
 import { type EncodedSample, type ImageExtents, type MeasuredSample, type PaddingSide, padBatch } from './pad-batch.js';
 import type { ProcessedImage } from './process-pixels.js';
-import { nameSample } from './sample-error.js';
+import { nameSample, nothingToLearn, SkippableImage } from './sample-error.js';
 import { inspectConversation, type SampleInspection, spelledTokens } from './sample-inspection.js';
-import { keepUserText, partsOf, promptOf, userTextLength } from './sft-messages.js';
+import { hasLabels, type PreparedSample, type SampleTrace, traceSample } from './sample-trace.js';
+import { keepUserText, partsOf, promptOf, userText } from './sft-messages.js';
 import type { MinistralTokenizer } from './tokenizer.js';
 import { isPlainSample, PLAIN_TEMPLATE, rowOf, type TrainingRow, unlearned } from './training-rows.js';
 import {
   IGNORE_INDEX,
   type ImageInput,
   type Message,
-  type SftExample,
   type SkippedSample,
   type TrainingExample,
   type VlmBatch,
@@ -103,6 +103,11 @@ export class VlmCollator {
     return this.#chatTemplate;
   }
 
+  /** What texts are turned into tokens with. */
+  get tokenizer(): MinistralTokenizer {
+    return this.#tokenizer;
+  }
+
   /** `digest` of the tokenizer. */
   get tokenizerDigest(): string | undefined {
     return this.#tokenizer.digest;
@@ -165,12 +170,28 @@ export class VlmCollator {
     checkCall(examples, options, 'collatePrompts');
     const samples = await this.#encodeAll(examples, true, options.signal);
     const batch = padBatch(samples, this.#tokenizer.padTokenId, options.paddingSide ?? 'left');
-    const templates = new Set(
-      examples.map((example) => (isPlainSample(example) ? this.#plainTemplate : this.#chatTemplate)),
-    );
-    const ends = [...templates].flatMap((template) => answerEndIds(this.#tokenizer, template));
+    const templates = examples.map((example) => (isPlainSample(example) ? this.#plainTemplate : this.#chatTemplate));
+    const ends = [...new Set(templates)].flatMap((template) => answerEndIds(this.#tokenizer, template));
+    const answerFrames = templates.map((template, i) => {
+      const frame = answerFrame(this.#tokenizer, template);
+      // What stands before an answer stands before one that is continued already.
+      return frame.before !== '' && isBegun(examples[i]!) ? { ...frame, before: '' } : frame;
+    });
     // Not a copy: a batch makes its pixels when they are first read.
-    return Object.assign(batch, { stopTokenIds: [...new Set(ends)] });
+    return Object.assign(batch, { stopTokenIds: [...new Set(ends)], answerFrames });
+  }
+
+  /**
+   * One sample before padding with what becomes of it, for `maskView`: what training would leave out or stop at is said
+   * instead of thrown.
+   */
+  async trace(example: TrainingExample, options: CollateOptions = {}): Promise<SampleTrace> {
+    const prepare = () =>
+      this.#prepare(example, false, options.signal, (input) => this.#process(input, options.signal));
+    const expand = (conversation: EncodedConversation, { blocks }: PreparedSample) =>
+      this.#expand(conversation, blocks);
+    const shorten = (prepared: PreparedSample) => this.#fit(prepared, false);
+    return traceSample({ prepare, expand, shorten }, example, this.options.maxLength, options.signal);
   }
 
   /**
@@ -242,26 +263,26 @@ export class VlmCollator {
     signal: AbortSignal | undefined,
     read: (input: ImageInput) => Promise<I>,
   ): Promise<Omit<EncodedSample, 'images'> & { readonly images: readonly I[] }> {
+    const prepared = await this.#prepare(example, prompt, signal, read);
+    const { images } = prepared;
+    const { inputIds, labels } = this.#expand(this.#fit(prepared, prompt).conversation, prepared.blocks);
+    if (prompt) return { id, inputIds, images };
+    if (!hasLabels(labels)) throw nothingToLearn(prepared.messages);
+    return { id, inputIds, labels, images };
+  }
+
+  async #prepare<I extends ImageExtents>(
+    example: TrainingExample,
+    prompt: boolean,
+    signal: AbortSignal | undefined,
+    read: (input: ImageInput) => Promise<I>,
+  ): Promise<PreparedSample<I>> {
     signal?.throwIfAborted();
     const { messages, row } = this.#messagesOf(example, prompt);
     const inputs = imagesOf(messages);
     const conversation = this.#encodeMessages(messages, row, prompt);
     const images = await Promise.all(inputs.map(read));
-    const blocks = images.map((image) => this.#imageTokens(image));
-    const extra = blocks.reduce((sum, block) => sum + block.length - 1, 0);
-    const fitting = this.#fit(conversation, extra, messages, row, prompt);
-    const { inputIds, labels } = this.#expand(fitting, blocks);
-    if (prompt) return { id, inputIds, images };
-    // The first token is never predicted, so its label does not count.
-    if (!labels.some((label, i) => i > 0 && label !== IGNORE_INDEX)) {
-      throw new DataError('there is nothing to learn: every label is -100', {
-        hint:
-          'a training sample needs an assistant message with text, not masked by `weight: 0` or `train: false`, ' +
-          'and a template that renders it',
-        details: { roles: messages.map((message) => message.role) },
-      });
-    }
-    return { id, inputIds, labels, images };
+    return { messages, row, conversation, images, blocks: images.map((image) => this.#imageTokens(image)) };
   }
 
   /** The messages that are to be encoded, with what of the options decides which are learned. */
@@ -351,19 +372,16 @@ export class VlmCollator {
     return tokens;
   }
 
-  /** Applies `overlong`, except for `drop`, which the caller sees to. */
+  /** Applies `overlong`, except for `drop`, which the caller sees to. `keptText` is what is left of user text that was cut. */
   #fit(
-    conversation: EncodedConversation,
-    extra: number,
-    messages: readonly Message[],
-    row: TrainingRow,
+    { conversation, messages, row, blocks }: PreparedSample<unknown>,
     prompt: boolean,
-  ): EncodedConversation {
+  ): { readonly conversation: EncodedConversation; readonly keptText?: string } {
     const { maxLength, overlong } = this.options;
-    const imageCount = imagesOf(messages).length;
+    const extra = blocks.reduce((sum, block) => sum + block.length - 1, 0);
     const length = conversation.ids.length + extra;
-    if (maxLength === undefined || length <= maxLength || (overlong === 'drop' && !prompt)) return conversation;
-    const details = { length, maxLength, imageTokens: extra + imageCount };
+    if (maxLength === undefined || length <= maxLength || (overlong === 'drop' && !prompt)) return { conversation };
+    const details = { length, maxLength, imageTokens: extra + blocks.length };
     if (overlong !== 'truncateText') {
       throw new DataError(`${length} tokens, ${details.imageTokens} of them for images; maxLength is ${maxLength}`, {
         hint:
@@ -373,14 +391,15 @@ export class VlmCollator {
       });
     }
     // The most user text that fits, by bisection: each try is a whole, properly encoded conversation.
-    let best: EncodedConversation | undefined;
+    let best: { readonly conversation: EncodedConversation; readonly keptText: string } | undefined;
     let low = 0;
-    let high = userTextLength(messages) - 1;
+    let high = userText(messages).length - 1;
     while (low <= high) {
       const keep = best === undefined && low === 0 ? 0 : (low + high + 1) >> 1;
-      const shorter = this.#encodeMessages(keepUserText(messages, keep), row, prompt);
+      const kept = keepUserText(messages, keep);
+      const shorter = this.#encodeMessages(kept, row, prompt);
       if (shorter.ids.length + extra <= maxLength) {
-        best = shorter;
+        best = { conversation: shorter, keptText: userText(kept) };
         low = keep + 1;
       } else high = keep - 1;
     }
@@ -417,37 +436,6 @@ export class VlmCollator {
   }
 }
 
-const COLLATE_OPTIONS = { signal: false, paddingSide: false } as const;
-
-/** @throws DataError for what is no list of samples; what is in it is looked at one by one */
-function checkCall(examples: unknown, options: CollateOptions & { paddingSide?: PaddingSide }, name: string): void {
-  const what = `collator.${name}`;
-  checkNames(options, COLLATE_OPTIONS, what);
-  requireSignal(options.signal, what);
-  const { paddingSide } = options;
-  if (paddingSide !== undefined && paddingSide !== 'left' && paddingSide !== 'right') {
-    throw new ConfigError(`${what}: \`paddingSide\`: expected "left" or "right", got ${describeGiven(paddingSide)}`);
-  }
-  if (Array.isArray(examples)) return;
-  const hint = isPromise(examples)
-    ? 'Await it.'
-    : isKind(examples, 'sample')
-      ? `Write ${name}([sample]).`
-      : isKind(examples, 'dataset')
-        ? `Write ${name}([await dataset.get(0)]), or let a DataLoader make the batches.`
-        : `Write ${name}([{ messages: [{ role: 'user', content: 'What is it?' }] }]).`;
-  throw new DataError(`${what}: expected a list of samples, got ${describeGiven(examples)}`, { hint });
-}
-
-/** An image cannot be read, and its handle says that its sample may be left out. */
-class SkippableImage extends Error {
-  override readonly cause: ImageError;
-  constructor(cause: ImageError) {
-    super(cause.summary);
-    this.cause = cause;
-  }
-}
-
 function skippable(input: ImageInput, error: unknown): unknown {
   const isSkippable = error instanceof ImageError && typeof input === 'object' && 'onBadImage' in input;
   return isSkippable && input.onBadImage === 'skip' ? new SkippableImage(error) : error;
@@ -457,19 +445,11 @@ function extentsOf({ height, width }: ImageExtents): ImageExtents {
   return { height, width };
 }
 
-/** @throws DataError if a message is said not to be learned, where all of the conversation is */
-function requireNoneMasked(example: TrainingExample): void {
-  const { messages = [] } = example as Partial<SftExample>;
-  const index = messages.findIndex(({ weight, train }) => weight === 0 || train === false);
-  if (index < 0) return;
-  const { role, weight } = messages[index]!;
-  const key = weight === 0 ? 'weight: 0' : 'train: false';
-  throw new DataError(`message ${index} (${role}) has \`${key}\`, but \`maskPrompt: false\` labels every message`, {
-    hint:
-      'leave `maskPrompt` at true, where only answers are learned that no such key masks, or remove the key; files of ' +
-      '`prompt` and `completion` have it on the answers of the prompt',
-    details: { index, role },
-  });
+/** Whether the last message is an answer that is to be continued. */
+function isBegun(example: TrainingExample): boolean {
+  const { messages, prompt } = example as { readonly messages?: unknown; readonly prompt?: unknown };
+  const last = ([messages, prompt].find(Array.isArray) as readonly Message[] | undefined)?.at(-1);
+  return last?.prefix === true && last.content.length > 0;
 }
 
 /** What a template sees of a message, and what is learned of it. Images are left out: some have a costly toJSON. */

@@ -213,6 +213,12 @@ export interface Engine {
    */
   preparePrecision?(weights: readonly Weight[], precision: Precision): void;
 
+  /**
+   * Called before a training of the set, with nothing under way: prepares what would else be done in its first steps,
+   * such as loading code. Yields every few milliseconds. Results do not depend on it.
+   */
+  prepareTraining?(set: ParameterSet): Iterable<void>;
+
   /** Values start at `initial` (float32, in order), gradients at zero. */
   createParameters(specs: readonly ParameterSpec[]): ParameterSet;
   /**

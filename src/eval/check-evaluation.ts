@@ -1,20 +1,72 @@
 /** What an evaluator is given, and what a user's functions give it. */
-import { checkNames } from '../config.js';
+import { checkNames, parseOptions } from '../config.js';
 import type { SftExample } from '../data/types.js';
 import { ConfigError, DataError } from '../errors.js';
 import { describeGiven, isKind, isObject } from '../messages/given-kind.js';
 import { oneLine } from '../messages/one-line.js';
-import { requireCallback, requireKind, requireList, requireSignal, requireText } from '../require-given.js';
+import {
+  requireCallback,
+  requireInteger,
+  requireKind,
+  requireList,
+  requireSignal,
+  requireText,
+} from '../require-given.js';
+import { bootstrapSchema } from './bootstrap.js';
+import type { EvaluatedSample, EvaluationMode } from './evaluation-report.js';
+import type { EvaluatorOptions } from './evaluator-options.js';
 
 /** How `generate` is written. */
 export const GENERATE_HINT =
   'generate: async (examples) => generateText(model, tokenizer, await collator.collatePrompts(examples)).';
 
-const EVALUATE_OPTIONS = { toExample: true, limit: false, onProgress: false, signal: false } as const;
+/** How `score` is written. */
+export const SCORE_HINT =
+  'score: async (examples, classNames, signal) => scoreLabels(model, tokenizer, await collator.collatePrompts(examples), classNames, { signal }).';
+
+const EVALUATE_OPTIONS = { toExample: true, limit: false, onProgress: false, signal: false, intervals: false } as const;
+const MODES: readonly string[] = ['free', 'constrained', 'scored'] satisfies EvaluationMode[];
+
+/**
+ * The mode, and that each option has an effect in it: a function that is never called would be a misunderstanding.
+ * @throws ConfigError
+ */
+export function requireModeOptions(options: EvaluatorOptions): EvaluationMode {
+  const mode = isObject(options) ? (options.mode ?? 'free') : 'free';
+  const isScored = mode === 'scored';
+  checkNames(
+    options,
+    {
+      classNames: true,
+      mode: false,
+      generate: !isScored && options.score === undefined,
+      score: isScored,
+      toPrompt: false,
+      batchSize: false,
+      answerMode: false,
+    },
+    'Evaluator',
+  );
+  if (!MODES.includes(mode)) {
+    throw new ConfigError(`Evaluator: \`mode\`: expected one of ${MODES.join(', ')}, got ${describeGiven(mode)}`);
+  }
+  const unused = isScored ? 'generate' : 'score';
+  if (options[unused] !== undefined) {
+    throw new ConfigError(`Evaluator: \`${unused}\` has no effect in mode '${mode}'`, {
+      hint: isScored ? "Leave it out, or choose mode 'free' or 'constrained'." : "Set mode: 'scored', or leave it out.",
+    });
+  }
+  if (options.answerMode !== undefined && mode !== 'free') {
+    throw new ConfigError(`Evaluator: \`answerMode\` has no effect in mode '${mode}'`, {
+      hint: 'Answers are class names there; leave it out.',
+    });
+  }
+  return mode as EvaluationMode;
+}
 
 /** @throws ConfigError */
-export function requireClassNames(names: unknown): void {
-  const what = 'Evaluator: `classNames`';
+export function requireClassNames(names: unknown, who = 'Evaluator'): void {
+  const what = `${who}: \`classNames\``;
   requireList(
     names,
     what,
@@ -25,17 +77,22 @@ export function requireClassNames(names: unknown): void {
 }
 
 /** @throws ConfigError for what is no data set, or other options */
-export function requireEvaluation(dataset: unknown, options: unknown): void {
-  const call = 'evaluator.evaluate(dataset, { toExample })';
-  requireKind('dataset', dataset, 'evaluate: `dataset`', call);
+export function requireEvaluation(dataset: unknown, options: unknown, what = 'evaluate'): void {
+  const call = `evaluator.${what}(dataset, { toExample })`;
+  requireKind('dataset', dataset, `${what}: \`dataset\``, call);
   if (typeof options === 'function') {
-    throw new ConfigError('evaluate: expected an object of options, got a function', { hint: `Write ${call}.` });
+    throw new ConfigError(`${what}: expected an object of options, got a function`, { hint: `Write ${call}.` });
   }
-  checkNames(options as object, EVALUATE_OPTIONS, 'evaluate');
-  const { toExample, onProgress, signal } = options as Readonly<Record<string, unknown>>;
-  requireCallback(toExample, 'evaluate: `toExample`', 'It takes an item and gives { messages }.');
-  requireCallback(onProgress, 'evaluate: `onProgress`', undefined, true);
-  requireSignal(signal, 'evaluate');
+  checkNames(options as object, EVALUATE_OPTIONS, what);
+  const { toExample, onProgress, signal, intervals, limit } = options as Readonly<Record<string, unknown>>;
+  requireCallback(toExample, `${what}: \`toExample\``, 'It takes an item and gives { messages }.');
+  requireCallback(onProgress, `${what}: \`onProgress\``, undefined, true);
+  requireSignal(signal, what);
+  if (limit !== undefined) requireInteger(limit, `${what}: \`limit\``, 1);
+  // Before hours of answers, not after.
+  if (intervals !== undefined && intervals !== false) {
+    parseOptions(bootstrapSchema, intervals, `${what}: \`intervals\``);
+  }
 }
 
 /** @throws DataError for an item without a label */
@@ -98,4 +155,57 @@ export function requireAnswers(answers: unknown, ids: readonly string[]): assert
       },
     );
   }
+}
+
+/** @throws DataError for what a constrained generation cannot answer: its figures would be those of another mode */
+export function requireChoices(samples: readonly EvaluatedSample[]): void {
+  const other = samples.find((one) => one.predicted === null);
+  if (!other) return;
+  throw new DataError(
+    `evaluation: expected a class name as the constrained answer for sample ${oneLine(other.id)}, got ${describeGiven(other.answer)}`,
+    {
+      hint: '`generate` gets the class names as its third argument: pass them on as `choices`, with `maxNewTokens` enough for the longest.',
+      details: { sample: other.id, answer: other.answer },
+    },
+  );
+}
+
+/** @throws DataError for scores that are none, or not one for each prompt and class */
+export function requireScores(scores: unknown, ids: readonly string[], classCount: number): number[][] {
+  const what = 'evaluation: expected from `score`';
+  const hint = `It gives a list of log-probabilities, one a class, for each example. ${SCORE_HINT}`;
+  if (!Array.isArray(scores) || scores.length !== ids.length) {
+    const came = Array.isArray(scores) ? String(scores.length) : describeGiven(scores);
+    throw new DataError(`${what} ${ids.length} lists of scores, got ${came}`, { hint });
+  }
+  return ids.map((id, i) => {
+    const row: unknown = scores[i];
+    const isList = Array.isArray(row) || row instanceof Float32Array || row instanceof Float64Array;
+    const values: number[] = isList ? Array.from(row as ArrayLike<number>) : [];
+    const fail = (expected: string, came: string, help = hint): never => {
+      throw new DataError(`${what} ${expected} for sample ${oneLine(id)}, got ${came}`, {
+        hint: help,
+        details: { sample: id },
+      });
+    };
+    if (!isList) fail(`a list of ${classCount} numbers`, describeGiven(row));
+    if (values.length !== classCount) fail(`${classCount} scores, one a class,`, String(values.length));
+    const bad = values.findIndex((value) => !Number.isFinite(value));
+    if (bad >= 0) {
+      fail(
+        'finite log-probabilities',
+        `${describeGiven(values[bad])} for class ${bad}`,
+        'Of a probability of 0 give a large negative value, such as -1e3.',
+      );
+    }
+    const total = values.reduce((a, b) => a + b, 0);
+    if (values.length > 1 && values.every((value) => value >= 0) && Math.abs(total - 1) < 1e-4) {
+      fail(
+        'log-probabilities',
+        'what looks like probabilities: their sum is 1',
+        'Give their natural logarithms: Math.log(p).',
+      );
+    }
+    return values;
+  });
 }

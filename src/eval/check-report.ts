@@ -1,33 +1,57 @@
 /** Reports that are handed over: made by an evaluator, or read from a file that one wrote. */
 import { z } from 'zod';
 import { parseOptions } from '../config.js';
-import { ConfigError } from '../errors.js';
+import { ConfigError, DataError } from '../errors.js';
 import { describeGiven, isObject } from '../messages/given-kind.js';
+import { oneLine } from '../messages/one-line.js';
 import { requireKind } from '../require-given.js';
+import type { EvaluatedSample } from './evaluation-report.js';
 
 const count = z.int().nonnegative();
 const share = z.number();
+const interval = z.looseObject({ low: share, high: share });
 
 const sampleSchema = z.looseObject({
   id: z.string(),
   expected: count,
   predicted: count.nullable(),
   answer: z.string(),
+  scores: z.array(share).optional(),
+  confidence: share.min(0).max(1).optional(),
 });
 
 /** What is read of a report; those of other versions may have more or less. */
 const reportSchema = z.looseObject({
   classNames: z.array(z.string()),
+  mode: z.enum(['free', 'constrained', 'scored']).optional(),
   answerMode: z.enum(['exact', 'normalized']).optional(),
   count,
   datasetLength: count,
   correct: count,
   accuracy: share,
-  accuracyInterval: z.looseObject({ low: share, high: share }),
+  accuracyInterval: interval,
   macroF1: share,
   macroF1Occurring: share.optional(),
   perClass: z.array(z.looseObject({ name: z.string(), precision: share, recall: share, f1: share, support: count })),
   confusion: z.looseObject({ counts: z.array(z.array(count)), unparsed: z.array(count) }),
+  probabilities: z
+    .looseObject({
+      topKAccuracy: z.array(share),
+      logLoss: share,
+      brierScoreLoss: share,
+      expectedCalibrationError: share,
+      riskCoverageArea: share,
+    })
+    .optional(),
+  intervals: z
+    .looseObject({
+      confidenceLevel: share,
+      accuracy: interval,
+      balancedAccuracy: interval,
+      macroF1: interval,
+      weightedF1: interval,
+    })
+    .optional(),
   samples: z.array(sampleSchema),
   seconds: share,
 });
@@ -59,4 +83,19 @@ export function requireSamples(samples: unknown, what: string): void {
     samples,
     what,
   );
+}
+
+/** @throws DataError for classes that are none, or scores of other classes */
+export function requireClasses(samples: readonly EvaluatedSample[], classCount: number, what: string): void {
+  for (const [i, { id, expected, predicted, scores }] of samples.entries()) {
+    const label = [expected, predicted].find((one) => one !== null && one >= classCount);
+    if (label === undefined && (scores === undefined || scores.length === classCount)) continue;
+    const came = label === undefined ? `${scores!.length} scores` : `class ${label}`;
+    throw new DataError(
+      `${what}: expected one of ${classCount} classes for sample ${oneLine(id)}, got ${came} at ${i}`,
+      {
+        hint: 'The samples must be of the same classes in the same order as `classNames`.',
+      },
+    );
+  }
 }

@@ -8,129 +8,47 @@ import { describeGiven } from '../messages/given-kind.js';
 import { oneLine } from '../messages/one-line.js';
 import { showValue } from '../messages/show-value.js';
 import { requireCallback, requireInteger } from '../require-given.js';
+import { bootstrapIntervals } from './bootstrap.js';
+import { buildReport } from './build-report.js';
 import {
   GENERATE_HINT,
   requireAnswers,
+  requireChoices,
   requireClassNames,
   requireEvaluation,
   requireExample,
   requireItem,
+  requireModeOptions,
+  requireScores,
+  SCORE_HINT,
 } from './check-evaluation.js';
-import { requireSamples } from './check-report.js';
-import {
-  accuracy,
-  type ClassMetrics,
-  type ConfusionMatrix,
-  confusionMatrix,
-  correctCount,
-  type Interval,
-  macroF1,
-  occurringClasses,
-  perClassMetrics,
-  wilsonInterval,
-} from './metrics.js';
+import { requireClasses, requireSamples } from './check-report.js';
+import type { EvaluatedSample, EvaluationMode, EvaluationReport } from './evaluation-report.js';
+import type {
+  EvaluateOptions,
+  EvaluationProgress,
+  EvaluatorMetrics,
+  EvaluatorMetricsOptions,
+  EvaluatorOptions,
+  GenerateAnswers,
+  LabelledItem,
+  ScoreClasses,
+} from './evaluator-options.js';
 import { type AnswerMode, type AnswerParser, createAnswerParser } from './parse-answer.js';
+import { argmax, softmax } from './probabilities.js';
 
-/** Gives the answer texts of a batch of prompts, in the same order, without special tokens. */
-export type GenerateAnswers = (examples: readonly SftExample[], signal?: AbortSignal) => Promise<readonly string[]>;
-
-/** Options of {@link Evaluator}. */
-export interface EvaluatorOptions {
-  /** Index = label. */
-  readonly classNames: readonly string[];
-  /** Called with at most `batchSize` prompts, one call after the other; must give as many answers. */
-  readonly generate: GenerateAnswers;
-  /** Turns an example into what the model is shown. Default `withoutAnswer`. */
-  readonly toPrompt?: (example: SftExample) => SftExample;
-  /** Samples per call of `generate`. Default 8. */
-  readonly batchSize?: number;
-  /** How answers are compared with class names. Default 'normalized'. */
-  readonly answerMode?: AnswerMode;
-}
-
-/** Options of one evaluation, for a data set of `T`. */
-export interface EvaluateOptions<T> {
-  /** Turns an item into a conversation; a final assistant turn is cut off by `toPrompt`. */
-  readonly toExample: (item: T) => SftExample | Promise<SftExample>;
-  /** At most this many samples, spread evenly over the data set so that sorted classes all have a part. Default: all. */
-  readonly limit?: number | undefined;
-  /** Called by `evaluate` alone, after each batch. */
-  readonly onProgress?: ((progress: EvaluationProgress) => void) | undefined;
-  /**
-   * Rejects with its reason at once, whatever is waited for: the data set, `toExample`, or `generate`, which is handed
-   * the signal so that it stops as well.
-   */
-  readonly signal?: AbortSignal | undefined;
-}
-
-const EVALUATOR_OPTIONS = {
-  classNames: true,
-  generate: true,
-  toPrompt: false,
-  batchSize: false,
-  answerMode: false,
+/** Samples of an evaluation up to which intervals are made without being asked for: they take at most half a second. */
+const MOST_RESAMPLED = 10_000;
+const METRICS_OPTIONS = {
+  toExample: true,
+  limit: false,
+  onProgress: false,
+  intervals: false,
+  onReport: false,
 } as const;
 
-/** One answered sample. */
-export interface EvaluatedSample {
-  /** That of the example, else its index in the data set as text. */
-  readonly id: string;
-  /** True class. */
-  readonly expected: number;
-  /** Answered class; null if the answer is no class. */
-  readonly predicted: number | null;
-  /** The text as it was generated. */
-  readonly answer: string;
-}
-
-/** Reported after each batch. */
-export interface EvaluationProgress {
-  /** Samples answered so far. */
-  readonly done: number;
-  /** Samples to answer. */
-  readonly total: number;
-  /** Right answers so far. */
-  readonly correct: number;
-  /** The samples of the batch just answered. */
-  readonly samples: readonly EvaluatedSample[];
-  /** Since the evaluation began. */
-  readonly seconds: number;
-}
-
-/** Plain data: goes through JSON unchanged. */
-export interface EvaluationReport {
-  /** In the order of `perClass` and `confusion`. */
-  readonly classNames: readonly string[];
-  /** How an answer was read as a class. */
-  readonly answerMode: AnswerMode;
-  /** Samples evaluated. */
-  readonly count: number;
-  /** Samples in the data set. */
-  readonly datasetLength: number;
-  /** Right answers. */
-  readonly correct: number;
-  /** `correct / count`. */
-  readonly accuracy: number;
-  /** Wilson's 95 % interval of the accuracy. */
-  readonly accuracyInterval: Interval;
-  /** Unweighted mean over all classes, those without samples included. */
-  readonly macroF1: number;
-  /** The same over the classes that occur in truth or answers, as scikit-learn has it by default. */
-  readonly macroF1Occurring: number;
-  /** In class order. */
-  readonly perClass: readonly (ClassMetrics & {
-    /** As in `classNames`. */
-    readonly name: string;
-  })[];
-  /** True against answered class. */
-  readonly confusion: ConfusionMatrix;
-  /** In data set order. */
-  readonly samples: readonly EvaluatedSample[];
-  /** Seconds of the whole evaluation. */
-  readonly seconds: number;
-}
-
 /**
+ * Asks a model for the class of every sample of a data set.
  * @example
  * const evaluator = new Evaluator({ classNames, generate });
  * const report = await evaluator.evaluate(test, { toExample });
@@ -138,25 +56,33 @@ export interface EvaluationReport {
 export class Evaluator {
   /** Index = label; a copy of the option. */
   readonly classNames: readonly string[];
+  /** How the model is asked. */
+  readonly mode: EvaluationMode;
   readonly #labels: ReadonlyMap<string, number>;
-  readonly #generate: GenerateAnswers;
+  readonly #generate: GenerateAnswers | undefined;
+  readonly #score: ScoreClasses | undefined;
   readonly #toPrompt: (example: SftExample) => SftExample;
   readonly #batchSize: number;
   readonly #answerMode: AnswerMode;
   readonly #parse: AnswerParser;
 
-  /** @throws ConfigError for class names that cannot be told apart, or a batch size below 1 */
+  /**
+   * @throws ConfigError for class names that cannot be told apart, a batch size below 1, or a mode without its function
+   */
   constructor(options: EvaluatorOptions) {
-    checkNames(options, EVALUATOR_OPTIONS, 'Evaluator');
+    this.mode = requireModeOptions(options);
     requireClassNames(options.classNames);
-    requireCallback(options.generate, 'Evaluator: `generate`', GENERATE_HINT);
+    if (this.mode === 'scored') {
+      requireCallback(options.score, 'Evaluator: `score`', SCORE_HINT);
+    } else requireCallback(options.generate, 'Evaluator: `generate`', GENERATE_HINT);
     requireCallback(options.toPrompt, 'Evaluator: `toPrompt`', 'It takes an example and gives the prompt.', true);
     this.classNames = [...options.classNames];
     this.#labels = new Map(this.classNames.map((name, label) => [name, label]));
     this.#generate = options.generate;
+    this.#score = options.score;
     this.#toPrompt = options.toPrompt ?? withoutAnswer;
     this.#batchSize = positiveInteger('batchSize', options.batchSize ?? 8);
-    this.#answerMode = options.answerMode ?? 'normalized';
+    this.#answerMode = options.answerMode ?? (this.mode === 'free' ? 'normalized' : 'exact');
     this.#parse = createAnswerParser(this.classNames, this.#answerMode);
   }
 
@@ -165,14 +91,7 @@ export class Evaluator {
    * @throws DataError for an empty data set, a label or class name that is no class of `classNames`, or answers that do
    *   not match the prompts
    */
-  async evaluate<
-    T extends {
-      /** True class: its index, in the data set's own `classLabel` where it has one, else in `classNames`. */
-      readonly label: number;
-      /** True class by name, which goes before `label`: two data sets may number their classes differently. */
-      readonly className?: string;
-    },
-  >(dataset: Dataset<T>, options: EvaluateOptions<T>): Promise<EvaluationReport> {
+  async evaluate<T extends LabelledItem>(dataset: Dataset<T>, options: EvaluateOptions<T>): Promise<EvaluationReport> {
     requireEvaluation(dataset, options);
     const samples: EvaluatedSample[] = [];
     let seconds = 0;
@@ -181,27 +100,50 @@ export class Evaluator {
       seconds = progress.seconds;
       options.onProgress?.(progress);
     }
-    return this.report(samples, { datasetLength: dataset.length, seconds });
+    const report = this.report(samples, { datasetLength: dataset.length, seconds });
+    const { intervals = report.count > MOST_RESAMPLED ? false : {}, signal } = options;
+    if (intervals === false) return report;
+    return { ...report, intervals: await bootstrapIntervals(report.confusion, intervals, signal) };
+  }
+
+  /**
+   * `computeMetrics` of a trainer: evaluates the model as it is then, and gives `accuracy`, `balancedAccuracy`,
+   * `macroPrecision`, `macroRecall`, `macroF1`, `weightedF1`, `matthewsCorrcoef`, `validShare` (of answers that are a class),
+   * and in mode `scored` `logLoss` and `brierScoreLoss`. `metricForBestModel` may name any of them: the greater the
+   * better, but for names that end in Loss. Bootstrap intervals are made only if `intervals` is given.
+   * @example
+   * new SftTrainer({
+   *   …, computeMetrics: evaluator.asMetrics(validation, { toExample }),
+   *   config: { evalStrategy: 'epoch', metricForBestModel: 'accuracy', loadBestModelAtEnd: true },
+   * });
+   */
+  asMetrics<T extends LabelledItem>(dataset: Dataset<T>, options: EvaluatorMetricsOptions<T>): EvaluatorMetrics {
+    checkNames(options, METRICS_OPTIONS, 'asMetrics');
+    const { onReport, ...others } = options;
+    requireCallback(onReport, 'asMetrics: `onReport`', undefined, true);
+    requireEvaluation(dataset, others, 'asMetrics');
+    requireSamplesToAsk(dataset);
+    return async ({ signal } = {}) => {
+      const report = await this.evaluate(dataset, { intervals: false, ...others, signal });
+      await onReport?.(report);
+      return metricsOf(report);
+    };
   }
 
   /** The same, batch by batch, for those who would rather iterate; `onProgress` is not called. */
-  stream<
-    T extends {
-      /** True class: its index, in the data set's own `classLabel` where it has one, else in `classNames`. */
-      readonly label: number;
-      /** True class by name, which goes before `label`: two data sets may number their classes differently. */
-      readonly className?: string;
-    },
-  >(dataset: Dataset<T>, options: EvaluateOptions<T>): AsyncGenerator<EvaluationProgress, void, void> {
+  stream<T extends LabelledItem>(
+    dataset: Dataset<T>,
+    options: EvaluateOptions<T>,
+  ): AsyncGenerator<EvaluationProgress, void, void> {
     requireEvaluation(dataset, options);
     return this.#stream(dataset, options);
   }
 
-  async *#stream<T extends { readonly label: number; readonly className?: string }>(
+  async *#stream<T extends LabelledItem>(
     dataset: Dataset<T>,
     options: EvaluateOptions<T>,
   ): AsyncGenerator<EvaluationProgress, void, void> {
-    if (dataset.length === 0) throw new DataError('evaluation: the data set is empty');
+    requireSamplesToAsk(dataset);
     const names = (dataset as Dataset<T> & Partial<Labelled>).classLabel?.names;
     const indices = evenlySpaced(dataset.length, options.limit);
     const { signal } = options;
@@ -225,59 +167,59 @@ export class Evaluator {
         ),
         signal,
       );
-      const prompts = batch.map((one) => one.prompt);
-      const answers = await orAborted(this.#generate(prompts, signal), signal);
-      requireAnswers(
-        answers,
-        batch.map((one) => one.id),
-      );
-      const samples = batch.map(({ id, label }, i) => {
-        const answer = answers[i]!;
-        return { id, expected: label, predicted: this.#parse(answer) ?? null, answer };
-      });
+      const samples = await this.#answer(batch, signal);
       correct += samples.filter((one) => one.predicted === one.expected).length;
       const seconds = (performance.now() - start) / 1000;
       yield { done: from + batch.length, total: indices.length, correct, samples, seconds };
     }
   }
 
-  /** Counts samples that are already answered, e.g. collected from `stream`. */
+  async #answer(
+    batch: readonly { readonly id: string; readonly label: number; readonly prompt: SftExample }[],
+    signal: AbortSignal | undefined,
+  ): Promise<EvaluatedSample[]> {
+    const prompts = batch.map((one) => one.prompt);
+    const ids = batch.map((one) => one.id);
+    if (this.mode === 'scored') {
+      const given = await orAborted(this.#score!(prompts, this.classNames, signal), signal);
+      return requireScores(given, ids, this.classNames.length).map((scores, i) => {
+        const predicted = argmax(scores);
+        const { id, label: expected } = batch[i]!;
+        const answer = this.classNames[predicted]!;
+        return { id, expected, predicted, answer, scores, confidence: softmax(scores)[predicted]! };
+      });
+    }
+    const isConstrained = this.mode === 'constrained';
+    const answers = await orAborted(
+      isConstrained ? this.#generate!(prompts, signal, this.classNames) : this.#generate!(prompts, signal),
+      signal,
+    );
+    requireAnswers(answers, ids);
+    const samples = batch.map(({ id, label }, i) => {
+      const answer = answers[i]!;
+      return { id, expected: label, predicted: this.#parse(answer) ?? null, answer };
+    });
+    if (isConstrained) requireChoices(samples);
+    return samples;
+  }
+
+  /**
+   * Counts samples that are already answered, e.g. collected from `stream`, or read with `readPredictions`. Intervals are
+   * what `bootstrapIntervals(report.confusion)` gives.
+   */
   report(samples: readonly EvaluatedSample[], run: { datasetLength: number; seconds: number }): EvaluationReport {
     requireSamples(samples, 'evaluator.report: `samples`');
+    requireClasses(samples, this.classNames.length, 'evaluator.report: `samples`');
     checkNames(run, { datasetLength: true, seconds: true }, 'evaluator.report');
     requireInteger(run.datasetLength, 'evaluator.report: `datasetLength`', 0);
     if (!Number.isFinite(run.seconds)) {
       throw new ConfigError(`evaluator.report: \`seconds\`: expected a number, got ${describeGiven(run.seconds)}`);
     }
-    const confusion = confusionMatrix(
-      samples.map((one) => one.expected),
-      samples.map((one) => one.predicted ?? undefined),
-      this.classNames.length,
-    );
-    const perClass = perClassMetrics(confusion);
-    const correct = correctCount(confusion);
-    return {
-      classNames: this.classNames,
-      answerMode: this.#answerMode,
-      count: samples.length,
-      datasetLength: run.datasetLength,
-      correct,
-      accuracy: accuracy(confusion),
-      accuracyInterval: wilsonInterval(correct, samples.length),
-      macroF1: macroF1(perClass),
-      macroF1Occurring: macroF1(occurringClasses(confusion, perClass)),
-      perClass: perClass.map((metrics, i) => ({ name: this.classNames[i]!, ...metrics })),
-      confusion,
-      samples: [...samples],
-      seconds: run.seconds,
-    };
+    const { classNames, mode } = this;
+    return buildReport(samples, { classNames, mode, answerMode: this.#answerMode, ...run });
   }
 
-  #labelOf(
-    item: { readonly label: number; readonly className?: string },
-    index: number,
-    names: readonly string[] | undefined,
-  ): number {
+  #labelOf(item: LabelledItem, index: number, names: readonly string[] | undefined): number {
     const name = typeof item.className === 'string' ? item.className : names?.[item.label];
     if (name === undefined) {
       const { label } = item;
@@ -313,10 +255,25 @@ export function withoutAnswer(example: SftExample): SftExample {
   return { ...example, messages };
 }
 
+function requireSamplesToAsk({ length }: { readonly length: number }): void {
+  if (length === 0) throw new DataError('evaluation: the data set is empty');
+}
+
 /** `limit` indices of 0 .. length - 1 in rising order: the middle of each of `limit` equal parts. */
 function evenlySpaced(length: number, limit: number | undefined): number[] {
-  const count = limit === undefined ? length : Math.min(length, positiveInteger('limit', limit));
+  const count = limit === undefined ? length : Math.min(length, limit);
   return Array.from({ length: count }, (_, i) => Math.floor(((i + 0.5) * length) / count));
+}
+
+/** Of a report what a trainer compares evaluations by: the greater the better, or named as a loss. */
+function metricsOf(report: EvaluationReport): Record<string, number> {
+  const { accuracy, balancedAccuracy, macroPrecision, macroRecall, macroF1, weightedF1, matthewsCorrcoef } = report;
+  const { probabilities } = report;
+  return {
+    ...{ accuracy, balancedAccuracy, macroPrecision, macroRecall, macroF1, weightedF1, matthewsCorrcoef },
+    validShare: 1 - report.invalidShare,
+    ...(probabilities && { logLoss: probabilities.logLoss, brierScoreLoss: probabilities.brierScoreLoss }),
+  };
 }
 
 function positiveInteger(name: string, value: number): number {

@@ -1,7 +1,8 @@
 /**
- * Classification metrics after scikit-learn's definitions, with `labels` = all given classes and `zero_division` = 0.
- * An answer that is no class (undefined) is wrong: it lowers accuracy and the recall of its class, and counts for no
- * class's precision.
+ * Classification metrics after scikit-learn's definitions and names, with `labels` = all given classes and
+ * `zero_division` = 0. An answer that is no class (undefined) is wrong: it lowers accuracy and the recall of its class,
+ * and counts for no class's precision. It is what scikit-learn computes if all such answers get one further class that
+ * `labels` leaves out.
  */
 import { DataError } from '../errors.js';
 
@@ -25,22 +26,34 @@ export interface ClassMetrics {
   readonly support: number;
 }
 
-/** A confidence interval of a proportion. */
+/** A confidence interval. */
 export interface Interval {
-  /** At least 0; exactly 0 where nothing succeeded. */
+  /** Lower bound. Of a proportion at least 0; exactly 0 where nothing succeeded. */
   readonly low: number;
-  /** At most 1; exactly 1 where nothing failed. */
+  /** Upper bound. Of a proportion at most 1; exactly 1 where nothing failed. */
   readonly high: number;
+}
+
+/** What all metrics here follow from. K classes; samples may be weighted. */
+interface Tallies {
+  /** [K] Right answers by class. */
+  readonly right: ArrayLike<number>;
+  /** [K] Answers that name the class. */
+  readonly answered: ArrayLike<number>;
+  /** [K] Samples whose true class it is. */
+  readonly support: ArrayLike<number>;
+  /** Samples. */
+  readonly count: number;
 }
 
 /**
  * @param expected [N] true class of each sample, 0 .. classCount - 1
- * @param predicted [N] answered class of each sample, undefined if the answer is no class
+ * @param predicted [N] answered class of each sample, undefined or null if the answer is no class
  * @throws DataError if the lengths differ or a class is out of range
  */
 export function confusionMatrix(
   expected: ArrayLike<number>,
-  predicted: ArrayLike<number | undefined>,
+  predicted: ArrayLike<number | null | undefined>,
   classCount: number,
 ): ConfusionMatrix {
   if (expected.length !== predicted.length)
@@ -51,7 +64,7 @@ export function confusionMatrix(
   const unparsed = new Array<number>(classCount).fill(0);
   for (let i = 0; i < expected.length; i++) {
     const truth = expected[i]!;
-    const answer = predicted[i];
+    const answer = predicted[i] ?? undefined;
     for (const label of [truth, answer])
       if (label !== undefined && !(Number.isInteger(label) && label >= 0 && label < classCount))
         throw new DataError(`confusion matrix: expected classes 0 to ${classCount - 1}, got ${label} at sample ${i}`);
@@ -61,8 +74,34 @@ export function confusionMatrix(
   return { counts, unparsed };
 }
 
+/**
+ * Each count as a share of the samples of its true class; all 0 in the row of a class without samples.
+ * @param invalid whether answers that are no class count as samples of the row: `counted` (default) makes shares and
+ *   `unparsed` of a row add up to 1; `left out` is scikit-learn's `normalize='true'` with `labels` = the classes, in which
+ *   `unparsed` is 0 and the shares alone add up to 1
+ */
+export function normalizeConfusion(
+  matrix: ConfusionMatrix,
+  invalid: 'counted' | 'left out' = 'counted',
+): ConfusionMatrix {
+  const isCounted = invalid === 'counted';
+  const totals = matrix.counts.map((row, i) => sum(row) + (isCounted ? matrix.unparsed[i]! : 0));
+  return {
+    counts: matrix.counts.map((row, i) => row.map((count) => ratio(count, totals[i]!))),
+    unparsed: matrix.unparsed.map((count, i) => (isCounted ? ratio(count, totals[i]!) : 0)),
+  };
+}
+
+/** @internal */
+export function talliesOf({ counts, unparsed }: ConfusionMatrix): Tallies {
+  const support = counts.map((row, i) => sum(row) + unparsed[i]!);
+  const answered = new Array<number>(counts.length).fill(0);
+  for (const row of counts) for (const [i, count] of row.entries()) answered[i]! += count;
+  return { right: counts.map((row, i) => row[i]!), answered, support, count: sum(support) };
+}
+
 export function sampleCount(matrix: ConfusionMatrix): number {
-  return sum(matrix.unparsed) + sum(matrix.counts.map(sum));
+  return talliesOf(matrix).count;
 }
 
 /** Right answers in the matrix. */
@@ -71,69 +110,105 @@ export function correctCount(matrix: ConfusionMatrix): number {
 }
 
 /** Right answers over all samples; 0 for no samples. */
-export function accuracy(matrix: ConfusionMatrix): number {
-  return ratio(correctCount(matrix), sampleCount(matrix));
+export function accuracyScore(matrix: ConfusionMatrix): number {
+  return accuracyOf(talliesOf(matrix));
+}
+
+/** Mean recall over the classes that have samples; 0 for no samples. */
+export function balancedAccuracyScore(matrix: ConfusionMatrix): number {
+  return balancedAccuracyOf(talliesOf(matrix));
 }
 
 /** Precision, recall, F1 and support of every class, in class order. */
-export function perClassMetrics(matrix: ConfusionMatrix): ClassMetrics[] {
-  return matrix.counts.map((row, i) => {
-    const right = row[i]!;
-    const support = sum(row) + matrix.unparsed[i]!;
-    const answered = sum(matrix.counts.map((other) => other[i]!));
-    return {
-      precision: ratio(right, answered),
-      recall: ratio(right, support),
-      f1: ratio(2 * right, answered + support),
-      support,
-    };
-  });
+export function precisionRecallFscoreSupport(matrix: ConfusionMatrix): ClassMetrics[] {
+  const { right, answered, support } = talliesOf(matrix);
+  return matrix.counts.map((_, i) => ({
+    precision: ratio(right[i]!, answered[i]!),
+    recall: ratio(right[i]!, support[i]!),
+    f1: ratio(2 * right[i]!, answered[i]! + support[i]!),
+    support: support[i]!,
+  }));
 }
 
 /** The classes that occur in truth or answers: over these scikit-learn averages by default (`labels=None`). */
 export function occurringClasses(matrix: ConfusionMatrix, perClass: readonly ClassMetrics[]): ClassMetrics[] {
-  return perClass.filter((one, i) => one.support > 0 || matrix.counts.some((row) => row[i]! > 0));
+  const { answered } = talliesOf(matrix);
+  return perClass.filter((one, i) => one.support > 0 || answered[i]! > 0);
 }
-
-/** The unweighted mean of F1 over these classes (scikit-learn's `average='macro'` with them as `labels`). */
-export function macroF1(perClass: readonly ClassMetrics[]): number {
-  return ratio(sum(perClass.map((one) => one.f1)), perClass.length);
-}
-
-const Z_95 = 1.959963984540054;
 
 /**
- * Wilson's score interval of a proportion (Wilson 1927), sensible for few samples and near 0 and 1.
- * @param z standard normal quantile; the default gives 95 %
- * @returns 0 to 1 for no samples
+ * Precision, recall and F1 over classes: their mean (`macro`), or weighted by the samples of each (`weighted`).
+ * @returns 0 for no classes, or no samples
  */
-export function wilsonInterval(successes: number, total: number, z: number = Z_95): Interval {
-  if (total === 0) return { low: 0, high: 1 };
-  const p = successes / total;
-  const centre = p + (z * z) / (2 * total);
-  const spread = z * Math.sqrt((p * (1 - p)) / total + (z * z) / (4 * total * total));
-  const scale = 1 + (z * z) / total;
+export function averageMetrics(
+  perClass: readonly ClassMetrics[],
+  average: 'macro' | 'weighted',
+): Omit<ClassMetrics, 'support'> {
+  const weights = perClass.map((one) => (average === 'macro' ? 1 : one.support));
+  const mean = (values: readonly number[]) => ratio(sum(values.map((value, i) => value * weights[i]!)), sum(weights));
   return {
-    low: successes === 0 ? 0 : (centre - spread) / scale,
-    high: successes === total ? 1 : (centre + spread) / scale,
+    precision: mean(perClass.map((one) => one.precision)),
+    recall: mean(perClass.map((one) => one.recall)),
+    f1: mean(perClass.map((one) => one.f1)),
   };
 }
 
 /**
- * McNemar's exact test: how likely is a split at least this uneven if both models were equally good? Two-sided
- * binomial test on the samples that just one of them got right.
- * @param gained samples that only the second model got right
- * @param lost samples that only the first model got right
+ * Matthews' correlation coefficient of truth and answer for K classes (Gorodkin 2004), -1 to 1. Answers that are no class
+ * count as one class more.
+ * @returns 0 where it is undefined: all truths, or all answers, are of one class
  */
-export function mcnemarExact(gained: number, lost: number): number {
-  const n = gained + lost;
-  let logTerm = -n * Math.LN2;
-  let tail = 0;
-  for (let i = 0; i <= Math.min(gained, lost); i++) {
-    tail += Math.exp(logTerm);
-    logTerm += Math.log((n - i) / (i + 1));
+export function matthewsCorrcoef(matrix: ConfusionMatrix): number {
+  const { right, answered, support, count } = talliesOf(matrix);
+  const invalid = sum(matrix.unparsed);
+  const together = sum(matrix.counts.map((_, i) => answered[i]! * support[i]!));
+  const squares = (of: ArrayLike<number>) => sum(Array.from(of, (value) => value * value));
+  const covariance = sum(Array.from(right)) * count - together;
+  const spread = (count ** 2 - squares(answered) - invalid ** 2) * (count ** 2 - squares(support));
+  return spread === 0 ? 0 : covariance / Math.sqrt(spread);
+}
+
+/**
+ * Cohen's kappa of truth and answer, at most 1. Answers that are no class count as one class more.
+ * @returns NaN where it is undefined: no samples, or all truths and answers of one class
+ */
+export function cohenKappaScore(matrix: ConfusionMatrix): number {
+  const { answered, support, count } = talliesOf(matrix);
+  const byChance = sum(matrix.counts.map((_, i) => answered[i]! * support[i]!)) / count;
+  return 1 - (count - correctCount(matrix)) / (count - byChance);
+}
+
+/** @internal */
+export function accuracyOf({ right, count }: Tallies): number {
+  let all = 0;
+  for (let i = 0; i < right.length; i++) all += right[i]!;
+  return ratio(all, count);
+}
+
+/** @internal */
+export function balancedAccuracyOf({ right, support }: Tallies): number {
+  let recalls = 0;
+  let classes = 0;
+  for (let i = 0; i < right.length; i++) {
+    if (support[i] === 0) continue;
+    recalls += right[i]! / support[i]!;
+    classes++;
   }
-  return Math.min(1, 2 * tail);
+  return ratio(recalls, classes);
+}
+
+/** @internal */
+export function macroF1Of({ right, answered, support }: Tallies): number {
+  let all = 0;
+  for (let i = 0; i < right.length; i++) all += ratio(2 * right[i]!, answered[i]! + support[i]!);
+  return ratio(all, right.length);
+}
+
+/** @internal */
+export function weightedF1Of({ right, answered, support, count }: Tallies): number {
+  let all = 0;
+  for (let i = 0; i < right.length; i++) all += support[i]! * ratio(2 * right[i]!, answered[i]! + support[i]!);
+  return ratio(all, count);
 }
 
 export function sum(values: readonly number[]): number {

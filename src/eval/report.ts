@@ -1,21 +1,31 @@
-/** An evaluation report as text, Markdown, JSON and an image, and two reports side by side. */
-import { matrixChart } from '../chart/matrix-chart.js';
+/** An evaluation report as text, Markdown and JSON, and two reports side by side. */
 import { requirePath } from '../config.js';
 import { DataError } from '../errors.js';
 import { writeNamedFile } from '../files/atomic-file.js';
 import { distinctNames, oneLine } from '../messages/one-line.js';
-import { requireText } from '../require-given.js';
-import { requireMatrix, requireReport } from './check-report.js';
-import type { EvaluationReport } from './evaluator.js';
-import { macroF1, mcnemarExact, occurringClasses, sum } from './metrics.js';
+import { requireReport } from './check-report.js';
+import type { EvaluatedSample, EvaluationReport } from './evaluation-report.js';
+import { between, decimals, headline, percent, points, signed } from './format-figures.js';
+import {
+  balancedAccuracyScore,
+  type ConfusionMatrix,
+  type Interval,
+  macroF1Of,
+  sum,
+  talliesOf,
+  weightedF1Of,
+} from './metrics.js';
+import { type ChiSquareTest, mcnemarChiSquare, mcnemarExact, pairedDifferenceInterval } from './significance.js';
 import { type Alignment, markdownTable, textTable } from './text-table.js';
 
 /** What two reports on the same samples say about each other. */
-interface ReportComparison {
+export interface ReportComparison {
   /** after - before */
   readonly accuracyDelta: number;
+  readonly balancedAccuracyDelta: number;
   readonly macroF1Delta: number;
-  /** Samples answered in both reports, matched by id. */
+  readonly weightedF1Delta: number;
+  /** Samples answered in both reports, matched by id; of several with one id the first with the first, and so on. */
   readonly paired: number;
   /** Of the paired samples, those that only `after` got right. */
   readonly gained: number;
@@ -23,21 +33,27 @@ interface ReportComparison {
   readonly lost: number;
   /** McNemar's exact test on the paired samples; small means that chance alone hardly gives such a difference. */
   readonly pValue: number;
+  /** McNemar's chi-square test with continuity correction: the same question, approximately. */
+  readonly chiSquare: ChiSquareTest;
+  /** 95 % interval of the change of accuracy on the paired samples, -1 to 1. */
+  readonly accuracyDeltaInterval: Interval;
 }
 
 const METRICS_ALIGN: readonly Alignment[] = ['left', 'right', 'right', 'right', 'right'];
 
-/** A table for the terminal: the headline figures, then every class. */
+/** Tables for the terminal: the headline figures, every class, then the other metrics with their intervals. */
 export function formatReport(report: EvaluationReport): string {
   requireReport(report, 'formatReport');
   const seconds = report.seconds > 0 ? `, ${report.seconds.toFixed(1)} s` : '';
-  return `${headline(report).join('\n')}${seconds}\n\n${textTable(...classTable(report), METRICS_ALIGN)}`;
+  const tables = [textTable(...classTable(report), METRICS_ALIGN), textTable(...metricTable(report))];
+  return `${headline(report).join('\n')}${seconds}\n\n${tables.join('\n\n')}`;
 }
 
 /** The same for a model card: Markdown in which class names are text, whatever they look like. */
 export function reportMarkdown(report: EvaluationReport): string {
   requireReport(report, 'reportMarkdown');
-  return `${headline(report).join('. ')}.\n\n${markdownTable(...classTable(report), METRICS_ALIGN)}`;
+  const tables = [markdownTable(...classTable(report), METRICS_ALIGN), markdownTable(...metricTable(report))];
+  return `${headline(report).join('. ')}.\n\n${tables.join('\n\n')}`;
 }
 
 /** JSON with two spaces of indent; `JSON.parse` gives the report back. */
@@ -52,53 +68,6 @@ export async function writeReport(report: EvaluationReport, path: string): Promi
   await writeNamedFile(path, reportJson(report), 'writeReport');
 }
 
-/** More classes than this are not drawn: an image of them would be shades without names. */
-const MAX_DRAWN_CLASSES = 150;
-/** Of so many those are drawn that are confused most, with their numbers. */
-const MOST_CONFUSED = 40;
-
-/**
- * The confusion matrix as SVG: rows are true classes, the last column holds answers that are no class, if any. More than
- * 48 classes have shades and no numbers; of more than 150 the 40 with the most wrong answers are drawn, and the subtitle
- * says so.
- */
-export function confusionChart(report: EvaluationReport, title = 'Confusion matrix'): string {
-  requireMatrix(report, 'confusionChart');
-  requireText(title, 'confusionChart: `title`');
-  const { classNames } = report;
-  const { counts, unparsed } = report.confusion;
-  const isPart = classNames.length > MAX_DRAWN_CLASSES;
-  const drawn = isPart ? mostConfused(report) : classNames.map((_, i) => i);
-  const shown = distinctNames(classNames);
-  const names = drawn.map((i) => shown[i]!);
-  const hasUnparsed = unparsed.some((count) => count > 0);
-  const rows = drawn.map((r) => {
-    const values = drawn.map((c) => counts[r]![c]!);
-    const others = isPart ? [sum(counts[r]!) - sum(values)] : [];
-    return [...values, ...others, ...(hasUnparsed ? [unparsed[r]!] : [])];
-  });
-  const part = `the ${names.length} of ${classNames.length.toLocaleString('en')} classes with the most wrong answers`;
-  return matrixChart({
-    title,
-    subtitle: `${headline(report)[0]!}${isPart ? `; ${part}` : ''}`,
-    rowLabels: names,
-    columnLabels: [...names, ...(isPart ? ['(other classes)'] : []), ...(hasUnparsed ? ['(no class)'] : [])],
-    rowTitle: 'true class',
-    columnTitle: 'answer',
-    values: rows,
-  });
-}
-
-/** Indices of the classes that were most often answered wrongly, or given as a wrong answer, in the order of classes. */
-function mostConfused({ confusion: { counts, unparsed } }: EvaluationReport): number[] {
-  const wrong = counts.map((row, i) => sum(row) - row[i]! + unparsed[i]!);
-  for (const [r, row] of counts.entries()) {
-    for (const [c, count] of row.entries()) if (r !== c) wrong[c]! += count;
-  }
-  const ranked = wrong.map((_, i) => i).sort((a, b) => wrong[b]! - wrong[a]! || a - b);
-  return ranked.slice(0, MOST_CONFUSED).sort((a, b) => a - b);
-}
-
 /** @throws DataError if the reports do not have the same classes in the same order */
 export function compareSamples(before: EvaluationReport, after: EvaluationReport): ReportComparison {
   requireReport(before, 'compareSamples: `before`');
@@ -107,12 +76,20 @@ export function compareSamples(before: EvaluationReport, after: EvaluationReport
     throw new DataError(
       `comparison: expected reports on the same classes, got ${listed(before.classNames)} and ${listed(after.classNames)}`,
     );
-  const earlier = new Map(before.samples.map((one) => [one.id, one]));
+  const earlier = new Map<string, EvaluatedSample[]>();
+  for (const one of before.samples) {
+    const same = earlier.get(one.id);
+    if (same) same.push(one);
+    else earlier.set(one.id, [one]);
+  }
+  const seen = new Map<string, number>();
   let paired = 0;
   let gained = 0;
   let lost = 0;
   for (const one of after.samples) {
-    const other = earlier.get(one.id);
+    const place = seen.get(one.id) ?? 0;
+    seen.set(one.id, place + 1);
+    const other = earlier.get(one.id)?.[place];
     if (!other || other.expected !== one.expected) continue;
     paired++;
     const isRight = one.predicted === one.expected;
@@ -120,13 +97,18 @@ export function compareSamples(before: EvaluationReport, after: EvaluationReport
     if (isRight && !wasRight) gained++;
     if (wasRight && !isRight) lost++;
   }
+  const delta = (metric: (confusion: ConfusionMatrix) => number) => metric(after.confusion) - metric(before.confusion);
   return {
     accuracyDelta: after.accuracy - before.accuracy,
+    balancedAccuracyDelta: delta(balancedAccuracyScore),
     macroF1Delta: after.macroF1 - before.macroF1,
+    weightedF1Delta: delta(weightedF1),
     paired,
     gained,
     lost,
     pValue: mcnemarExact(gained, lost),
+    chiSquare: mcnemarChiSquare(gained, lost),
+    accuracyDeltaInterval: pairedDifferenceInterval(gained, lost, paired),
   };
 }
 
@@ -149,21 +131,6 @@ export function comparisonMarkdown(before: EvaluationReport, after: EvaluationRe
   return `${markdownTable(...comparisonTable(before, after))}\n\n${pairedLine(before, after)}`;
 }
 
-function headline(report: EvaluationReport): string[] {
-  const { low, high } = report.accuracyInterval;
-  const unparsed = sum(report.confusion.unparsed);
-  const part = report.count < report.datasetLength ? ` (of ${report.datasetLength})` : '';
-  const occurring = occurringClasses(report.confusion, report.perClass);
-  const ofOccurring =
-    occurring.length < report.perClass.length
-      ? ` (${macroF1(occurring).toFixed(3)} over the ${occurring.length} of ${report.perClass.length} classes that occur)`
-      : '';
-  return [
-    `Accuracy ${percent(report.accuracy)} (95 % interval ${percent(low)} to ${percent(high)}), macro F1 ${report.macroF1.toFixed(3)}${ofOccurring}`,
-    `${report.correct} of ${report.count} samples${part} right, ${unparsed} ${unparsed === 1 ? 'answer that is' : 'answers that are'} no class name`,
-  ];
-}
-
 function classTable(report: EvaluationReport): [string[], string[][]] {
   const names = distinctNames(report.perClass.map(({ name }) => name));
   const rows = report.perClass.map((one, i) => [
@@ -176,39 +143,63 @@ function classTable(report: EvaluationReport): [string[], string[][]] {
   return [['class', 'precision', 'recall', 'F1', 'support'], rows];
 }
 
+/** Computed from the counts, which reports of all versions have. */
+const weightedF1 = (confusion: ConfusionMatrix): number => weightedF1Of(talliesOf(confusion));
+
+/** Metrics beside the accuracy of the headline, with their bootstrap intervals if the report has them. */
+function metricTable(report: EvaluationReport): [string[], string[][], Alignment[]] {
+  const { confusion, intervals, probabilities } = report;
+  const row = (name: string, value: number, format: (value: number) => string, interval?: Interval) => {
+    return [name, format(value), ...(intervals ? [interval ? between(interval, format) : ''] : [])];
+  };
+  const rows = [
+    row('balanced accuracy', balancedAccuracyScore(confusion), percent, intervals?.balancedAccuracy),
+    row('macro F1', macroF1Of(talliesOf(confusion)), decimals, intervals?.macroF1),
+    row('weighted F1', weightedF1(confusion), decimals, intervals?.weightedF1),
+  ];
+  if (probabilities) {
+    for (const [i, share] of probabilities.topKAccuracy.entries()) {
+      if (i > 0) rows.push(row(`top-${i + 1} accuracy`, share, percent));
+    }
+    rows.push(
+      row('log loss', probabilities.logLoss, decimals),
+      row('Brier score', probabilities.brierScoreLoss, decimals),
+      row('calibration error (ECE)', probabilities.expectedCalibrationError, percent),
+    );
+  }
+  const level = intervals ? [`${Number((100 * intervals.confidenceLevel).toPrecision(4))} % bootstrap interval`] : [];
+  return [['metric', 'value', ...level], rows, ['left', 'right', 'right']];
+}
+
 function comparisonTable(before: EvaluationReport, after: EvaluationReport): [string[], string[][], Alignment[]] {
-  const row = (name: string, a: number, b: number, format: (value: number) => string) => [
+  const row = (name: string, a: number, b: number, format: (value: number) => string, change = format) => [
     name,
     format(a),
     format(b),
-    signed(b - a, format),
+    signed(b - a, change),
   ];
-  const fixed = (value: number) => value.toFixed(3);
+  const of = (metric: (confusion: ConfusionMatrix) => number) =>
+    [metric(before.confusion), metric(after.confusion)] as const;
   const names = distinctNames(after.perClass.map(({ name }) => name));
-  const unparsed = (report: EvaluationReport) => sum(report.confusion.unparsed);
   const rows = [
-    row('accuracy', before.accuracy, after.accuracy, percent),
-    row('macro F1', before.macroF1, after.macroF1, fixed),
-    row('answers that are no class', unparsed(before), unparsed(after), String),
-    ...after.perClass.map((one, i) => row(`F1 ${names[i]}`, before.perClass[i]!.f1, one.f1, fixed)),
+    row('accuracy', before.accuracy, after.accuracy, percent, points),
+    row('balanced accuracy', ...of(balancedAccuracyScore), percent, points),
+    row('macro F1', before.macroF1, after.macroF1, decimals),
+    row('weighted F1', ...of(weightedF1), decimals),
+    row('answers that are no class', ...of(({ unparsed }) => sum(unparsed)), String),
+    ...after.perClass.map((one, i) => row(`F1 ${names[i]}`, before.perClass[i]!.f1, one.f1, decimals)),
   ];
   return [['', 'before', 'after', 'change'], rows, ['left', 'right', 'right', 'right']];
 }
 
 function pairedLine(before: EvaluationReport, after: EvaluationReport): string {
-  const { paired, gained, lost, pValue } = compareSamples(before, after);
+  const { paired, gained, lost, pValue, accuracyDeltaInterval } = compareSamples(before, after);
   if (paired === 0) return 'The reports share no samples, so the difference cannot be tested.';
   const p = pValue < 0.001 ? 'p < 0.001' : `p = ${pValue.toFixed(3)}`;
-  return `Of ${paired} samples in both, ${gained} became right and ${lost} became wrong (McNemar's exact test: ${p}).`;
-}
-
-function percent(value: number): string {
-  return `${(value * 100).toFixed(1)} %`;
-}
-
-/** With a sign unless it shows as zero. */
-function signed(value: number, format: (value: number) => string): string {
-  const text = format(Math.abs(value));
-  if (!/[1-9]/.test(text)) return text;
-  return `${value > 0 ? '+' : '−'}${text}`;
+  const { low, high } = accuracyDeltaInterval;
+  const change = `${signed((gained - lost) / paired, points)}, 95 % interval ${signed(low, points)} to ${signed(high, points)}`;
+  return (
+    `Of ${paired} samples in both, ${gained} became right and ${lost} became wrong (McNemar's exact test: ${p}).\n` +
+    `On them accuracy changed by ${change} (pp: percentage points).`
+  );
 }

@@ -1,18 +1,7 @@
 /** Aligned tables for terminals and Markdown. */
+import { displayWidth } from '../messages/display-width.js';
 import { escapeMarkdown } from '../messages/markdown.js';
 import { tableCell } from '../messages/one-line.js';
-
-/** Columns a text takes in a terminal: wide East Asian characters and emoji two, combining marks none. */
-export function displayWidth(text: string): number {
-  let width = 0;
-  for (const { segment } of new Intl.Segmenter('en', { granularity: 'grapheme' }).segment(text))
-    width += WIDE.test(segment) ? 2 : INVISIBLE.test(segment) ? 0 : 1;
-  return width;
-}
-
-const WIDE =
-  /[\u1100-\u115f\u2e80-\u303e\u3041-\ua4cf\ua960-\ua97f\uac00-\ud7a3\uf900-\ufaff\ufe30-\ufe6f\uff00-\uff60\uffe0-\uffe6]|\p{Emoji_Presentation}|[\u{20000}-\u{3fffd}]/u;
-const INVISIBLE = /^[\p{Mn}\p{Me}\p{Cf}]+$/u;
 
 export type Alignment = 'left' | 'right';
 

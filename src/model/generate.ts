@@ -2,13 +2,16 @@
 
 import type { PackedBatch } from '../batch/packed-batch.js';
 import { sharePrefixes } from '../batch/packed-window.js';
-import { requireBatch } from '../batch/require-batch.js';
 import type { MinistralTokenizer } from '../data/tokenizer.js';
 import type { VlmBatch } from '../data/types.js';
 import { exclusively } from '../engine/computation.js';
 import { ConfigError } from '../errors.js';
 import { MersenneTwister } from '../random.js';
-import { isOptions, requireBoolean, requireKind, requireSignal } from '../require-given.js';
+import { isOptions, requireBoolean, requireCallback, requireKind, requireSignal } from '../require-given.js';
+import { AnswerText } from './answer-text.js';
+import { requireTexts } from './answer-tokens.js';
+import { requirePrompts } from './check-prompts.js';
+import { type ChoiceState, choiceStates } from './choices.js';
 import type { VisionLanguageModel } from './network/vision-language-model.js';
 import {
   type GenerationConfig,
@@ -16,6 +19,7 @@ import {
   nextToken,
   parseGenerationConfig,
   requireLargest,
+  type SequenceState,
   takesLargest,
 } from './sampling.js';
 
@@ -25,9 +29,28 @@ export interface GenerateOptions extends GenerationOptions {
    * Stops with the signal's reason: while a token is computed, between its layers, and while the caller looks at one.
    * The memory is freed at once.
    */
-  signal?: AbortSignal;
+  signal?: AbortSignal | undefined;
   /** Compute the common prefixes of prompts only once. Default true. */
-  sharePrefix?: boolean;
+  sharePrefix?: boolean | undefined;
+  /** For `generate` and `generateTokens` with `stopStrings`, `choices` or `onToken`; the others are given one anyway. */
+  tokenizer?: MinistralTokenizer | undefined;
+  /** Called with each new token of each sequence, in order, and waited for: text as it comes, of a whole batch. */
+  onToken?: ((token: StreamedToken) => void | Promise<void>) | undefined;
+}
+
+/** One new token of one sequence, with the text that it completes. */
+export interface StreamedToken {
+  /** Row of the prompt batch. */
+  readonly sequence: number;
+  /** Token id, an end-of-sequence token's included. */
+  readonly id: number;
+  /**
+   * Text that can be shown now: whole characters, nothing of control tokens and stop strings. Empty while a character, or
+   * what may become a stop string, is incomplete. The pieces of a sequence, joined, are what `generateText` gives.
+   */
+  readonly text: string;
+  /** Whether this token ended the sequence. */
+  readonly last: boolean;
 }
 
 /** One new token of one sequence. */
@@ -36,7 +59,10 @@ export interface GeneratedToken {
   readonly sequence: number;
   /** Token id, an end-of-sequence token's included. */
   readonly id: number;
-  /** Whether this token ended the sequence: an end-of-sequence token, or the last of `maxNewTokens`. */
+  /**
+   * Whether this token ended the sequence: an end-of-sequence token, one that completes a stop string, or the last of
+   * `maxNewTokens`.
+   */
   readonly last: boolean;
   /** Scores before any processing [V]. */
   readonly logits: Float32Array;
@@ -58,25 +84,46 @@ export function generateTokens(
   return tokensOf(model, prompts, checked, true) as AsyncGenerator<GeneratedToken, void, undefined>;
 }
 
-type NewToken = Omit<GeneratedToken, 'logits'> & Partial<GeneratedToken>;
+/** `last` is true at the last token alone, `text` is there where a tokenizer is. */
+type NewToken = Omit<GeneratedToken, 'logits'> & Partial<GeneratedToken> & { readonly text?: string | undefined };
+
+/** One prompt and its answer so far. */
+interface Sequence {
+  /** Of the prompt and the answer. */
+  readonly tokens: number[];
+  readonly promptLength: number;
+  /** How many of them the cache holds. */
+  computed: number;
+  /** Where `choices` is set. */
+  readonly choice?: ChoiceState | undefined;
+  readonly text?: AnswerText | undefined;
+}
 
 /** @param withLogits reads all logits back; otherwise only where the choice of the token needs them */
 async function* tokensOf(
   model: VisionLanguageModel,
   prompts: VlmBatch,
-  { signal, sharePrefix, parsed }: CheckedOptions,
+  { signal, sharePrefix, parsed, tokenizer, onToken }: CheckedOptions,
   withLogits = false,
 ): AsyncGenerator<NewToken, void, undefined> {
-  // An answer may be learned with another end than the model's own: the template's.
-  const ends = [...new Set([...model.config.eosTokenIds, ...(prompts.stopTokenIds ?? [])])];
-  const config: GenerationConfig = { ...parsed, eosTokenIds: parsed.eosTokenIds ?? ends };
+  const config = withEnds(parsed, model, prompts, tokenizer);
+  const ends = config.eosTokenIds!;
+  const choices = choiceStates(config, model, prompts, tokenizer, parsed.eosTokenIds);
   const generator = new MersenneTwister(config.seed);
   const packed = model.pack(prompts);
-  const sequences = Array.from({ length: packed.starts.length - 1 }, (_, i) =>
-    Array.from(packed.ids.subarray(packed.starts[i]!, packed.starts[i + 1]!)),
+  const sequences = Array.from({ length: packed.starts.length - 1 }, (_, i): Sequence => {
+    const tokens = Array.from(packed.ids.subarray(packed.starts[i]!, packed.starts[i + 1]!));
+    return {
+      tokens,
+      promptLength: tokens.length,
+      computed: tokens.length,
+      choice: choices?.[i],
+      text: tokenizer && !choices ? new AnswerText(tokenizer, config.stopStrings) : undefined,
+    };
+  });
+  const capacities = sequences.map(
+    ({ promptLength, choice }) => promptLength + (choice?.longest ?? config.maxNewTokens),
   );
-  const promptLengths = sequences.map((ids) => ids.length);
-  const capacities = promptLengths.map((length) => length + config.maxNewTokens);
   const adapter = model.adapterView();
   const cache = await exclusively(model.engine, signal, () => model.createCache(capacities));
   let isComputing = false;
@@ -87,29 +134,51 @@ async function* tokensOf(
   signal?.addEventListener('abort', abort, { once: true });
   let active = sequences.map((_, i) => i);
   let step = sharePrefix ? sharePrefixes(packed) : packed;
+  /** Adds a token to its sequence. */
+  const take = (index: number, id: number): NewToken => {
+    const { tokens, promptLength, choice, text } = sequences[index]!;
+    tokens.push(id);
+    const isEnd = ends.includes(id);
+    const isFull = tokens.length - promptLength === config.maxNewTokens;
+    if (choice) {
+      const answer = choice.advance(id);
+      return { sequence: index, id, text: answer, last: answer !== '' };
+    }
+    if (!text) return { sequence: index, id, last: isEnd || isFull };
+    // The end of a template need not be a token that the tokenizer calls special.
+    const isHidden = (isEnd || isFull) && prompts.stopTokenIds?.includes(id);
+    const piece = isHidden ? '' : text.push(id);
+    const last = isEnd || isFull || text.isStopped;
+    return { sequence: index, id, text: last ? piece + text.end() : piece, last };
+  };
   try {
-    for (let count = 0; active.length > 0; count++) {
+    while (active.length > 0) {
       signal?.throwIfAborted();
       isComputing = true;
       const rows = Int32Array.from(active, (sequence) => step.starts[sequence + 1]! - 1);
       const passOptions = { cache, adapter, signal };
-      const isPlain = !withLogits && takesLargest(config, count);
+      const isPlain = !withLogits && active.every((i) => takesLargest(config, stateOf(sequences[i]!)));
       const maxima = isPlain ? await model.rowMaxima(step, rows, passOptions) : undefined;
       const logits = maxima ? undefined : await model.rowLogits(step, rows, passOptions);
       isComputing = false;
       const size = model.config.text.vocabSize;
       const ended = new Set<number>();
-      for (const [i, sequence] of active.entries()) {
+      for (const [i, index] of active.entries()) {
         const scores = logits?.subarray(i * size, (i + 1) * size);
-        const tokens = sequences[sequence]!;
-        const id = scores
-          ? nextToken(scores, config, { tokens, newTokenCount: count }, generator)
+        const sequence = sequences[index]!;
+        sequence.computed = sequence.tokens.length;
+        let id: number | undefined = scores
+          ? nextToken(scores, config, stateOf(sequence), generator)
           : requireLargest(maxima!.indices[i]!, maxima!.values[i]!, size);
-        tokens.push(id);
-        const last = config.eosTokenIds!.includes(id) || count + 1 === config.maxNewTokens;
-        if (last) ended.add(sequence);
-        yield { sequence, id, last, ...(scores && { logits: scores }) };
-        signal?.throwIfAborted();
+        // Tokens that no other could stand in for need no pass of their own.
+        for (; id !== undefined; id = withLogits ? undefined : sequence.choice?.forced) {
+          const token = take(index, id);
+          if (token.last) ended.add(index);
+          await onToken?.({ sequence: index, id, text: token.text ?? '', last: token.last });
+          yield scores ? { ...token, logits: scores } : token;
+          signal?.throwIfAborted();
+          if (token.last) break;
+        }
       }
       active = active.filter((sequence) => !ended.has(sequence));
       step = nextStep(sequences, active);
@@ -118,6 +187,26 @@ async function* tokensOf(
     signal?.removeEventListener('abort', abort);
     cache.dispose();
   }
+}
+
+function stateOf({ tokens, promptLength, choice }: Sequence): SequenceState {
+  return { tokens, newTokenCount: tokens.length - promptLength, allowed: choice?.allowed };
+}
+
+/** An answer may be learned with another end than the model's own: the template's. */
+function withEnds(
+  parsed: GenerationConfig,
+  model: VisionLanguageModel,
+  prompts: VlmBatch,
+  tokenizer: MinistralTokenizer | undefined,
+): GenerationConfig {
+  const own = parsed.eosTokenIds ?? [...model.config.eosTokenIds, ...(prompts.stopTokenIds ?? [])];
+  // Texts show no control tokens, so no stop string would be found there.
+  const named = (parsed.stopStrings ?? []).flatMap((stop) => {
+    const id = tokenizer?.tokenToId(stop);
+    return id !== undefined && tokenizer?.specialTokenIds.has(id) ? id : [];
+  });
+  return { ...parsed, eosTokenIds: [...new Set([...own, ...named])] };
 }
 
 /** New token ids of each prompt, with the end-of-sequence token where one came. */
@@ -142,12 +231,10 @@ export async function generateText(
   prompts: VlmBatch,
   options: GenerateOptions = {},
 ): Promise<string[]> {
-  const answers = await idsOf(model, prompts, checkCall('generateText', model, prompts, options, tokenizer));
-  const isEnd = (id: number | undefined) => id !== undefined && prompts.stopTokenIds?.includes(id);
-  // The end of a template need not be a token that the tokenizer calls special.
-  return answers.map((ids) => {
-    return tokenizer.decode(isEnd(ids.at(-1)) ? ids.slice(0, -1) : ids, { skipSpecialTokens: true });
-  });
+  const checked = checkCall('generateText', model, prompts, options, tokenizer);
+  const texts = Array.from({ length: prompts.inputIds.shape[0]! }, () => '');
+  for await (const { sequence, text } of tokensOf(model, prompts, checked)) texts[sequence] += text;
+  return texts;
 }
 
 /** Text of the first prompt's answer, piece by piece, without control tokens. */
@@ -157,29 +244,24 @@ export function streamText(
   prompts: VlmBatch,
   options: GenerateOptions = {},
 ): AsyncGenerator<string, void, undefined> {
-  return piecesOf(model, tokenizer, prompts, checkCall('streamText', model, prompts, options, tokenizer));
+  return piecesOf(model, prompts, checkCall('streamText', model, prompts, options, tokenizer));
 }
 
 async function* piecesOf(
   model: VisionLanguageModel,
-  tokenizer: MinistralTokenizer,
   prompts: VlmBatch,
   checked: CheckedOptions,
 ): AsyncGenerator<string, void, undefined> {
-  const decoder = tokenizer.streamingDecoder({ skipSpecialTokens: true });
-  for await (const { sequence, id, last } of tokensOf(model, prompts, checked)) {
-    if (sequence !== 0 || (last && prompts.stopTokenIds?.includes(id))) continue;
-    const text = decoder.push(id);
-    if (text) yield text;
-  }
-  const rest = decoder.end();
-  if (rest) yield rest;
+  for await (const { sequence, text } of tokensOf(model, prompts, checked)) if (sequence === 0 && text) yield text;
 }
 
 interface CheckedOptions {
   readonly signal: AbortSignal | undefined;
   readonly sharePrefix: boolean;
   readonly parsed: GenerationConfig;
+  /** Where texts are wanted. */
+  readonly tokenizer: MinistralTokenizer | undefined;
+  readonly onToken: GenerateOptions['onToken'];
 }
 
 /** @throws ConfigError for parts that are something else, or in another order */
@@ -188,33 +270,48 @@ function checkCall(
   model: unknown,
   prompts: unknown,
   options: GenerateOptions,
-  ...[tokenizer]: readonly unknown[]
+  ...given: readonly unknown[]
 ): CheckedOptions {
-  const isText = name === 'generateText' || name === 'streamText';
+  const isText = given.length > 0;
   const call = `${name}(model, ${isText ? 'tokenizer, ' : ''}await collator.collatePrompts([{ messages }]), { maxNewTokens: 20 })`;
-  requireKind('model', model, `${name}: \`model\``, call);
-  if (isText) requireKind('tokenizer', tokenizer, `${name}: \`tokenizer\``, call);
-  requireBatch(prompts, `${name}: \`prompts\``, call);
-  if (prompts.labels) {
-    const expected = 'expected a batch of prompts, got one to train on, with the answers in it';
-    throw new ConfigError(`${name}: \`prompts\`: ${expected}`, {
-      hint: 'Write collator.collatePrompts(samples) in place of collator.collate(samples).',
-    });
-  }
-  const { signal, sharePrefix = true, ...rest } = isOptions(options) ? options : {};
+  requirePrompts(name, call, { model, prompts, ...(isText && { tokenizer: given[0] }) });
+  const { signal, sharePrefix = true, tokenizer: own, onToken, ...rest } = isOptions(options) ? options : {};
   requireSignal(signal, name);
   requireBoolean(sharePrefix, `${name}: \`sharePrefix\``);
+  requireCallback(onToken, `${name}: \`onToken\``, 'It takes { sequence, id, text, last }.', true);
   const parsed = parseGenerationConfig(isOptions(options) ? rest : options, name);
-  return { signal, sharePrefix, parsed };
+  if (own !== undefined) requireKind('tokenizer', own, `${name}: \`tokenizer\``);
+  const tokenizer = (isText ? given[0] : own) as MinistralTokenizer | undefined;
+  if (!tokenizer) requireNoTexts(name, { onToken, ...parsed });
+  if (parsed.choices) requireTexts(parsed.choices, `${name}: \`choices\``);
+  return { signal, sharePrefix, parsed, tokenizer, onToken };
 }
 
-/** The last token of every active sequence; ended ones have an empty range. */
-function nextStep(sequences: readonly (readonly number[])[], active: readonly number[]): PackedBatch {
+function requireNoTexts(
+  name: string,
+  options: { readonly [K in 'onToken' | 'stopStrings' | 'choices']?: GenerateOptions[K] | undefined },
+): void {
+  const wanting = (['stopStrings', 'choices', 'onToken'] as const).find((option) => options[option] !== undefined);
+  if (!wanting) return;
+  throw new ConfigError(
+    `${name}: \`${wanting}\` is about texts: expected \`tokenizer\` among the options, got nothing`,
+    {
+      hint: `${name}(model, prompts, { tokenizer: processor.tokenizer, … }); generateText and streamText have it already.`,
+    },
+  );
+}
+
+/** The tokens of every active sequence that the cache lacks; ended ones have an empty range. */
+function nextStep(sequences: readonly Sequence[], active: readonly number[]): PackedBatch {
+  const added = sequences.map(() => 0);
+  for (const i of active) added[i] = sequences[i]!.tokens.length - sequences[i]!.computed;
   const starts = new Int32Array(sequences.length + 1);
-  for (let i = 0; i < sequences.length; i++) starts[i + 1] = starts[i]! + (active.includes(i) ? 1 : 0);
+  for (const [i, count] of added.entries()) starts[i + 1] = starts[i]! + count;
   return {
-    ids: Int32Array.from(active, (sequence) => sequences[sequence]!.at(-1)!),
-    positions: Int32Array.from(active, (sequence) => sequences[sequence]!.length - 1),
+    ids: Int32Array.from(active.flatMap((i) => sequences[i]!.tokens.slice(sequences[i]!.computed))),
+    positions: Int32Array.from(
+      active.flatMap((i) => Array.from({ length: added[i]! }, (_, t) => sequences[i]!.computed + t)),
+    ),
     starts,
     labelRows: new Int32Array(0),
     labelTargets: new Int32Array(0),

@@ -14,7 +14,9 @@ import { exists } from '../files/regular-file.js';
 import { QuantizedCheckpoint } from '../formats/quantized-checkpoint.js';
 import { MISTRAL_NATIVE_HINT, ShardedCheckpoint } from '../formats/safetensors.js';
 import { showValue } from '../messages/show-value.js';
+import { requireCallback } from '../require-given.js';
 import type { ModelConfig } from './model-config.js';
+import type { LoadProgress } from './network/load-weights.js';
 import { type ModelOrigin, VisionLanguageModel } from './network/vision-language-model.js';
 import { parseModelConfig } from './parse-config.js';
 import {
@@ -41,6 +43,8 @@ export interface LoadOptions {
   quantization?: QuantizationMethod | QuantizationOptions | undefined;
   /** Receives what is worth knowing about the checkpoint, a line each. Default: a warning of the process. */
   onNotice?: ((line: string) => void) | undefined;
+  /** Called after each weight that the engine has taken. Default: none. */
+  onLoadProgress?: ((progress: LoadProgress) => void) | undefined;
 }
 
 /** What turns images and text into the input of a model, as its checkpoint says. */
@@ -62,14 +66,17 @@ export interface ModelProcessor {
  *   support the format that `quantization` names
  */
 export async function loadModel(dir: string, options: LoadOptions = {}): Promise<VisionLanguageModel> {
-  checkNames(options, { engine: false, quantization: false, onNotice: false }, 'loadModel', LOAD_ALIASES);
+  const names = { engine: false, quantization: false, onNotice: false, onLoadProgress: false };
+  checkNames(options, names, 'loadModel', LOAD_ALIASES);
+  const hint = "e.g. { onLoadProgress: showProgress('weights') }.";
+  requireCallback(options.onLoadProgress, 'loadModel: `onLoadProgress`', hint, true);
   return loadFrom(dir, options, { nameOrPath: dir }, 'loadModel');
 }
 
 /** @param what who asks, for messages */
 export async function loadFrom(
   dir: string,
-  { engine: given, quantization, onNotice }: LoadOptions,
+  { engine: given, quantization, onNotice, onLoadProgress }: LoadOptions,
   origin: ModelOrigin,
   what: string,
 ): Promise<VisionLanguageModel> {
@@ -79,7 +86,8 @@ export async function loadFrom(
   const config = await readConfig(dir);
   const { engine, ownsEngine } = await engineOf(given);
   try {
-    return await loadInto(engine, dir, config, { option, onNotice, what }, { ...origin, folder: dir, ownsEngine });
+    const loading = { option, onNotice, onLoadProgress, what };
+    return await loadInto(engine, dir, config, loading, { ...origin, folder: dir, ownsEngine });
   } catch (error) {
     if (ownsEngine) await engine.dispose();
     throw error;
@@ -90,7 +98,7 @@ async function loadInto(
   engine: Engine,
   dir: string,
   config: ModelConfig,
-  { option, onNotice, what }: Loading,
+  { option, onNotice, onLoadProgress, what }: Loading,
   origin: ModelOrigin,
 ): Promise<VisionLanguageModel> {
   const checkpoint = await ShardedCheckpoint.open(dir);
@@ -111,6 +119,7 @@ async function loadInto(
       source: (name: string) => plan.apply(name, quantized.source(stored.get(name)!)),
       order: stored.keys(),
       required: tensors.map(({ name }) => name).filter((name) => !isComputedTable(name)),
+      onProgress: onLoadProgress,
     };
     return await VisionLanguageModel.load(engine, config, provider, { ...origin, quantization: plan.description });
   } finally {
@@ -119,7 +128,7 @@ async function loadInto(
 }
 
 /** Options of a load, and the name of the public function for messages. */
-interface Loading extends Pick<LoadOptions, 'onNotice'> {
+interface Loading extends Pick<LoadOptions, 'onNotice' | 'onLoadProgress'> {
   readonly option: QuantizationOptions | undefined;
   readonly what: string;
 }

@@ -2,7 +2,7 @@
  * From the logits of one position to a token: pure functions, in the order and with the float32 rounding of
  * transformers' `generation/logits_process.py`.
  *
- *   repetition penalty → minimum of new tokens → (only when sampling) temperature → top-k → top-p → min-p → softmax
+ *   repetition penalty → minimum of new tokens → choices → (only when sampling) temperature → top-k → top-p → min-p → softmax
  *
  * Every processor takes scores [V] and gives new scores [V]; a removed token has the score -∞.
  */
@@ -40,6 +40,16 @@ const generationFields = z.strictObject({
   repetitionPenalty: z.number().positive().finite().default(1),
   /** Any of these ends the answer. Default: those of the model's generation_config.json and the prompts' `stopTokenIds`. */
   eosTokenIds: z.array(tokenId).optional(),
+  /**
+   * The answer ends with the token that completes one of these in its text, the prompt aside. Texts end before it; ids
+   * have all tokens, as in transformers. One that names a control token (`</s>`) ends at that token. Default: none.
+   */
+  stopStrings: z.array(z.string().min(1)).optional(),
+  /**
+   * The answer is one of these texts and the token that closes it: tokens that lead to none are never chosen. Greedy takes
+   * the likeliest token at each step; `scoreLabels` compares whole answers. Default: any answer.
+   */
+  choices: z.array(z.string().min(1)).min(1).optional(),
   /** Without effect: answers are not padded here. Taken because calls of transformers' `generate` have it. */
   padTokenId: tokenId.optional(),
   /** Seed of the generator that draws the tokens. Default 42. */
@@ -54,6 +64,19 @@ const generationConfigSchema = generationFields.superRefine((config, context) =>
       path: ['minNewTokens'],
       message: `${config.minNewTokens} is more than \`maxNewTokens\` ${config.maxNewTokens}`,
     });
+  if (config.choices) {
+    const clashing: [string, boolean][] = [
+      ['minNewTokens', config.minNewTokens > 0],
+      ['stopStrings', config.stopStrings !== undefined],
+    ];
+    for (const [name, isSet] of clashing)
+      if (isSet)
+        context.addIssue({
+          code: 'custom',
+          path: [name],
+          message: 'expected nothing beside `choices`, which say where an answer ends',
+        });
+  }
   if (config.doSample) return;
   const idle: [string, boolean][] = [
     ['temperature', config.temperature !== 1],
@@ -78,7 +101,10 @@ const OTHER_NAMES: Readonly<Record<string, string>> = {
   numpredict: 'maxNewTokens',
   mintokens: 'minNewTokens',
   sample: 'doSample',
-  stop: 'eosTokenIds',
+  stop: 'stopStrings',
+  stopstring: 'stopStrings',
+  guidedchoice: 'choices',
+  choice: 'choices',
   eostokenid: 'eosTokenIds',
   stoptokenids: 'eosTokenIds',
   repeatpenalty: 'repetitionPenalty',
@@ -95,6 +121,8 @@ export interface SequenceState {
   readonly tokens?: ArrayLike<number>;
   /** How many of them were generated, for `minNewTokens`. Default 0. */
   readonly newTokenCount?: number;
+  /** The tokens that may come next. Default: all. */
+  readonly allowed?: readonly number[] | undefined;
 }
 
 /** Positive scores of the given tokens are divided by the penalty, negative ones multiplied: once per distinct token. */
@@ -115,6 +143,18 @@ export function applyRepetitionPenalty(logits: Float32Array, tokens: ArrayLike<n
 export function suppressTokens(logits: Float32Array, tokens: readonly number[]): Float32Array {
   const scores = logits.slice();
   for (const token of tokens) if (token < scores.length) scores[token] = -Infinity;
+  return scores;
+}
+
+/** Removes all but the given tokens. */
+function keepTokens(logits: Float32Array, tokens: readonly number[]): Float32Array {
+  const scores = new Float32Array(logits.length).fill(-Infinity);
+  for (const token of tokens) {
+    const score = logits[token];
+    if (score === undefined)
+      throw new EngineError(`allowed tokens: token ${token} is outside the vocabulary of ${logits.length}`);
+    scores[token] = score;
+  }
   return scores;
 }
 
@@ -232,6 +272,7 @@ export function processLogits(logits: Float32Array, config: GenerationConfig, st
   if (config.repetitionPenalty !== 1)
     scores = applyRepetitionPenalty(scores, state.tokens ?? [], config.repetitionPenalty);
   if ((state.newTokenCount ?? 0) < config.minNewTokens) scores = suppressTokens(scores, config.eosTokenIds ?? []);
+  if (state.allowed) scores = keepTokens(scores, state.allowed);
   if (!config.doSample) return scores;
   if (config.temperature !== 1) scores = applyTemperature(scores, config.temperature);
   if (config.topK > 0) scores = applyTopK(scores, config.topK);
@@ -266,9 +307,9 @@ export function sample(weights: Float32Array | Float64Array, generator: Mersenne
 /** Whether the next token is the one with the largest logit, whatever the others are. */
 export function takesLargest(
   { doSample, repetitionPenalty, minNewTokens }: GenerationConfig,
-  newTokenCount = 0,
+  { newTokenCount = 0, allowed }: SequenceState,
 ): boolean {
-  return !doSample && repetitionPenalty === 1 && newTokenCount >= minNewTokens;
+  return !doSample && repetitionPenalty === 1 && newTokenCount >= minNewTokens && !allowed;
 }
 
 /** The next token: drawn when `doSample`, otherwise the likeliest. */
@@ -278,7 +319,9 @@ export function nextToken(
   state: SequenceState,
   generator: MersenneTwister,
 ): number {
-  if (takesLargest(config, state.newTokenCount)) return argmax(logits);
+  if (takesLargest(config, state)) return argmax(logits);
+  // No draw: the tokens drawn later do not depend on it.
+  if (state.allowed?.length === 1) return state.allowed[0]!;
   const scores = processLogits(logits, config, state);
   return config.doSample ? sample(softmax(scores), generator) : argmax(scores);
 }

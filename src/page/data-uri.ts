@@ -1,13 +1,2 @@
 /** Images inside a page. */
-import sharp from 'sharp';
-import type { RgbImage } from '../data/types.js';
-
-/** An image as a data URI (WebP), made smaller so that its longest edge has at most so many pixels. */
-export async function imageDataUri(image: RgbImage, longestEdge: number): Promise<string> {
-  const { width, height, data } = image;
-  const bytes = await sharp(data, { raw: { width, height, channels: 3 } })
-    .resize({ width: longestEdge, height: longestEdge, fit: 'inside', withoutEnlargement: true })
-    .webp({ quality: 80 })
-    .toBuffer();
-  return `data:image/webp;base64,${bytes.toString('base64')}`;
-}
+export { imageDataUri } from '../data/image-data-uri.js';

@@ -28,6 +28,7 @@ import {
   requireEngine,
   requireModelFolder,
 } from '../model/load.js';
+import type { LoadProgress } from '../model/network/load-weights.js';
 import type { VisionLanguageModel } from '../model/network/vision-language-model.js';
 import {
   LOAD_ALIASES,
@@ -64,6 +65,8 @@ export interface FromPretrainedOptions extends HubDownloadOptions {
   quantization?: QuantizationMethod | QuantizationOptions | undefined;
   /** Receives what is worth knowing about the checkpoint, a line each. Default: a warning of the process. */
   onNotice?: ((line: string) => void) | undefined;
+  /** Called after each weight that the engine has taken; `onProgress` is for the download before. Default: none. */
+  onLoadProgress?: ((progress: LoadProgress) => void) | undefined;
 }
 
 /** What {@link fromPretrained} gives. */
@@ -87,6 +90,7 @@ const schema = hubDownloadSchema.extend({
   processor: z.string().min(1).optional(),
   quantization: z.custom<FromPretrainedOptions['quantization']>((value) => value !== undefined).optional(),
   onNotice: callback<string>().optional(),
+  onLoadProgress: callback<LoadProgress>().optional(),
 });
 
 type Options = z.output<typeof schema>;
@@ -104,7 +108,16 @@ type Options = z.output<typeof schema>;
  */
 export async function fromPretrained(idOrFolder: string, options: FromPretrainedOptions = {}): Promise<Pretrained> {
   const parsed = parseOptions(schema, options, 'fromPretrained', LOAD_ALIASES);
-  const { engine, quantization, onNotice, baseModel: _base, adapterName: _name, processor: from, ...download } = parsed;
+  const {
+    engine,
+    quantization,
+    onNotice,
+    onLoadProgress,
+    baseModel: _base,
+    adapterName: _name,
+    processor: from,
+    ...download
+  } = parsed;
   requireEngine(engine, 'fromPretrained');
   // Before gigabytes are downloaded.
   parseQuantizationOption(quantization, 'fromPretrained');
@@ -123,7 +136,7 @@ export async function fromPretrained(idOrFolder: string, options: FromPretrained
   download.signal?.throwIfAborted();
   const model = await loadFrom(
     folder,
-    { engine, quantization, onNotice },
+    { engine, quantization, onNotice, onLoadProgress },
     originOf(idOrFolder, commit, download),
     'fromPretrained',
   );
@@ -135,7 +148,7 @@ async function loadWithAdapter(
   idOrFolder: string,
   folder: string,
   commit: string | undefined,
-  { engine, quantization, onNotice, baseModel, adapterName, processor: from, ...download }: Options,
+  { engine, quantization, onNotice, onLoadProgress, baseModel, adapterName, processor: from, ...download }: Options,
 ): Promise<Pretrained> {
   const { origin } = await readAdapterConfig(folder);
   // Before gigabytes of its base model are fetched.
@@ -154,7 +167,7 @@ async function loadWithAdapter(
   download.signal?.throwIfAborted();
   const model = await loadFrom(
     base.folder,
-    { engine, quantization, onNotice },
+    { engine, quantization, onNotice, onLoadProgress },
     originOf(name, base.commit, baseDownload),
     'fromPretrained',
   ).catch((error: unknown) => {

@@ -5,17 +5,25 @@ import type { TrainingEvent } from './events.js';
 export interface TrainingControl {
   /** Whether the run is held. */
   readonly isPaused: boolean;
-  /** Holds the run before its next optimizer step; the parameters stay as they are. */
+  /**
+   * Holds the run before its next optimizer step; the parameters stay as they are. The event `pause` says when that is.
+   * Ignored once the run is to stop.
+   */
   pause(): void;
   /** Lets a held run go on. */
   resume(): void;
-  /** Ends the run as `TrainOptions.signal` does: a checkpoint of the last whole step is written. A held run ends too. */
+  /**
+   * Ends the run as `TrainOptions.signal` does: a checkpoint of the last whole step is written. A held run ends too. The
+   * run fails with a DOMException `AbortError` whose message has the callback's name and the reason.
+   */
   stop(reason?: string): void;
 }
 
 /**
- * Listens to a run. Calls come one after the other, in the order of the events, and the run waits for a promise. An error
- * ends the run, except in `onClose`, after which it is a warning.
+ * Listens to a run. Calls come one after the other, in the order of the events, and the run waits for a promise: a callback
+ * must not wait for the run. An error ends the run as `TrainingControl.stop` does, with a TrainingError that names the
+ * callback, which gets no more events then. Once the run is over or to stop anyway an error is a warning of the process,
+ * and each call may take 30 s more. One that listens to two runs at a time gets the events of both.
  */
 export interface TrainerCallback {
   /** For messages. Default: its place in the list. */

@@ -62,6 +62,8 @@ interface EvaluationParts extends EvaluateLossOptions {
   readonly onSkipped?: ((samples: readonly SkippedSample[]) => void) | undefined;
   /** Called before each batch: throws if it must not be measured. */
   readonly onBatch?: (() => void) | undefined;
+  /** Called at the start and after each batch: samples done, of so many. */
+  readonly onProgress?: ((done: number, total: number) => void) | undefined;
 }
 
 /**
@@ -69,14 +71,17 @@ interface EvaluationParts extends EvaluateLossOptions {
  * @throws DataError if no token of the data set carries a label; the signal's reason
  */
 export async function evaluateDataset(model: TrainableModel, parts: EvaluationParts): Promise<EvalResult> {
-  const { loader, length, batchSize, labelSmoothing, sharePrefix, signal, onSkipped, onBatch } = parts;
+  const { loader, length, batchSize, labelSmoothing, sharePrefix, signal, onSkipped, onBatch, onProgress } = parts;
   const start = performance.now();
   let lossSum = 0;
   let labelCount = 0;
   let skipped = 0;
+  let done = 0;
+  onProgress?.(0, length);
   for await (const batch of loader.batches(consecutive(length, batchSize), signal && { signal })) {
     if (batch.skipped?.length) onSkipped?.(batch.skipped);
     skipped += batch.skipped?.length ?? 0;
+    done = Math.min(length, done + batchSize);
     // A collator may have dropped all samples.
     if (batch.inputIds.shape[0] === 0) continue;
     onBatch?.();
@@ -87,6 +92,7 @@ export async function evaluateDataset(model: TrainableModel, parts: EvaluationPa
     if (isTurnDue()) await eventLoopTurn();
     lossSum += result.lossSum;
     labelCount += result.labelCount;
+    onProgress?.(done, length);
   }
   if (labelCount === 0) {
     const unread = skipped > 0 ? `; ${skipped} of them cannot be read` : '';

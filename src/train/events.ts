@@ -158,6 +158,22 @@ export type TrainingEvent =
       /** At most once, just before `end`. */
       readonly type: 'loadBest';
     } & BestModel)
+  /** A callback holds the run: see `TrainingControl`. */
+  | {
+      /** Before the update of the next step, whose gradients are computed by then. */
+      readonly type: 'pause';
+      /** Optimizer steps done. */
+      readonly step: number;
+    }
+  /** A run that was held goes on. */
+  | {
+      /** Not if it is stopped meanwhile. */
+      readonly type: 'resume';
+      /** Optimizer steps done. */
+      readonly step: number;
+      /** How long it was held. */
+      readonly seconds: number;
+    }
   /** Something went wrong that the run survives: a save that failed, an image that cannot be read. */
   | {
       /** At any time after `start`. */

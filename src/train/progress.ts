@@ -1,90 +1,96 @@
-/** How a run looks on the terminal: a bar that redraws itself, or plain lines where there is no terminal. */
+/** How a run looks on the terminal: a line that redraws itself, or plain lines where there is no terminal. */
+import { fitPieces, type LinePiece } from '../messages/fit-pieces.js';
 import { formatBytes } from '../messages/format-bytes.js';
-import { printable } from '../messages/one-line.js';
+import { formatDuration } from '../messages/format-duration.js';
+import { oneLine, printable } from '../messages/one-line.js';
+import { styled, type TextStyle } from '../messages/terminal-style.js';
 import type { EvalEntry, LogEntry, TrainingEvent } from './events.js';
-import { type GuardedOutput, guardedOutput, guardStandardOutput, type ProgressStream } from './guarded-output.js';
+import type { ProgressStream } from './guarded-output.js';
+import { type TerminalLine, terminalLine } from './terminal-line.js';
 
 type ProgressStyle = 'auto' | 'bar' | 'lines' | 'none';
 
-const BAR_WIDTH = 24;
-/** A bar is redrawn at most this often, in milliseconds. */
-const REDRAW_MS = 100;
+/** Where there is no terminal, an evaluation says how far it is at most this often, in milliseconds. */
+const LINE_MS = 30_000;
 
 /**
  * Shows the events of a run. Lines: one for each log, evaluation, checkpoint and warning; the bar moves each step. Where
  * nobody reads them any more it falls silent; until it is closed, what a program prints itself cannot end the run either.
  */
 export class Progress {
-  readonly #stream: ProgressStream;
-  readonly #output: GuardedOutput;
-  readonly #guards: readonly GuardedOutput[];
+  readonly #line: TerminalLine;
   readonly #style: 'bar' | 'lines' | 'none';
   readonly #now: () => number;
   #totalSteps = 0;
   #firstStep = 0;
   #startTime = 0;
-  #lastDraw = Number.NEGATIVE_INFINITY;
   #tokens = 0;
-  #barShown = false;
   #saidShared = false;
+  /** When the evaluation under way began, and when it was last shown. */
+  #evaluation: { readonly start: number; shown: number } | undefined;
 
-  constructor(
-    style: ProgressStyle,
-    stream: ProgressStream = process.stderr,
-    now: () => number = () => performance.now(),
-  ) {
-    this.#stream = stream;
-    this.#output = guardedOutput(stream);
-    this.#output.hold();
-    this.#guards = [this.#output, ...guardStandardOutput()];
-    this.#style = style === 'auto' ? (stream.isTTY ? 'bar' : 'lines') : style;
+  constructor(style: ProgressStyle, stream?: ProgressStream, now: () => number = () => performance.now()) {
+    this.#line = terminalLine(stream);
+    this.#line.hold();
+    this.#style = style === 'auto' ? (this.#line.isLive ? 'bar' : 'lines') : style;
     this.#now = now;
   }
 
   show(event: TrainingEvent): void {
     if (this.#style === 'none') return;
+    if (event.type !== 'warning') this.#evaluation = undefined;
     switch (event.type) {
       case 'start':
         this.#totalSteps = event.totalSteps;
         this.#firstStep = event.step;
         this.#startTime = this.#now();
-        this.#line(
+        this.#print(
           `training: ${event.samples} samples, ${event.totalSteps} steps${event.step > 0 ? ` (${event.step} done)` : ''}, ` +
             `${event.trainableParameters.toLocaleString('en-US')} trainable parameters`,
         );
+        if (event.step < event.totalSteps) this.#drawWork(event.step, 'preparing the first step');
         break;
       case 'step':
         this.#tokens += event.tokens;
         if (event.sharedTokens > 0 && !this.#saidShared) {
           this.#saidShared = true;
           const [shared, all] = [event.sharedTokens, event.tokens].map((count) => count.toLocaleString('en-US'));
-          this.#line(`sharePrefix: step ${event.step} reused ${shared} of its ${all} tokens from common prefixes`);
+          this.#print(`sharePrefix: step ${event.step} reused ${shared} of its ${all} tokens from common prefixes`);
         }
-        if (event.plan !== undefined) this.#line(`step ${event.step}: ${event.plan}`);
-        this.#drawBar(event);
+        if (event.plan !== undefined) this.#print(`step ${event.step}: ${event.plan}`);
+        this.#drawStep(event);
         break;
       case 'log':
-        this.#line(formatLog(event, this.#totalSteps, this.#secondsLeft(event.step), formatUse(event)));
+        this.#printPieces(logPieces(event, this.#totalSteps, this.#secondsLeft(event.step), usePieces(event)));
         break;
       case 'evaluate':
-        this.#line(formatEval(event, this.#totalSteps));
+        this.#line.print(evalLine(event, this.#totalSteps, this.#line.usesColor));
         break;
       case 'save':
-        this.#line(`saved ${event.path}`);
+        this.#print(`saved ${event.path}`, 'green');
         break;
       case 'loadBest':
-        this.#line(
+        this.#print(
           `took the best step, ${event.step} (${event.metric} ${event.value.toPrecision(5)}), from ${event.checkpoint ?? 'memory'}`,
         );
         break;
+      case 'pause':
+        this.#print(`paused after step ${event.step}: a callback holds the run`, 'yellow');
+        this.#drawWork(event.step, 'paused');
+        break;
+      case 'resume':
+        this.#startTime += 1000 * event.seconds;
+        this.#print(`resumed after ${formatDuration(event.seconds)}`);
+        break;
       case 'warning':
-        this.#line(`warning: ${event.message}`);
+        this.#print(`warning: ${event.message}`, 'yellow');
         break;
       case 'end': {
         const { trainLoss, trainRuntime, trainTokensPerSecond } = event.output.metrics;
-        this.#line(
+        this.#print(
           `done: ${event.step} steps in ${formatDuration(trainRuntime)}, mean loss ${trainLoss.toFixed(4)}, ` +
             `${trainTokensPerSecond.toFixed(0)} tok/s`,
+          'bold',
         );
         break;
       }
@@ -93,11 +99,27 @@ export class Progress {
     }
   }
 
+  /** An evaluation is under way. @param done samples of `total` */
+  evaluating(done: number, total: number): void {
+    if (this.#style === 'none') return;
+    const now = this.#now();
+    this.#evaluation ??= { start: now, shown: now };
+    const evaluation = this.#evaluation;
+    const seconds = (now - evaluation.start) / 1000;
+    const left: LinePiece[] =
+      done > 0 ? [{ text: `${formatDuration((seconds / done) * (total - done))} left`, rank: 0 }] : [];
+    const pieces: LinePiece[] = [{ text: 'evaluating', rank: 1 }, { text: `${done}/${total}`, rank: 1 }, ...left];
+    if (this.#style === 'bar') {
+      this.#line.draw(this.#fitted(pieces, done / total), now, done === 0);
+    } else if (now - evaluation.shown >= LINE_MS) {
+      evaluation.shown = now;
+      this.#printPieces(pieces);
+    }
+  }
+
   /** Leaves the terminal with a fresh line, after an error too. Call it once. */
-  async close(): Promise<void> {
-    if (this.#barShown) this.#output.write('\n');
-    this.#barShown = false;
-    await Promise.all(this.#guards.map((guard) => guard.release()));
+  close(): Promise<void> {
+    return this.#line.release();
   }
 
   #secondsLeft(step: number): number {
@@ -105,22 +127,32 @@ export class Progress {
     return ((this.#now() - this.#startTime) / 1000 / done) * (this.#totalSteps - step);
   }
 
-  #drawBar(event: Extract<TrainingEvent, { type: 'step' }>): void {
+  #drawStep(event: Extract<TrainingEvent, { type: 'step' }>): void {
+    if (this.#style !== 'bar') return;
     const now = this.#now();
-    if (this.#style !== 'bar' || (now - this.#lastDraw < REDRAW_MS && event.step < this.#totalSteps)) return;
-    this.#lastDraw = now;
-    const filled = Math.round((event.step / this.#totalSteps) * BAR_WIDTH);
     const rate = this.#tokens / Math.max((now - this.#startTime) / 1000, 1e-9);
-    const entry = { ...event, tokensPerSecond: rate };
-    const bar = `${'█'.repeat(filled)}${'░'.repeat(BAR_WIDTH - filled)}`;
-    const text = `${bar} ${formatLog(entry, this.#totalSteps, this.#secondsLeft(event.step))}`;
-    this.#output.write(`\r\x1b[2K${text.slice(0, Math.max(20, (this.#stream.columns || 120) - 1))}`);
-    this.#barShown = true;
+    const pieces = logPieces({ ...event, tokensPerSecond: rate }, this.#totalSteps, this.#secondsLeft(event.step));
+    this.#line.draw(this.#fitted(pieces, event.step / this.#totalSteps), now, event.step === this.#totalSteps);
   }
 
-  #line(text: string): void {
-    this.#output.write(`${this.#barShown ? '\r\x1b[2K' : ''}${printable(text)}\n`);
-    this.#barShown = false;
+  /** What takes a while between two steps. */
+  #drawWork(step: number, text: string): void {
+    if (this.#style !== 'bar') return;
+    const pieces = [positionPiece(step, this.#totalSteps), { text, rank: 0 }];
+    this.#line.draw(this.#fitted(pieces, step / this.#totalSteps), this.#now(), true);
+  }
+
+  #fitted(pieces: readonly LinePiece[], share?: number): string {
+    const { columns, usesColor } = this.#line;
+    return fitPieces(pieces, { columns, share, usesColor });
+  }
+
+  #printPieces(pieces: readonly LinePiece[]): void {
+    this.#line.print(this.#fitted(pieces));
+  }
+
+  #print(text: string, style?: TextStyle): void {
+    this.#line.print(styled(style, printable(text), this.#line.usesColor));
   }
 }
 
@@ -130,45 +162,54 @@ type Shown = Pick<LogEntry, 'step' | 'epoch' | 'loss' | 'gradNorm' | 'learningRa
  * `step 12/124  epoch 0.10  loss 1.2345  lr 9.60e-5  grad 0.812  1234 tok/s  310 TFLOP/s (41 %)  data 2 %  39.84 GiB
  * 12m 03s left`
  */
-function formatLog(entry: Shown, totalSteps: number, secondsLeft: number, use: readonly string[] = []): string {
+function logPieces(
+  entry: Shown,
+  totalSteps: number,
+  secondsLeft: number,
+  use: readonly LinePiece[] = [],
+): readonly LinePiece[] {
   return [
-    formatPosition(entry, totalSteps),
-    `loss ${entry.loss.toFixed(4)}`,
-    `lr ${entry.learningRate.toExponential(2)}`,
-    `grad ${entry.gradNorm.toPrecision(3)}`,
-    `${entry.tokensPerSecond.toFixed(0)} tok/s`,
+    positionPiece(entry.step, totalSteps),
+    { text: `epoch ${entry.epoch.toFixed(2)}`, rank: 6 },
+    { text: `loss ${entry.loss.toFixed(4)}`, rank: 2, style: 'bold' },
+    { text: `lr ${entry.learningRate.toExponential(2)}`, rank: 5 },
+    { text: `grad ${entry.gradNorm.toPrecision(3)}`, rank: 7 },
+    { text: `${entry.tokensPerSecond.toFixed(0)} tok/s`, rank: 3 },
     ...use,
-    `${formatDuration(secondsLeft)} left`,
-  ].join('  ');
+    { text: `${formatDuration(secondsLeft)} left`, rank: 0, style: 'cyan' },
+  ];
 }
 
-function formatUse(entry: LogEntry): string[] {
+function usePieces(entry: LogEntry): LinePiece[] {
   const { modelTflops, modelFlopsUtilization, dataWaitShare, peakMemoryBytes } = entry;
   const percent = (share: number): string => `${(100 * share).toFixed(0)} %`;
   const rate = modelTflops === undefined ? [] : [`${formatRate(modelTflops)}FLOP/s`];
   if (modelFlopsUtilization !== undefined) rate.push(`(${percent(modelFlopsUtilization)})`);
-  return [...(rate.length > 0 ? [rate.join(' ')] : []), `data ${percent(dataWaitShare)}`, formatBytes(peakMemoryBytes)];
+  return [
+    ...(rate.length > 0 ? [{ text: rate.join(' '), rank: 8 }] : []),
+    { text: `data ${percent(dataWaitShare)}`, rank: 9 },
+    { text: formatBytes(peakMemoryBytes), rank: 4 },
+  ];
 }
 
 function formatRate(tera: number): string {
   return tera >= 1 ? `${tera.toFixed(0)} T` : `${(1000 * tera).toPrecision(3)} G`;
 }
 
-function formatEval(entry: EvalEntry, totalSteps: number): string {
-  const metrics = Object.entries(entry.metrics ?? {}).map(([name, value]) => `${name} ${value.toPrecision(4)}`);
-  const parts = [`eval loss ${entry.evalLoss.toFixed(4)}`, ...metrics, formatDuration(entry.evalRuntime)];
-  return `${formatPosition(entry, totalSteps)}  ${parts.join('  ')}`;
+/** Whole in any terminal, on two rows if need be: there may be many metrics, and each is what it was made for. */
+function evalLine(entry: EvalEntry, totalSteps: number, usesColor: boolean): string {
+  const metrics = Object.entries(entry.metrics ?? {}).map(
+    ([name, value]) => `${oneLine(name)} ${value.toPrecision(4)}`,
+  );
+  return [
+    positionPiece(entry.step, totalSteps).text,
+    `epoch ${entry.epoch.toFixed(2)}`,
+    styled('bold', `eval loss ${entry.evalLoss.toFixed(4)}`, usesColor),
+    ...metrics,
+    formatDuration(entry.evalRuntime),
+  ].join('  ');
 }
 
-function formatPosition({ step, epoch }: { step: number; epoch: number }, totalSteps: number): string {
-  return `step ${String(step).padStart(String(totalSteps).length)}/${totalSteps}  epoch ${epoch.toFixed(2)}`;
-}
-
-/** `42s`, `3m 07s`, `2h 05m` */
-export function formatDuration(seconds: number): string {
-  const whole = Math.max(0, Math.round(seconds));
-  const two = (value: number) => String(value).padStart(2, '0');
-  if (whole < 60) return `${whole}s`;
-  if (whole < 3600) return `${Math.floor(whole / 60)}m ${two(whole % 60)}s`;
-  return `${Math.floor(whole / 3600)}h ${two(Math.floor((whole % 3600) / 60))}m`;
+function positionPiece(step: number, totalSteps: number): LinePiece {
+  return { text: `step ${String(step).padStart(String(totalSteps).length)}/${totalSteps}`, rank: 1 };
 }

@@ -10,6 +10,8 @@ import { ConfigError, DataError, TrainingError } from '../errors.js';
 import { showValue } from '../messages/show-value.js';
 import { requireSignal } from '../require-given.js';
 import { judgeOf } from './best-model.js';
+import { CallbackRunner } from './callback-runner.js';
+import type { TrainerCallback } from './callbacks.js';
 import { type EvalResult, evaluateDataset } from './evaluate-loss.js';
 import type { TrainOutput } from './events.js';
 import { checkEvaluationSet, checkLabels } from './label-check.js';
@@ -49,6 +51,11 @@ export interface SftTrainerOptions {
    * name is a ConfigError.
    */
   readonly computeMetrics?: ComputeMetrics | undefined;
+  /**
+   * Called with every event of a run, in this order and before the loops that iterate it; may hold or end it. Those that
+   * write log files are in `ministral-tune/monitor`. Default: none.
+   */
+  readonly callbacks?: readonly TrainerCallback[] | undefined;
 }
 
 /**
@@ -78,6 +85,14 @@ export interface TrainOptions {
   readonly resumeFromCheckpoint?: string | boolean | undefined;
 }
 
+/** Who follows an evaluation. */
+interface EvaluationWatch {
+  readonly signal: AbortSignal | undefined;
+  readonly warn?: ((message: string) => void) | undefined;
+  readonly onBatch?: (() => void) | undefined;
+  readonly onProgress?: ((done: number, total: number) => void) | undefined;
+}
+
 const TRAINER_OPTIONS = {
   model: true,
   config: false,
@@ -86,6 +101,7 @@ const TRAINER_OPTIONS = {
   collator: true,
   saveAdapter: false,
   computeMetrics: false,
+  callbacks: false,
 } as const;
 const TRAIN_OPTIONS = { signal: false, resumeFromCheckpoint: false } as const;
 
@@ -175,6 +191,7 @@ export class SftTrainer {
    * - CheckpointError: a checkpoint to resume from that cannot be read, or belongs to another run; an `outputDir` that
    *   another run is using, on this or another host, or that cannot be written to
    * - what the data set, the collator, `computeMetrics` and the model throw, and the signal's reason
+   * - a callback that fails, as a TrainingError that names it, or that stops the run, as a DOMException `AbortError`
    *
    * A checkpoint that cannot be written is a warning: the run goes on and later saves try again.
    */
@@ -193,13 +210,32 @@ export class SftTrainer {
     // A run stays where it has begun, and what it owns with it, though the process changes its working directory.
     const from = typeof resumeFrom === 'string' ? resolve(resumeFrom) : resumeFrom || undefined;
     const config = { ...this.config, outputDir: resolve(this.config.outputDir) };
-    return new TrainingRun((control) => this.#run(control, config, from), options.signal);
+    return new TrainingRun((control) => this.#runWithCallbacks(control, config, from), options.signal);
+  }
+
+  async #runWithCallbacks(
+    control: RunControl,
+    config: SftConfig,
+    resumeFrom: string | true | undefined,
+  ): Promise<TrainOutput> {
+    const { callbacks } = this.#options;
+    if (!callbacks?.length) return this.#run(control, config, resumeFrom, undefined);
+    const runner = new CallbackRunner(callbacks, control);
+    try {
+      const output = await this.#run(control, config, resumeFrom, runner);
+      await runner.close();
+      return output;
+    } catch (error) {
+      await runner.close(error);
+      throw error;
+    }
   }
 
   async #run(
     { emit, signal, whenRead }: RunControl,
     config: SftConfig,
     resumeFrom: string | true | undefined,
+    callbacks: CallbackRunner | undefined,
   ): Promise<TrainOutput> {
     const { model } = this.#options;
     // Asked for now: another adapter may have become the active one since the trainer was made.
@@ -219,15 +255,20 @@ export class SftTrainer {
         evalDataset: this.#options.evalDataset,
         loader: this.#loader(this.#options.trainDataset),
         checkData: (aborted) => this.#checkData(aborted),
-        evaluate: (aborted, warn, onBatch) => this.#evaluate(this.#options.evalDataset, aborted, warn, onBatch),
+        evaluate: (aborted, warn, onBatch) =>
+          this.#evaluate(this.#options.evalDataset, {
+            ...{ signal: aborted, warn, onBatch },
+            onProgress: (done, total) => progress.evaluating(done, total),
+          }),
         saveAdapter: this.#options.saveAdapter,
         collator: this.#options.collator,
         signal,
         whenRead,
+        callbacks,
         lease,
         show: (event) => {
           progress.show(event);
-          return emit(event);
+          return callbacks ? callbacks.handle(event).then(() => emit(event)) : emit(event);
         },
       });
       return await loop.run(resumeFrom);
@@ -253,7 +294,7 @@ export class SftTrainer {
   ): Promise<EvalResult> {
     requireSignal(signal, 'evaluate');
     const isOwn = dataset === this.#givenEvalDataset;
-    return this.#evaluate(isOwn ? this.#options.evalDataset : asDataset(dataset, 'evaluate'), signal);
+    return this.#evaluate(isOwn ? this.#options.evalDataset : asDataset(dataset, 'evaluate'), { signal });
   }
 
   async #checkData(signal: AbortSignal | undefined): Promise<readonly string[]> {
@@ -266,9 +307,7 @@ export class SftTrainer {
 
   async #evaluate(
     dataset: Dataset<TrainingExample> | undefined,
-    signal: AbortSignal | undefined,
-    warn?: (message: string) => void,
-    onBatch?: () => void,
+    { signal, warn, onBatch, onProgress }: EvaluationWatch,
   ): Promise<EvalResult> {
     if (!dataset?.length) throw new DataError('there is no evaluation set, or it is empty');
     const { model, evalDataset, computeMetrics } = this.#options;
@@ -276,7 +315,7 @@ export class SftTrainer {
     const onSkipped = (samples: readonly SkippedSample[]) => warn?.(`evaluation: ${describeSkipped(samples)}`);
     const loader = this.#loader(dataset);
     const settings = { batchSize, labelSmoothing, sharePrefix, signal };
-    const parts = { loader, length: dataset.length, ...settings, onSkipped, onBatch };
+    const parts = { loader, length: dataset.length, ...settings, onSkipped, onBatch, onProgress };
     const loss = evaluateDataset(model, parts);
     const result = await (signal ? afterAbort(loss, signal, MODEL_GRACE) : loss);
     if (!computeMetrics || dataset !== evalDataset) return result;

@@ -44,13 +44,47 @@ export function checkTrainerOptions(options: unknown, configNames: readonly stri
   for (const [other, name] of Object.entries(OTHER_NAMES)) {
     if (other in options) throw new ConfigError(`SftTrainer: \`${other}\` is called \`${name}\` here`);
   }
-  const { model, collator, config, saveAdapter, computeMetrics } = options;
+  const { model, collator, config, saveAdapter, computeMetrics, callbacks } = options;
   if (model !== undefined) requireModel(model);
   if (collator !== undefined) requireCollator(collator);
   if (isPromise(config)) throw wrong('SftTrainer: `config`', 'an object of options', 'a promise', 'Await it.');
   const save = 'Write saveAdapter: (directory) => saveAdapter(adapter, directory).';
   requireFunction(saveAdapter, 'saveAdapter', save);
   requireFunction(computeMetrics, 'computeMetrics', 'It returns values by name, such as { accuracy: 0.9 }.');
+  if (callbacks !== undefined) requireCallbacks(callbacks);
+}
+
+const CALLBACK_METHODS = ['onStart', 'onEvent', 'onClose'];
+
+function requireCallbacks(callbacks: unknown): void {
+  const what = 'SftTrainer: `callbacks`';
+  if (!Array.isArray(callbacks)) {
+    const hint = isPromise(callbacks) ? 'Await it.' : 'Write one as [one].';
+    throw wrong(what, 'a list of callbacks', isPromise(callbacks) ? 'a promise' : describe(callbacks), hint);
+  }
+  // Holes of a sparse array count as well.
+  for (let i = 0; i < callbacks.length; i++) {
+    const callback: unknown = callbacks[i];
+    const one = `${what}[${i}]`;
+    const expected = 'a callback';
+    if (isPromise(callback)) throw wrong(one, expected, 'a promise', 'Await it.');
+    if (typeof callback === 'function') {
+      throw wrong(one, expected, 'a function', 'Call it, if it makes one; else write { onEvent: (event) => … }.');
+    }
+    if (!isObject(callback)) throw wrong(one, expected, describe(callback), 'Write { onEvent: (event) => … }.');
+    const given = CALLBACK_METHODS.filter((name) => callback[name] !== undefined);
+    if (given.length === 0) {
+      const hint = 'It has `onStart`, `onEvent` or `onClose`: what `event.type` tells apart all goes to `onEvent`.';
+      throw wrong(one, expected, `an object without ${CALLBACK_METHODS.join(', ')}`, hint);
+    }
+    for (const name of given) {
+      if (typeof callback[name] !== 'function')
+        throw wrong(`${one}.${name}`, 'a function', describe(callback[name]), 'Leave it out, or write a function.');
+    }
+    if (callback.name !== undefined && typeof callback.name !== 'string') {
+      throw wrong(`${one}.name`, 'a text', describe(callback.name), 'It is the name in messages.');
+    }
+  }
 }
 
 function requireModel(model: unknown): void {

@@ -11,6 +11,7 @@ import type { ParameterLease } from '../engine/parameter-lease.js';
 import type { ParameterSet } from '../engine/tensor.js';
 import { reasonOf, TrainingError, TuneError } from '../errors.js';
 import { BestModelTracker, judgeOf } from './best-model.js';
+import type { CallbackRunner } from './callback-runner.js';
 import { listCheckpoints, savedFingerprints } from './checkpoint.js';
 import { AdapterWriter } from './checkpoint-adapter.js';
 import { tidyCheckpointFolders } from './checkpoint-folder.js';
@@ -55,6 +56,8 @@ interface TrainingLoopOptions {
   readonly show: (event: TrainingEvent) => Promise<void>;
   /** Settles when no reader is, also after one has left. */
   readonly whenRead: (step: number) => Promise<void>;
+  /** Undefined without callbacks. */
+  readonly callbacks: CallbackRunner | undefined;
   readonly lease: ParameterLease;
 }
 
@@ -129,6 +132,8 @@ export class TrainingLoop {
       start = performance.now();
       this.#metrics.startClock();
       batches = loader.batches(sampler.microBatches(this.#firstStep), { signal });
+      // Beside the making of the first batches.
+      this.#steps.prepare();
       if (config.evalOnStart && this.#globalStep === 0) await this.#evaluate(false);
       if (this.#evaluationDue) await this.#afterStep();
       while (!this.#isAtEnd) {
@@ -137,6 +142,7 @@ export class TrainingLoop {
         await this.#afterStep();
       }
       await this.#settle();
+      this.#options.callbacks?.requireSound();
     } catch (error) {
       await this.#rescue(error);
       // Errors that an abort caused say less than its reason.
@@ -264,7 +270,11 @@ export class TrainingLoop {
     let taken: TakenStep;
     try {
       // The step before is reported meanwhile, so that its readers find its parameters.
-      taken = await this.#steps.take(step, window, learningRate, () => this.#settle(), onWarning);
+      const meanwhile = async (): Promise<void> => {
+        await this.#settle();
+        await this.#holdIfPaused();
+      };
+      taken = await this.#steps.take(step, window, learningRate, meanwhile, onWarning);
     } catch (error) {
       for (const message of warnings) await this.#log.warn(step, message);
       throw error;
@@ -276,6 +286,20 @@ export class TrainingLoop {
     // fetched while the engine works on the gradients of the next one.
     if (config.onNonFiniteLoss === 'skip') await this.#settle();
     for (const message of warnings) await this.#log.warn(step, message);
+  }
+
+  /** Waits as long as a callback holds the run; the time counts for no step. */
+  async #holdIfPaused(): Promise<void> {
+    const { callbacks, signal } = this.#options;
+    const step = this.#globalStep;
+    while (callbacks?.isPaused && !signal.aborted) {
+      await this.#metrics.outside(async () => {
+        const start = performance.now();
+        await this.#log.emit({ type: 'pause', step });
+        await callbacks.whenResumed();
+        await this.#log.emit({ type: 'resume', step, seconds: (performance.now() - start) / 1000 });
+      });
+    }
   }
 
   #count(step: number, epoch: number): void {

@@ -41,16 +41,25 @@ export class TrainingRun implements PromiseLike<TrainOutput>, AsyncIterable<Trai
       readonly signal: AbortSignal;
       /** Settles when no reader is at work, also after one has left; at once when the caller has aborted. */
       readonly whenRead: (step: number) => Promise<void>;
+      /** Aborts the run as the caller's signal does. */
+      stop(reason: unknown): void;
     }) => Promise<TrainOutput>,
     signal?: AbortSignal,
   ) {
-    const abort = (): void => this.#stop.abort(signal!.reason);
+    // Unlike a reader's leave, these end the run without waiting for anybody.
+    const ended = new AbortController();
+    const stop = (reason: unknown): void => {
+      ended.abort(reason);
+      this.#stop.abort(reason);
+    };
+    const abort = (): void => stop(signal!.reason);
     if (signal?.aborted) abort();
     else signal?.addEventListener('abort', abort, { once: true });
     const control: RunControl = {
       emit: (event: TrainingEvent) => this.#events.emit(event, this.#stop.signal),
       signal: this.#stop.signal,
-      whenRead: (step) => this.#events.handled(step, signal),
+      whenRead: (step) => this.#events.handled(step, ended.signal),
+      stop,
     };
     // One turn later, so that whoever made the run can attach to it first.
     const work = Promise.resolve()

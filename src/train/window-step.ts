@@ -3,6 +3,7 @@
  * window that runs out of memory is begun again in smaller passes.
  */
 
+import { eventLoopTurn } from '../async/event-loop.js';
 import { afterAbort } from '../async/or-aborted.js';
 import { PackedWindow, type WindowSample } from '../batch/packed-window.js';
 import type { VlmBatch } from '../data/types.js';
@@ -196,6 +197,33 @@ export class WindowStep {
   }
 
   /**
+   * Prepares the engine, and the model for its precision. The first step waits until it has ended, and does what failed
+   * here itself.
+   */
+  prepare(): void {
+    const { model, trainable, config, signal } = this.#parts;
+    const { engine } = model;
+    if (!engine.prepareTraining) return;
+    const work = exclusively(engine, signal, async () => {
+      preparePrecision(model, config.precision);
+      for (const _ of engine.prepareTraining!(trainable)) {
+        await eventLoopTurn();
+        signal.throwIfAborted();
+      }
+    });
+    this.#leave(work);
+  }
+
+  /** What is computed though nobody waits for it. */
+  #leave(work: Promise<unknown>): void {
+    const answered = () => {
+      if (this.unanswered === left) this.unanswered = undefined;
+    };
+    const left: Promise<unknown> = work.then(answered, answered);
+    this.unanswered = left;
+  }
+
+  /**
    * @param meanwhile runs while the engine works on the gradients, before the update
    * @param onWarning receives what had to change for the window to fit, and parameters without a gradient
    * @throws the signal's reason; TrainingError if another adapter became active, or nothing gets a gradient
@@ -260,10 +288,7 @@ export class WindowStep {
       const options = { labelCount, dropoutSeeds, ...computed, ...memory, signal, onWarning, onPlan };
       const packed = packWindow(model, batches, options);
       const work = forwardBackward(model, packed, options);
-      const answered = () => {
-        this.unanswered = undefined;
-      };
-      this.unanswered = work.then(answered, answered);
+      this.#leave(work);
       const loss = await afterAbort(work, signal, MODEL_GRACE);
       const changes = changesOf(trainable);
       try {

@@ -3,6 +3,7 @@ import { KernelCompiler } from '../../src/engine/cuda/compiler.js';
 import { CublasLt } from '../../src/engine/cuda/cublas-lt.js';
 import { CudaEngine, type CudaEngineOptions } from '../../src/engine/cuda/cuda-engine.js';
 import { CudaDriver } from '../../src/engine/cuda/driver.js';
+import { KernelLoader } from '../../src/engine/cuda/kernel-loading.js';
 import { Kernels } from '../../src/engine/cuda/kernels.js';
 import { physicalMemory } from '../../src/engine/cuda/physical-memory.js';
 
@@ -15,6 +16,7 @@ export function openCuda(options: CudaEngineOptions = {}): { driver: CudaDriver;
     kernels: new Kernels(driver, compiler),
     library: new CublasLt(),
     compilerVersion: compiler.version,
+    loader: new KernelLoader(driver),
   };
   return { driver, engine: new CudaEngine(parts, options) };
 }

@@ -3,9 +3,9 @@ import { describe, expect, it } from 'vitest';
 import { barChart } from '../../src/chart/bar-chart.js';
 import { text } from '../../src/chart/font.js';
 import { matrixChart } from '../../src/chart/matrix-chart.js';
-import type { EvaluationReport } from '../../src/eval/evaluator.js';
-import { perClassMetrics } from '../../src/eval/metrics.js';
-import { confusionChart } from '../../src/eval/report.js';
+import { confusionChart } from '../../src/eval/confusion-chart.js';
+import type { EvaluationReport } from '../../src/eval/evaluation-report.js';
+import { precisionRecallFscoreSupport } from '../../src/eval/metrics.js';
 
 function reportOf(classes: number, unparsed = 0): EvaluationReport {
   const classNames = Array.from({ length: classes }, (_, i) => `c${i}`);
@@ -19,7 +19,7 @@ function reportOf(classes: number, unparsed = 0): EvaluationReport {
   return {
     classNames,
     confusion,
-    perClass: perClassMetrics(confusion),
+    perClass: precisionRecallFscoreSupport(confusion),
     accuracy: 0.8,
     accuracyInterval: { low: 0.7, high: 0.9 },
     macroF1: 0.8,

@@ -67,11 +67,13 @@ function memory(): PhysicalMemory {
 /**
  * @param changed what the driver does otherwise than nothing
  * @param prepared when the kernels are compiled
+ * @param e4m3Scales of another library than the recorder's
  */
 export function recordingEngine(
   options: CudaEngineOptions = {},
   changed: Partial<EngineDriver> = {},
   prepared?: Promise<void>,
+  e4m3Scales?: CudaParts['e4m3Scales'],
 ): { engine: CudaEngine; launches: Launch[]; driver: EngineDriver } {
   const launches: Launch[] = [];
   let next = 1;
@@ -103,5 +105,9 @@ export function recordingEngine(
   };
   const used = { ...driver(), ...changed };
   const parts = { driver: used, memory: memory(), kernels, library, compilerVersion: 'none' };
-  return { engine: new CudaEngine({ ...parts, ...(prepared && { prepared }) }, options), launches, driver: used };
+  return {
+    engine: new CudaEngine({ ...parts, ...(prepared && { prepared }), ...(e4m3Scales && { e4m3Scales }) }, options),
+    launches,
+    driver: used,
+  };
 }

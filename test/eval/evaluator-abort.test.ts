@@ -1,7 +1,8 @@
 import { describe, expect, it } from 'vitest';
 import { IndexedDataset } from '../../src/data/dataset.js';
 import type { SftExample } from '../../src/data/types.js';
-import { Evaluator, type GenerateAnswers } from '../../src/eval/evaluator.js';
+import { Evaluator } from '../../src/eval/evaluator.js';
+import type { GenerateAnswers } from '../../src/eval/evaluator-options.js';
 
 interface Item {
   readonly label: number;

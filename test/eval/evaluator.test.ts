@@ -7,18 +7,20 @@ import { renderPng } from '../../src/chart/render.js';
 import { ClassLabel, LabelledDataset } from '../../src/data/dataset.js';
 import type { Dataset, SftExample } from '../../src/data/types.js';
 import { ConfigError, DataError } from '../../src/errors.js';
-import { type EvaluationProgress, Evaluator, withoutAnswer } from '../../src/eval/evaluator.js';
+import { compareSubsets } from '../../src/eval/compare-subsets.js';
+import { confusionChart } from '../../src/eval/confusion-chart.js';
+import { Evaluator, withoutAnswer } from '../../src/eval/evaluator.js';
+import type { EvaluationProgress } from '../../src/eval/evaluator-options.js';
 import {
   compareReports,
   compareSamples,
   comparisonMarkdown,
-  confusionChart,
   formatReport,
   reportJson,
   reportMarkdown,
   writeReport,
 } from '../../src/eval/report.js';
-import { displayWidth } from '../../src/eval/text-table.js';
+import { displayWidth } from '../../src/messages/display-width.js';
 
 const NAMES = ['cat', 'dog', '鳥'];
 
@@ -209,7 +211,15 @@ describe('reports', () => {
     const lines = formatReport(await reportOf(better)).split('\n');
     expect(lines[0]).toBe('Accuracy 70.0 % (95 % interval 39.7 % to 89.2 %), macro F1 0.756');
     expect(lines[1]).toMatch(/^7 of 10 samples right, 1 answer that is no class name, \d+\.\d s$/);
-    const table = lines.slice(3);
+    const table = lines.slice(3, 8);
+    expect(lines.slice(8)).toEqual([
+      '',
+      'metric              value  95 % bootstrap interval',
+      '─────────────────  ──────  ───────────────────────',
+      expect.stringMatching(/^balanced accuracy {2}69\.4 % +\d\d\.\d % to \d\d\.\d %$/),
+      expect.stringMatching(/^macro F1 {12}0\.756 +0\.\d{3} to 0\.\d{3}$/),
+      expect.stringMatching(/^weighted F1 {9}0\.\d{3} +0\.\d{3} to 0\.\d{3}$/),
+    ]);
     expect(table[0]).toBe('class  precision  recall     F1  support');
     expect(table[4]).toBe('鳥         1.000   0.667  0.800        3');
     expect(new Set(table.map(displayWidth)).size).toBe(1);
@@ -229,13 +239,28 @@ describe('reports', () => {
     expect(comparison.accuracyDelta).toBeCloseTo(0.3, 12);
     const text = compareReports(before, after).split('\n');
     expect(text[0]).toMatch(/^ +before +after +change$/);
-    expect(text[2]).toMatch(/^accuracy +40\.0 % +70\.0 % +\+30\.0 %$/);
-    expect(text[4]).toMatch(/^answers that are no class +1 +1 +0$/);
+    expect(text[2]).toMatch(/^accuracy +40\.0 % +70\.0 % +\+30\.0 pp$/);
+    expect(text[3]).toMatch(/^balanced accuracy +36\.1 % +69\.4 % +\+33\.3 pp$/);
+    expect(text[6]).toMatch(/^answers that are no class +1 +1 +0$/);
     expect(text.at(-1)).toBe(
+      'On them accuracy changed by +30.0 pp, 95 % interval −12.4 pp to +62.4 pp (pp: percentage points).',
+    );
+    expect(text.at(-2)).toBe(
       "Of 10 samples in both, 4 became right and 1 became wrong (McNemar's exact test: p = 0.375).",
     );
-    expect(compareReports(after, before)).toMatch(/−30\.0 %/);
-    expect(comparisonMarkdown(before, after)).toContain('| accuracy | 40.0 % | 70.0 % | +30.0 % |');
+    expect(compareReports(after, before)).toMatch(/−30\.0 pp/);
+    expect(comparisonMarkdown(before, after)).toContain('| accuracy | 40.0 % | 70.0 % | +30.0 pp |');
+  });
+
+  it('shows reports of earlier versions, which have fewer figures', async () => {
+    const report = await reportOf(better);
+    const { mode: _, invalid, balancedAccuracy, weightedF1, intervals, ...others } = report;
+    const earlier = JSON.parse(reportJson(others as typeof report)) as typeof report;
+    const withoutIntervals = formatReport({ ...report, intervals: undefined as never });
+    expect(formatReport(earlier)).toBe(withoutIntervals);
+    expect(withoutIntervals).toMatch(/\nmetric +value\n.*\nbalanced accuracy +69\.4 %\n/);
+    expect(compareReports(earlier, earlier)).toBe(compareReports(report, report));
+    expect(compareSubsets(earlier, { some: [0, 1] })).toBe(compareSubsets(report, { some: ['sample 0', 'sample 1'] }));
   });
 
   it('refuses to compare different classes, and says when no sample is shared', async () => {
@@ -251,7 +276,8 @@ describe('reports', () => {
     const lines = reportMarkdown(odd).split('\n');
     expect(lines.slice(2, 4)).toEqual(['| class | precision | recall | F1 | support |', '|---|---:|---:|---:|---:|']);
     expect(lines[4]).toBe('| a\\|b c\\\\ | 0.400 | 1.000 | 0.571 | 4 |');
-    expect(lines).toHaveLength(5);
+    expect(lines.slice(5, 8)).toEqual(['', '| metric | value | 95 % bootstrap interval |', '|---|---:|---:|']);
+    expect(lines).toHaveLength(11);
   });
 
   it('writes JSON and the image of the matrix, and nothing else', async () => {

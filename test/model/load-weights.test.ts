@@ -2,7 +2,12 @@ import { describe, expect, it } from 'vitest';
 import type { Weight } from '../../src/engine/tensor.js';
 import { CheckpointError } from '../../src/errors.js';
 import { sizeOf, type WeightSource } from '../../src/formats/weight-source.js';
-import { loadWeights, type WantedWeight, type WeightProvider } from '../../src/model/network/load-weights.js';
+import {
+  type LoadProgress,
+  loadWeights,
+  type WantedWeight,
+  type WeightProvider,
+} from '../../src/model/network/load-weights.js';
 
 const wanted = (count: number): WantedWeight[] =>
   Array.from({ length: count }, (_, i) => ({ name: `w${i}`, shape: [i + 1, 2], view: [i + 1, 2], stack: undefined }));
@@ -47,6 +52,29 @@ describe('loadWeights', () => {
     expect(engine.mostAtOnce).toBe(32);
     expect([...weights.keys()].sort()).toEqual(all.map(({ name }) => name).sort());
     expect(weights.get('w7')!.shape).toEqual([8, 2]);
+  });
+
+  it('says how far it is after each weight, and ends when nobody can be told', async () => {
+    const all = wanted(40);
+    const seen: [string, number, number][] = [];
+    const onProgress = ({ tensor, bytesDone, bytesTotal }: LoadProgress) => {
+      seen.push([tensor, bytesDone, bytesTotal]);
+    };
+    await loadWeights(new SlowEngine(), { ...providerOf(all), onProgress }, all);
+    // Weight i has 8 (i + 1) bytes.
+    const total = 8 * 20 * 41;
+    let done = 0;
+    for (const [tensor, bytesDone, bytesTotal] of seen) {
+      done += 8 * (Number(tensor.slice(1)) + 1);
+      expect([bytesDone, bytesTotal]).toEqual([done, total]);
+    }
+    expect([seen.length, done]).toEqual([40, total]);
+    const engine = new SlowEngine();
+    const fails = () => {
+      throw new Error('no terminal');
+    };
+    await expect(loadWeights(engine, { ...providerOf(all), onProgress: fails }, all)).rejects.toThrow('no terminal');
+    expect(engine.released.length).toBe(engine.started.length);
   });
 
   it('names every missing and misshapen tensor before anything is read', async () => {

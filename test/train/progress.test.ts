@@ -1,6 +1,8 @@
-import { describe, expect, it } from 'vitest';
+import { stripVTControlCharacters } from 'node:util';
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
+import { formatDuration } from '../../src/messages/format-duration.js';
 import type { TrainingEvent } from '../../src/train/events.js';
-import { formatDuration, Progress } from '../../src/train/progress.js';
+import { Progress } from '../../src/train/progress.js';
 import { parseSftConfig } from '../../src/train/sft-config.js';
 
 const start: TrainingEvent = {
@@ -36,6 +38,11 @@ function shown(events: TrainingEvent[], stream: { isTTY?: boolean; columns?: num
   progress.close();
   return text;
 }
+
+beforeEach(() => {
+  for (const name of ['NO_COLOR', 'FORCE_COLOR', 'TERM']) vi.stubEnv(name, undefined);
+});
+afterEach(() => void vi.unstubAllEnvs());
 
 describe('Progress', () => {
   it('writes plain lines where there is no terminal', () => {
@@ -81,12 +88,76 @@ describe('Progress', () => {
   });
 
   it('draws a bar in a terminal, no wider than it, and clears it for lines', () => {
-    const text = shown([start, step, log, step], { isTTY: true, columns: 60 });
-    const parts = text.split('\r\x1b[2K');
-    expect(parts[1]).toMatch(/^█{2}░{22} step {2}12\/124/);
-    expect(parts[1]!.length).toBe(59);
-    expect(parts[2]).toMatch(/^step .* left\n$/);
+    const text = shown([start, step, log, step], { isTTY: true, columns: 80 });
+    const parts = text.split('\r\x1b[2K').map(stripVTControlCharacters);
+    expect(parts[1]).toBe('░░░░░░░░░░░░░░░░░░░░░░░░ step   0/124  preparing the first step');
+    expect(parts[2]).toBe('█░░░░░░░ step  12/124  epoch 0.10  loss 1.2346  lr 9.60e-5  667 tok/s  56s left');
+    expect(parts[3]).toBe('step  12/124  loss 1.2346  lr 9.60e-5  1234 tok/s  39.80 GiB  1m 52s left\n');
     expect(text.endsWith('\n')).toBe(true);
+  });
+
+  it('keeps the time that is left, and what matters most, in any width', () => {
+    const barAt = (columns: number): string => {
+      const text = shown([start, step, log], { isTTY: true, columns });
+      return stripVTControlCharacters(text.split('\r\x1b[2K')[2]!);
+    };
+    expect(barAt(140)).toMatch(/^█{2}░{22} step {2}12\/124 {2}epoch 0.10 .* grad 0.813 {2}667 tok\/s {2}56s left$/);
+    expect(barAt(60)).toBe('█░░░░░░░░░░░ step  12/124  loss 1.2346  667 tok/s  56s left');
+    expect(barAt(40)).toBe('██░░░░░░░░░░░░░░ step  12/124  56s left');
+    expect(barAt(26)).toBe('step  12/124  56s left');
+    expect(barAt(16)).toBe('56s left');
+    expect(barAt(6)).toBe('56s l');
+    for (let columns = 2; columns < 160; columns++) expect(barAt(columns).length).toBeLessThan(columns);
+  });
+
+  it('shows how far an evaluation is: in a terminal all the time, elsewhere now and then', () => {
+    const evaluate = (stream: { isTTY?: boolean; columns?: number }): string => {
+      let text = '';
+      let now = 0;
+      const progress = new Progress('auto', { ...stream, write: (part) => (text += part) }, () => now);
+      progress.show(start);
+      for (let done = 0; done <= 140; done += 20, now += 12_000) progress.evaluating(done, 140);
+      progress.close();
+      return text.replaceAll('\r\u001b[2K', '|');
+    };
+    expect(stripVTControlCharacters(evaluate({ isTTY: true, columns: 60 }))).toContain(
+      '|██████████████░░░░░░░░░░ evaluating  80/140  36s left|',
+    );
+    expect(evaluate({}).split('\n').slice(1)).toEqual([
+      'evaluating  60/140  48s left',
+      'evaluating  120/140  12s left',
+      '',
+    ]);
+  });
+
+  it('says that a run is held, and leaves the time out of what is left', () => {
+    const held: TrainingEvent[] = [
+      { type: 'pause', step: 12 },
+      { type: 'resume', step: 12, seconds: 6 },
+    ];
+    const text = stripVTControlCharacters(shown([start, step, ...held, step], { isTTY: true, columns: 70 }));
+    expect(text).toContain('paused after step 12: a callback holds the run\n');
+    expect(text).toContain('step  12/124  paused\rresumed after 6s\n');
+    // Of 24 s, 6 were held: 18 s for 12 steps.
+    expect(text).toContain('  2m 48s left\n');
+  });
+
+  it('has colours where the terminal does, and plain lines elsewhere', () => {
+    const warning: TrainingEvent = { type: 'warning', step: 12, message: 'careful \u001b[31m' };
+    const terminal = { isTTY: true, columns: 80 };
+    const withEnv = (env: NodeJS.ProcessEnv, stream: object): string => {
+      for (const name of ['NO_COLOR', 'FORCE_COLOR', 'TERM']) vi.stubEnv(name, env[name]);
+      return shown([start, step, warning], stream);
+    };
+    const colour = '\u001b[33mwarning: careful \\u001b[31m\u001b[39m\n';
+    expect(withEnv({}, terminal)).toContain(colour);
+    expect(withEnv({ FORCE_COLOR: '1' }, {})).toContain(colour);
+    const plain = [withEnv({ NO_COLOR: '1' }, terminal), withEnv({ TERM: 'dumb' }, terminal), withEnv({}, {})];
+    for (const text of plain) {
+      expect(text).toContain('warning: careful \\u001b[31m\n');
+      expect(text.replaceAll('\r\u001b[2K', '')).not.toContain('\u001b');
+    }
+    expect(plain[1]).not.toContain('\r');
   });
 
   it('says durations briefly', () => {

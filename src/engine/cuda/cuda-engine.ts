@@ -29,6 +29,7 @@ import { KernelCompiler } from './compiler.js';
 import { CublasLt, type E4m3Scales } from './cublas-lt.js';
 import { CudaDriver } from './driver.js';
 import { E4m3Products, e4m3ScalesOf } from './e4m3-products.js';
+import { KernelLoader } from './kernel-loading.js';
 import { Kernels, PLAIN_PROGRAMS } from './kernels.js';
 import type { KernelLauncher } from './launch.js';
 import { MatrixProducts, type ProductDriver, type ProductLibrary } from './matrix-products.js';
@@ -44,6 +45,7 @@ import { CudaOptimizerState, zeroParameters } from './optimizer.js';
 import { Pace, type PaceDriver } from './pace.js';
 import { physicalMemory } from './physical-memory.js';
 import { Overhead } from './process-memory.js';
+import { SavedProducts } from './saved-products.js';
 import { Staging, type StagingDriver } from './staging.js';
 import { type DeviceContext, TensorStore } from './tensor-store.js';
 import type { WeightDriver } from './weight-stream.js';
@@ -129,6 +131,8 @@ export interface CudaParts {
   readonly e4m3Scales?: E4m3Scales;
   /** Device memory of the process outside `memory`. Default: none. */
   readonly overhead?: Overhead;
+  /** Loads kernels of cuBLASLt before their first launch. Default: none are. */
+  readonly loader?: Pick<KernelLoader, 'load' | 'dispose'>;
   /** Settles when the kernels are compiled; loading waits for it at its end. */
   readonly prepared?: Promise<void>;
 }
@@ -150,6 +154,7 @@ export class CudaEngine extends CountingEngine implements Engine {
   readonly #staging: Staging;
   readonly #activations: ActivationOffload;
   readonly #products: MatrixProducts;
+  readonly #saved: SavedProducts | undefined;
   readonly #store: TensorStore;
   readonly #weights: WeightStore;
   readonly #disposeOperations: () => void;
@@ -176,6 +181,8 @@ export class CudaEngine extends CountingEngine implements Engine {
     this.#activations = activations;
     this.#pace = new Pace(driver, staging);
     this.#products = products;
+    const made = `${driver.device.name} ${library.version}`;
+    this.#saved = parts.loader && new SavedProducts(products, parts.loader, made);
     this.#store = store;
     const { name, capability, totalBytes, driverVersion } = driver.device;
     const { offload = 'auto' } = options;
@@ -346,8 +353,15 @@ export class CudaEngine extends CountingEngine implements Engine {
     return this.#state(set, state).step(options);
   }
 
-  releaseOptimizerState(_set: ParameterSet, state: OptimizerState): void {
-    if (state instanceof CudaOptimizerState) state.release();
+  releaseOptimizerState(set: ParameterSet, state: OptimizerState): void {
+    if (!(state instanceof CudaOptimizerState)) return;
+    state.release();
+    // A training has ended.
+    this.#saved?.save(set);
+  }
+
+  prepareTraining(set: ParameterSet): Iterable<void> {
+    return this.#saved?.load(set) ?? [];
   }
 
   readOptimizerState(set: ParameterSet, state: OptimizerState): Promise<OptimizerArrays> {
@@ -399,6 +413,7 @@ export class CudaEngine extends CountingEngine implements Engine {
     this.#disposeOperations();
     this.#e4m3.dispose();
     this.#products.dispose();
+    this.#parts.loader?.dispose();
     this.#pace.dispose();
     this.#activations.dispose();
     this.#staging.dispose();
@@ -436,7 +451,9 @@ export function createCudaEngine(
     const memory = physicalMemory(driver);
     const overhead = new Overhead(driver.process, driver.process.contextBytes);
     const compilerVersion = compiler.version;
-    return new CudaEngine({ driver, memory, overhead, kernels, library, compilerVersion, prepared, ...parts }, options);
+    const loader = new KernelLoader(driver);
+    const made = { driver, memory, overhead, kernels, library, compilerVersion, loader, prepared };
+    return new CudaEngine({ ...made, ...parts }, options);
   } catch (error) {
     // Else the card's memory stays taken, though the process may go on with another engine.
     driver.dispose();

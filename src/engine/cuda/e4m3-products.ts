@@ -10,7 +10,14 @@ import { KERNELS } from '../../generated/kernel-launchers.js';
 import type { Precision } from '../operations.js';
 import type { E4m3Scales } from './cublas-lt.js';
 import { E4M3_MULTIPLE, E4m3Copies } from './e4m3-copies.js';
-import { type LowRankProduct, withQuantized, withQuantizedLowRank } from './e4m3-rows.js';
+import {
+  hasLowRankUp,
+  type LowRankProduct,
+  quantizesAdapted,
+  withQuantized,
+  withQuantizedAdapted,
+  withQuantizedLowRank,
+} from './e4m3-rows.js';
 import type { E4m3Rows, FrozenMatrix } from './frozen-matrix.js';
 import { type DevicePointer, grid2 } from './launch.js';
 import { CACHE, type DeviceBlock } from './memory.js';
@@ -109,15 +116,27 @@ export class E4m3Products {
     return this.scales === 'rows' ? E4m3Copies.of(this.#store, matrix).transposedScales(row) : undefined;
   }
 
+  /** Whether a kernel makes u·(scale·B)ᵀ of so many columns of u, before the product that is added. */
+  hasLowRankUp(columns: number): boolean {
+    return this.scales === 'rows' && hasLowRankUp(columns);
+  }
+
+  /** Whether `transposedProduct` computes so many columns of du, though nobody knows the largest magnitudes. */
+  takesLowRank(columns: number): boolean {
+    return this.scales === 'rows' && quantizesAdapted(columns);
+  }
+
   /**
    * dx = dy·W
-   * @param known largest magnitudes of the rows of dy ⊙ `gradientFactors`, float32 [T]; du is computed while quantising
+   * @param low if `takesLowRank` says so, or with `most`: du is computed while quantising
+   * @param most largest magnitudes of the rows of dy ⊙ `gradientFactors`, float32 [T]; needs `low`
    */
   transposedProduct(
     { matrix, row, rows }: MatrixRows,
     dy: DeviceRows,
     dx: DeviceRows,
-    known?: LowRankProduct & { readonly most: DevicePointer },
+    low?: LowRankProduct,
+    most?: DevicePointer,
   ): void {
     const { scales } = this;
     if (!scales || dy.rows === 0) return;
@@ -132,7 +151,8 @@ export class E4m3Products {
           e4m3: { scales, a: a.scales, b: this.#one(scales === 'rows' ? columns : 1), isFast: false },
         });
       };
-      if (known) withQuantizedLowRank(store, dy, b.scales, known.most, known, multiply);
+      if (low && most !== undefined) withQuantizedLowRank(store, dy, b.scales, most, low, multiply);
+      else if (low) withQuantizedAdapted(store, dy, b.scales, low, multiply);
       else withQuantized(store, dy, scales, b.scales, multiply);
     });
   }

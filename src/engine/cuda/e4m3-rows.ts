@@ -80,16 +80,22 @@ export function withQuantized(
   }
 }
 
-/** Operands of du = x·(scale·B): scale·B of two stacked parts of one padded rank, and du. */
+/** Columns of u that low_rank_up has kernels for: with 48 a bf16 product is as fast. */
+const UP_WIDTHS = [16, 32, 64];
+/** Columns of du that quantize_adapted has kernels for: with more, reading B takes longer than reading x again. */
+const ADAPTED_WIDTHS = [16, 32];
+
+/** Operands of du = x·(scale·B). */
 export interface LowRankProduct {
   readonly b: Pick<DeviceRows, 'address' | 'ld'>;
+  /** The rank of a part, padded. */
   readonly rank: number;
-  readonly du: Pick<DeviceRows, 'address' | 'ld'>;
+  readonly du: Pick<DeviceRows, 'address' | 'ld' | 'columns'>;
 }
 
 /**
- * As `withQuantized` with row scales, for rows whose largest magnitudes are known. The same launch computes
- * du = x·(scale·B).
+ * As `withQuantized` with row scales, for rows whose largest magnitudes are known, of two stacked parts of one padded
+ * rank. The same launch computes du = x·(scale·B).
  * @param most float32 [T]: the largest magnitude of each row of x ⊙ factors
  */
 export function withQuantizedLowRank(
@@ -118,4 +124,45 @@ export function withQuantizedLowRank(
   } finally {
     store.allocator.free(operand.block);
   }
+}
+
+/** Whether `withQuantizedAdapted` takes an adapter of so many columns. */
+export function quantizesAdapted(columns: number): boolean {
+  return ADAPTED_WIDTHS.includes(columns);
+}
+
+/** Whether `lowRankUp` takes an adapter of so many columns. */
+export function hasLowRankUp(columns: number): boolean {
+  return UP_WIDTHS.includes(columns);
+}
+
+/** As `withQuantized` with row scales. The same launch computes du = x·(scale·B). */
+export function withQuantizedAdapted(
+  store: TensorStore,
+  x: DeviceRows,
+  factors: DevicePointer,
+  { b, du }: LowRankProduct,
+  body: (operand: E4m3Rows) => void,
+): void {
+  const { rows, columns } = x;
+  const operand = operandRoom(store, rows, columns);
+  try {
+    // biome-ignore format: parameters by operand
+    store.kernels.launch(ofWidth(KERNELS.quantizeAdapted, du.columns), [Math.ceil(rows / 8)], {
+      codes: operand.codes, scales: operand.scales, du: du.address, x: x.address, factors, b: b.address,
+      rows, columns, ldcodes: operand.ld, lddu: du.ld, ldx: x.ld, ldb: b.ld,
+    });
+    body(operand);
+  } finally {
+    store.allocator.free(operand.block);
+  }
+}
+
+/** y = u·(scale·B)ᵀ. y: of a multiple of 8 columns */
+export function lowRankUp(store: TensorStore, y: DeviceRows, u: DeviceRows, b: LowRankProduct['b']): void {
+  const { rows, columns } = y;
+  // biome-ignore format: parameters by operand
+  store.kernels.launch(ofWidth(KERNELS.lowRankUp, u.columns), [Math.ceil(columns / 256), Math.ceil(rows / 64)], {
+    y: y.address, u: u.address, b: b.address, rows, columns, ldy: y.ld, ldu: u.ld, ldb: b.ld,
+  });
 }

@@ -1,6 +1,6 @@
 /**
- * Streams frozen layers from page-locked host memory. The device has slots for two or three layers: one is used while
- * the next ones are copied on the copy stream. Events order the streams, so the host never waits.
+ * Streams frozen layers from page-locked host memory. The device has slots for some layers: one is used while the next
+ * ones are copied on the copy stream. Events order the streams, so the host never waits.
  *
  * The next layer is predicted from the previous traversal: what followed this layer after the same predecessor. A layer
  * that was not predicted is copied when it is used, which is slower but gives the same results.

@@ -44,6 +44,16 @@ export interface Product {
   readonly beta?: number;
 }
 
+/** A product without its operands. */
+export interface UsedProduct {
+  /** m, n, k, lda, ldb, ldd, flags */
+  readonly sizes: readonly [number, number, number, number, number, number, number];
+  readonly algorithm: Algorithm;
+}
+
+/** What makes a product another one beside its sizes; a beta other than 0 is one flag. */
+const FLAGS = { transA: 1, transB: 2, f32: 4, beta: 8, e4m3: 16, isFast: 32, rows: 64 } as const;
+
 interface Plan {
   readonly handles: ProductHandles;
   readonly algorithm: Algorithm;
@@ -51,6 +61,8 @@ interface Plan {
 
 export const WORKSPACE_BYTES = 64 << 20;
 const MAX_PLANS = 4096;
+/** The alignments of three operands at addresses that are multiples of 128. */
+const ALIGNED = 128 * (65536 + 256 + 1);
 /** Rows of the tiles that the library's fast kernels cut a result into. */
 const TILE_ROWS = 128;
 
@@ -89,6 +101,9 @@ export class MatrixProducts {
   readonly #library: ProductLibrary;
   readonly #workspace: number;
   readonly #firsts = new Map<string, Algorithm>();
+  #isAsked = false;
+  /** By flags and algorithm: one product for each kernel that was run. */
+  readonly used = new Map<string, UsedProduct>();
   /** Least recently used first. */
   readonly #plans = new Map<string, Plan>();
 
@@ -104,8 +119,10 @@ export class MatrixProducts {
     if (m === 0 || n === 0 || k === 0) return;
     // The three alignments in one number; 16 bytes and less make another plan.
     const alignment = alignmentOf(a) * 65536 + alignmentOf(b) * 256 + alignmentOf(d);
-    const kind = e4m3 ? 16 + (e4m3.isFast ? 32 : 0) + (e4m3.scales === 'rows' ? 64 : 0) : 0;
-    const flags = (transA ? 1 : 0) + (transB ? 2 : 0) + (type === 'f32' ? 4 : 0) + (beta !== 0 ? 8 : 0) + kind;
+    const scales = e4m3?.scales === 'rows' ? FLAGS.rows : 0;
+    const kind = e4m3 ? FLAGS.e4m3 + (e4m3.isFast ? FLAGS.isFast : 0) + scales : 0;
+    const order = (transA ? FLAGS.transA : 0) + (transB ? FLAGS.transB : 0);
+    const flags = order + (type === 'f32' ? FLAGS.f32 : 0) + (beta !== 0 ? FLAGS.beta : 0) + kind;
     // Also before planning: the algorithm is chosen for a complete descriptor.
     if (e4m3) this.#library.setScales(this.#descriptor(product), e4m3.b, e4m3.a);
     const key = `${m},${n},${k},${lda},${ldb},${ldd},${flags},${alignment}`;
@@ -130,7 +147,41 @@ export class MatrixProducts {
   #plan(product: Product, alignment: number, flags: number): Plan {
     if (this.#plans.size >= MAX_PLANS) this.#forgetOldest();
     const handles = this.#handles(product);
-    return { handles, algorithm: this.#choose(product, handles, alignment, flags) };
+    const algorithm = this.#choose(product, handles, alignment, flags);
+    const key = `${flags},${algorithm.join()}`;
+    const { m, n, k, lda, ldb, ldd } = product;
+    if (!this.used.has(key)) this.used.set(key, { sizes: [m, n, k, lda, ldb, ldd, flags], algorithm });
+    return { handles, algorithm };
+  }
+
+  /**
+   * Loads the kernel of a product, if the library has it.
+   * @param load receives what queues the product on a stream; it must not run, as it has no operands
+   */
+  load({ sizes, algorithm }: UsedProduct, load: (queue: (stream: number) => void) => void): void {
+    const [m, n, k, lda, ldb, ldd, flags] = sizes;
+    const has = (flag: number): boolean => (flags & flag) !== 0;
+    const operand = this.#workspace as DevicePointer;
+    const product: Product = {
+      ...{ m, n, k, lda, ldb, ldd, a: operand, b: operand, d: operand },
+      ...{ transA: has(FLAGS.transA), transB: has(FLAGS.transB), type: has(FLAGS.f32) ? 'f32' : 'bf16' },
+      ...(has(FLAGS.e4m3) && {
+        e4m3: { scales: has(FLAGS.rows) ? 'rows' : 'tensor', a: operand, b: operand, isFast: has(FLAGS.isFast) },
+      }),
+    };
+    const handles = this.#handles(product);
+    if (product.e4m3) this.#library.setScales(handles.descriptor, operand, operand);
+    // The first question takes the library some 80 ms.
+    if (!this.#isAsked) this.#first(handles, ALIGNED);
+    this.#isAsked = true;
+    if (this.#runs(handles, algorithm)) {
+      const beta = has(FLAGS.beta) ? 1 : 0;
+      load((stream) => {
+        const at = this.#workspace;
+        this.#library.matmul(handles, algorithm, 1, at, at, beta, at, at, WORKSPACE_BYTES, stream);
+      });
+    }
+    this.#releaseLayouts(handles);
   }
 
   #handles(product: Product): ProductHandles {

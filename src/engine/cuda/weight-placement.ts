@@ -25,12 +25,8 @@ interface Placement {
   readonly slots: number;
 }
 
-/**
- * Slots, the most wanted number first. A third one takes the room of a layer, and saves copying one: what it holds at
- * the end of forward is used first in backward. It evens out layers that are unevenly far apart.
- */
-const SLOTS = [3, 2] as const;
-const FEWEST_SLOTS = SLOTS.at(-1)!;
+/** One layer is used while the next one is copied. A third slot takes the room of a layer, and gains nothing for it. */
+const SLOTS = 2;
 
 /** Layers are streamed only if a pass of so many tokens, fully recomputed, does not fit beside the weights. */
 const LEAST_TOKENS = 2560;
@@ -80,9 +76,9 @@ export function placeWeights(sources: readonly WeightSource[], options: Placemen
   const order = [...layers.keys()].sort((a, b) => a - b);
   const slot = sum(formsOf([...layers.values()]).values());
   /** Bytes on the device with `streamed` layers streamed. */
-  const held = (isLookedUpOnHost: boolean, streamed: number, slots: number = FEWEST_SLOTS): number => {
+  const held = (isLookedUpOnHost: boolean, streamed: number): number => {
     const chosen = spread(order, streamed);
-    let bytes = fixed + (isLookedUpOnHost ? 0 : lookup) + Math.min(streamed, slots) * slot;
+    let bytes = fixed + (isLookedUpOnHost ? 0 : lookup) + Math.min(streamed, SLOTS) * slot;
     for (const [layer, size] of layers) bytes += chosen.has(layer) ? size.adapters : size.bytes;
     return bytes;
   };
@@ -91,17 +87,14 @@ export function placeWeights(sources: readonly WeightSource[], options: Placemen
   if (offload !== 'auto') {
     const { embedding = false, layers: count = 0 } = offload;
     const streamed = Math.min(count, order.length);
-    return { embedding, layers: spread(order, streamed), slots: Math.min(SLOTS[0], streamed) };
+    return { embedding, layers: spread(order, streamed), slots: Math.min(SLOTS, streamed) };
   }
   const usual = training(USUAL_TOKENS);
   const embedding = held(false, 0) + usual > roomBytes;
   if (held(embedding, 0) + training(LEAST_TOKENS) <= roomBytes) return { embedding, layers: new Set(), slots: 0 };
-  for (const slots of SLOTS) {
-    // Streaming no more layers than there are slots saves nothing.
-    for (let count = slots + 1; count <= order.length; count++) {
-      if (held(true, count, slots) + usual > roomBytes) continue;
-      return { embedding: true, layers: spread(order, count), slots };
-    }
+  // Streaming no more layers than there are slots saves nothing.
+  for (let count = SLOTS + 1; count <= order.length; count++) {
+    if (held(true, count) + usual <= roomBytes) return { embedding: true, layers: spread(order, count), slots: SLOTS };
   }
   const least = held(true, order.length);
   if (least > roomBytes) {
@@ -121,8 +114,8 @@ export function placeWeights(sources: readonly WeightSource[], options: Placemen
       },
     );
   }
-  const all = order.length > FEWEST_SLOTS ? order.length : 0;
-  return { embedding: true, layers: spread(order, all), slots: Math.min(FEWEST_SLOTS, all) };
+  const all = order.length > SLOTS ? order.length : 0;
+  return { embedding: true, layers: spread(order, all), slots: Math.min(SLOTS, all) };
 }
 
 /** Bytes that would be streamed with the share LESS_MEMORY of the room; undefined if the weights would not fit. */

@@ -78,6 +78,16 @@ export class Forward {
     })[0]!;
   }
 
+  /** -ln p of each label of a batch [L], which has at least one, whatever their weights. */
+  rowLosses(packed: PackedBatch, options: PassOptions): (tape: Tape) => Steps<Tensor> {
+    const forward = this;
+    return function* (tape) {
+      const labelled = yield* forward.hidden(tape, packed, options, undefined, packed.labelRows);
+      const head = forward.#modules.lmHead;
+      return tape.apply('crossEntropy', [labelled], { head, targets: packed.labelTargets, scale: 1 })[1]!;
+    };
+  }
+
   /** As `VisionLanguageModel.logits`. */
   logits(tape: Tape, hidden: Tensor, rows: Int32Array): Tensor {
     return tape.region([hidden], (inner, inputs) => {

@@ -20,8 +20,20 @@ export interface WeightProvider {
   readonly order?: Iterable<string> | undefined;
   /** Names of which each must be read: one that the model does not want is a fault. Default: none. */
   readonly required?: Iterable<string> | undefined;
+  /** Called after each weight, quantised ones included, when the engine has it. Default: none. */
+  readonly onProgress?: ((progress: LoadProgress) => void) | undefined;
   /** For messages. */
   readonly description: string;
+}
+
+/** How far a model is loaded. */
+export interface LoadProgress {
+  /** Name of the weight that the engine has taken, as in transformers' memory. */
+  readonly tensor: string;
+  /** Bytes of the files that are loaded so far. */
+  readonly bytesDone: number;
+  /** Bytes of all weights in the files. */
+  readonly bytesTotal: number;
 }
 
 export interface WantedWeight {
@@ -54,16 +66,20 @@ export async function loadWeights(
   const weights = new Map<string, Weight>();
   const running = new Set<Promise<void>>();
   let failure: { readonly error: unknown } | undefined;
+  const bytesTotal = sources.reduce((sum, { byteLength }) => sum + byteLength, 0);
+  let bytesDone = 0;
   for (const source of sources) {
     if (running.size >= MOST_AT_ONCE) await Promise.race(running);
     if (failure) break;
     const loading = load(engine, source, digest)
-      .then(
-        (weight) => void weights.set(source.name, weight),
-        (error) => {
-          failure ??= { error };
-        },
-      )
+      .then((weight) => {
+        weights.set(source.name, weight);
+        bytesDone += source.byteLength;
+        provider.onProgress?.({ tensor: source.name, bytesDone, bytesTotal });
+      })
+      .catch((error: unknown) => {
+        failure ??= { error };
+      })
       .finally(() => running.delete(loading));
     running.add(loading);
   }

@@ -243,6 +243,16 @@ export class VisionLanguageModel {
     return this.#ofRows(packed, rows, options, (logits) => this.engine.rowMaxima!(logits));
   }
 
+  /**
+   * -ln p(label | what stands before it) for each label of a packed batch [L]; for scoring answers.
+   * @throws the signal's reason when aborted
+   */
+  labelLosses(packed: PackedBatch, { signal, adapter }: Omit<RowOptions, 'cache'> = {}): Promise<Float32Array> {
+    const view = adapter ?? this.#forward.adapter();
+    const requireParts = (): void => this.requireParts(view);
+    return infer(this.engine, { signal, requireParts }, this.#forward.rowLosses(packed, { adapter: view }));
+  }
+
   #ofRows<T>(
     packed: PackedBatch,
     rows: Int32Array,

@@ -414,6 +414,7 @@ export const CASES: {
     rmsNorm(7, 67, 'bf16', true),
     rmsNorm(129, 130, 'f16', true),
     rmsNorm(129, 64, 'bf16', false),
+    rmsNorm(2, 9000, 'bf16', true),
   ],
   rotary: [
     rotary(1, 1, 1, 8, false),

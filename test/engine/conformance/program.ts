@@ -104,7 +104,9 @@ if (isWhole) {
   const idle = new Set(
     plainKernels()
       .filter(({ name, program }) => {
-        const needsRowScales = name.startsWith('gated_backward_amax') || program.files.includes('e4m3-fused.cu');
+        const needsRowScales =
+          name.startsWith('gated_backward_amax') ||
+          program.files.some((file) => file === 'e4m3-fused.cu' || file === 'e4m3-low-rank.cu');
         if (needsRowScales) return hasRowScales;
         return hasPrecisions || !program.files.some((file) => file.startsWith('e4m3'));
       })

@@ -1,6 +1,7 @@
 import { describe, expect, it } from 'vitest';
+import type { E4m3Scales } from '../../../src/engine/cuda/cublas-lt.js';
 import { e4m3ScalesOf } from '../../../src/engine/cuda/e4m3-products.js';
-import type { Precision } from '../../../src/engine/operations.js';
+import type { LoraPart, Precision } from '../../../src/engine/operations.js';
 import { EngineError } from '../../../src/errors.js';
 import { LAYER_PROJECTIONS } from '../../../src/lora/lora-config.js';
 import type { PassSummary } from '../../../src/train/trainable-model.js';
@@ -128,4 +129,38 @@ describe('precision', () => {
     const kept = ['tensor_amax', 'quantize_e4m3_2', 'product'];
     expect(run('fp8')).toEqual([...kept, 'scale_columns', ...kept]);
   });
+
+  it.each<[number, E4m3Scales, string[], string[]]>([
+    [8, 'rows', ['low_rank_up_16', 'quantize_e4m3_2'], ['quantize_adapted_16']],
+    [24, 'rows', ['low_rank_up_32', 'quantize_e4m3_2'], ['quantize_adapted_32']],
+    [40, 'rows', ['quantize_e4m3_2'], ['quantize_e4m3_2']],
+    [72, 'rows', ['quantize_e4m3_2'], ['quantize_e4m3_2']],
+    [8, 'tensor', ['tensor_amax', 'quantize_e4m3_2', 'scale_columns'], ['tensor_amax', 'quantize_e4m3_2']],
+  ])(
+    'says what a linear layer with an adapter of rank %i launches, one scale for %s',
+    async (rank, scales, up, down) => {
+      const { engine, launches } = recordingEngine({}, {}, undefined, scales);
+      const lab = new Laboratory(engine, 1, false);
+      const { weight } = await lab.weight('weight', [48, 32], 'bf16');
+      const set = engine.createParameters([
+        { name: 'a', shape: [rank, 32], initial: new Float32Array(rank * 32) },
+        { name: 'b', shape: [48, rank], initial: new Float32Array(48 * rank) },
+      ]);
+      const [a, b] = set.parameters as [LoraPart['a'], LoraPart['b']];
+      engine.preparePrecision([weight], 'fp8');
+      const parts = [{ weight, precision: 'fp8' as const, lora: { a, b, scale: 2, dropout: 0, seed: 0 } }];
+      // Beside products and the kernels of any precision.
+      const names = (): string[] =>
+        launches.splice(0).flatMap(({ name }) => (/^(product$|lora_)/.test(name) ? [] : [name]));
+      const x = engine.zeros([20, 32]);
+      const dy = engine.zeros([20, 48]);
+      // The first one brings adapters to the card's formats.
+      engine.operations.linear.forward([x], { parts }, false);
+      names();
+      const { saved } = engine.operations.linear.forward([x], { parts }, true);
+      expect(names()).toEqual(up);
+      engine.operations.linear.backward(saved, [dy], { parts }, [true]);
+      expect(names()).toEqual(down);
+    },
+  );
 });

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { splitRows } from '../../../src/engine/cuda/operations/low-rank-gradients.js';
+import { splitRows } from '../../../src/engine/cuda/operations/row-splits.js';
 import type { TensorStore } from '../../../src/engine/cuda/tensor-store.js';
 
 describe('splitRows', () => {

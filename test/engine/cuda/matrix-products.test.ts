@@ -87,6 +87,60 @@ describe('MatrixProducts', () => {
   });
 });
 
+describe('MatrixProducts.load', () => {
+  it('queues what was used, as it was, on the stream that it is given', () => {
+    const device = new FakeDevice();
+    const descriptors: unknown[] = [];
+    device.library.descriptor = (...transposed) => descriptors.push(transposed);
+    device.library.e4m3Descriptor = (...kind) => descriptors.push(kind);
+    const products = make(device);
+    const factors = { scales: 'rows', a, b, isFast: true } as const;
+    products.run({ ...product(100), transA: true, type: 'f32', beta: 1 });
+    products.run({ ...product(100), transB: true, e4m3: factors });
+    const used = [...products.used.values()];
+    const layouts = device.layouts.splice(0);
+    const made = descriptors.splice(0);
+    const queued: unknown[][] = [];
+    device.library.matmul = (_handles, chosen, _alpha, _a, _b, beta, ...rest) => {
+      queued.push([chosen, beta, rest.at(-1)]);
+      return 0;
+    };
+    for (const each of used) products.load(each, (queue) => queue(7));
+    expect(queued).toEqual([
+      [algorithm(1), 1, 7],
+      [algorithm(1), 0, 7],
+    ]);
+    expect(layouts).toEqual(expect.arrayContaining(device.layouts));
+    expect(made).toEqual(expect.arrayContaining(descriptors));
+    expect(descriptors).toEqual([
+      [false, true],
+      ['rows', true],
+    ]);
+    expect(device.launches).toBe(2);
+  });
+
+  it('knows one product for each algorithm and kind', () => {
+    const device = new FakeDevice();
+    const products = make(device);
+    for (const m of [100, 2000, 3000]) products.run(product(m));
+    products.run({ ...product(100), beta: 1 });
+    expect([...products.used.values()].map(({ sizes }) => sizes)).toEqual([
+      [100, 4096, 4096, 4096, 4096, 4096, 0],
+      [100, 4096, 4096, 4096, 4096, 4096, 8],
+    ]);
+  });
+
+  it('queues nothing that the library does not support', () => {
+    const device = new FakeDevice();
+    const products = make(device);
+    products.run(product(100));
+    device.library.check = () => undefined;
+    let loads = 0;
+    for (const each of products.used.values()) products.load(each, () => loads++);
+    expect(loads).toBe(0);
+  });
+});
+
 describe('sizeBucket', () => {
   it('holds sizes up to largestOf', () => {
     for (let size = 1; size <= 5000; size++) {

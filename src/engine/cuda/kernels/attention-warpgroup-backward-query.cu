@@ -5,7 +5,8 @@
 //   step j:  dp = do·v_jᵀ in the background of  p = exp part of s_j;  ds = p ⊙ (dp - delta);
 //            then, one behind the other:  dq += ds·k_j,  s_(j+1) = q·k_(j+1)ᵀ
 //
-// Keys and values pass through STAGES stages, 2 or 3.
+// Keys and values pass through STAGES stages. With 2 the warps meet twice a step; with more they report at its start
+// what they have read and copied, and early ones go on until the products that need it.
 //
 // Launch: grid (H / GROUP, work items), block 32 · WARPS, dynamic shared bytes (own_tile + STAGES · STREAM_TILE) · 4 ·
 // D. work: as in attention-forward.cu with own_tile / GROUP query rows a tile. Macros: see warpgroup-tiles.cuh.
@@ -19,6 +20,7 @@ extern "C" __global__ void __launch_bounds__(threads, MIN_BLOCKS)
                              const float* __restrict__ delta, const int4* __restrict__ work, int query_gradient_stride,
                              int output_gradient_stride, int query_stride, int key_stride, int value_stride,
                              int kv_heads, int query_rows, float scale, int causal) {
+  __shared__ Arrivals arrivals;
   const int4 item = work[blockIdx.y];
   const int query_first = item.x, query_end = item.y, key_first = item.z, key_end = item.w;
   const int head_first = blockIdx.x * GROUP;
@@ -50,14 +52,15 @@ extern "C" __global__ void __launch_bounds__(threads, MIN_BLOCKS)
     }
     close_copy_group();
   };
-  auto following = [](int stage) { return STAGES == 2 ? stage ^ 1 : stage == 2 ? 0 : stage + 1; };
+  auto following = [](int stage) { return STAGES == 2 ? stage ^ 1 : stage == STAGES - 1 ? 0 : stage + 1; };
   copy_rows<own_tile, GROUP, threads>(query_tile, query + (long long)query_first * query_stride + head_first * HEAD_DIM,
                                       query_stride, query_end - query_first, thread);
   copy_rows<own_tile, GROUP, threads>(
       query_tile + own_bytes, output_gradient + (long long)query_first * output_gradient_stride + head_first * HEAD_DIM,
       output_gradient_stride, query_end - query_first, thread);
-  load_step(0, 0);
-  if (STAGES == 3) load_step(1, 1);
+#pragma unroll
+  for (int step = 0; step < STAGES - 1; step++) load_step(step, step);
+  if (STAGES > 2 && thread == 0) prepare(arrivals, WARPS);
 
   float offset[2], mean[2];  // rows g and g + 8
 #pragma unroll
@@ -99,6 +102,12 @@ extern "C" __global__ void __launch_bounds__(threads, MIN_BLOCKS)
       // The last step's rows are not read any more once every warp is here.
       __syncthreads();
       load_step(step + 1, stage ^ 1);
+    } else {
+      // The last step's rows are not read any more by this warp, and what it copied of the next step's has come.
+      wait_copy_groups<(STAGES > 2 ? STAGES - 3 : 0)>();
+      publish_rows();
+      __syncwarp();
+      if (lane == 0) arrive(arrivals);
     }
     if (step < group_steps) {
       float ds[stream_tile / 8][4];
@@ -134,10 +143,14 @@ extern "C" __global__ void __launch_bounds__(threads, MIN_BLOCKS)
       pack_tiles(packed, ds);
     }
 
-    wait_copy_groups<0>();
-    publish_rows();
-    __syncthreads();
-    if (STAGES == 3) load_step(step + 2, following(following(stage)));
+    if (STAGES == 2) {
+      wait_copy_groups<0>();
+      publish_rows();
+      __syncthreads();
+    } else {
+      await(arrivals, step);
+      load_step(step + STAGES - 1, stage == 0 ? STAGES - 1 : stage - 1);
+    }
     stage = following(stage);
     if (step + 1 < group_steps) {
       hold(packed);

@@ -4,19 +4,24 @@
 //   step j:  p = softmax part of s_j;  then in the background, one behind the other:  o += p·v_j,  s_(j+1) = q·k_(j+1)ᵀ
 //
 // so a warpgroup waits once a step, and the tensor cores are fed by the warpgroups that are not in their exponentials.
-// Keys run one step ahead of values, each through two stages of its own.
+// Keys run one step ahead of values, each through STAGES stages of its own. With 2 stages warps meet before the
+// products; with more they report at the start of a step what they have read and copied, and early ones go on for
+// half a step.
 //
-// Launch: grid (H / GROUP, work items), block 32 · WARPS, dynamic shared bytes (own_tile + 4 · STREAM_TILE) · 2 · D.
-// work: as in attention-forward.cu with own_tile / GROUP query rows a tile. Macros: see warpgroup-tiles.cuh.
+// Launch: grid (H / GROUP, work items), block 32 · WARPS, dynamic shared bytes
+// (own_tile + 2 · STAGES · STREAM_TILE) · 2 · D. work: as in attention-forward.cu with own_tile / GROUP query rows a
+// tile. Macros: see warpgroup-tiles.cuh.
 
 constexpr float rescale_threshold = 8.0f;
 constexpr int own_positions = own_tile / GROUP;
+constexpr int ahead = STAGES - 1;  // steps that copies of values are ahead, those of keys one more
 
 extern "C" __global__ void __launch_bounds__(threads, MIN_BLOCKS)
     attention_forward(bf16* __restrict__ output, float* __restrict__ NULLABLE log_sum, const bf16* __restrict__ query,
                       const bf16* __restrict__ key, const bf16* __restrict__ value, const int4* __restrict__ work,
                       int output_stride, int query_stride, int key_stride, int value_stride, int kv_heads,
                       int query_rows, float scale, int causal) {
+  __shared__ Arrivals arrivals;
   const int4 item = work[blockIdx.y];
   const int query_first = item.x, query_end = item.y, key_first = item.z, key_end = item.w;
   const int head_first = blockIdx.x * GROUP;
@@ -35,28 +40,34 @@ extern "C" __global__ void __launch_bounds__(threads, MIN_BLOCKS)
   constexpr u32 stage_bytes = stream_tile * HEAD_DIM * 2;
   const u32 query_tile = shared_address(shared_memory);
   const u32 key_stages = query_tile + own_tile * HEAD_DIM * 2;
-  const u32 value_stages = key_stages + 2 * stage_bytes;
+  const u32 value_stages = key_stages + STAGES * stage_bytes;
   const bf16* next_key = key + (long long)key_first * key_stride + kv_head * HEAD_DIM;
   const bf16* next_value = value + (long long)key_first * value_stride + kv_head * HEAD_DIM;
-  auto load_keys = [&](int step) {
+  auto following = [](int stage) { return STAGES == 2 ? stage ^ 1 : stage == STAGES - 1 ? 0 : stage + 1; };
+  auto preceding = [](int stage) { return STAGES == 2 ? stage ^ 1 : stage == 0 ? STAGES - 1 : stage - 1; };
+  auto load_keys = [&](int step, int stage) {
     if (step < steps)
-      copy_rows<stream_tile, 1, threads>(key_stages + (step & 1) * stage_bytes, next_key, key_stride,
+      copy_rows<stream_tile, 1, threads>(key_stages + stage * stage_bytes, next_key, key_stride,
                                          key_end - key_first - step * stream_tile, thread);
     next_key += (long long)stream_tile * key_stride;
   };
-  auto load_values = [&](int step) {
+  auto load_values = [&](int step, int stage) {
     if (step < steps)
-      copy_rows<stream_tile, 1, threads>(value_stages + (step & 1) * stage_bytes, next_value, value_stride,
+      copy_rows<stream_tile, 1, threads>(value_stages + stage * stage_bytes, next_value, value_stride,
                                          key_end - key_first - step * stream_tile, thread);
     next_value += (long long)stream_tile * value_stride;
   };
   copy_rows<own_tile, GROUP, threads>(query_tile, query + (long long)query_first * query_stride + head_first * HEAD_DIM,
                                       query_stride, query_end - query_first, thread);
-  load_keys(0);
+  load_keys(0, 0);
   close_copy_group();
-  load_values(0);
-  load_keys(1);
-  close_copy_group();
+#pragma unroll
+  for (int step = 0; step < ahead; step++) {
+    load_values(step, step);
+    load_keys(step + 1, following(step));
+    close_copy_group();
+  }
+  if (STAGES > 2 && thread == 0) prepare(arrivals, WARPS);
 
   const u64 keys = describe_rows(key_stages, stream_tile * 128);
   const u64 values = describe_rows(value_stages, stream_tile * 128);
@@ -65,19 +76,17 @@ extern "C" __global__ void __launch_bounds__(threads, MIN_BLOCKS)
   float maximum[2] = {NEGATIVE_INFINITY, NEGATIVE_INFINITY}, total[2] = {0.0f, 0.0f};  // rows g and g + 8
   clear(sum);
 
-  wait_copy_groups<1>();
+  wait_copy_groups<ahead>();
   publish_rows();
   __syncthreads();
 #if OWN_IN_REGISTERS
   u32 query_left[head_steps][4];
   load_left<own_tile>(query_left, query_tile, warp * 16, lane);
-  auto multiply_keys = [&](int step) {
-    multiply_transposed(score, query_left, keys + (step & 1) * (stage_bytes / 16));
-  };
+  auto multiply_keys = [&](int stage) { multiply_transposed(score, query_left, keys + stage * (stage_bytes / 16)); };
 #else
   const u64 query_left = describe_rows(query_tile + warp / 4 * (64 * 128), own_tile * 128);
-  auto multiply_keys = [&](int step) {
-    multiply_transposed<own_tile>(score, query_left, keys + (step & 1) * (stage_bytes / 16));
+  auto multiply_keys = [&](int stage) {
+    multiply_transposed<own_tile>(score, query_left, keys + stage * (stage_bytes / 16));
   };
 #endif
   if (group_steps > 0) {
@@ -88,8 +97,15 @@ extern "C" __global__ void __launch_bounds__(threads, MIN_BLOCKS)
     hold(score);
   }
 
+  int stage = 0;
 #pragma unroll 1
   for (int step = 0; step < steps; step++) {
+    if (STAGES > 2) {
+      wait_copy_groups<ahead - 1>();
+      publish_rows();
+      __syncwarp();
+      if (lane == 0) arrive(arrivals);
+    }
     u32 probability[stream_tile / 16][4];
     if (step < group_steps) {
       const int step_first = key_first + step * stream_tile;
@@ -154,18 +170,22 @@ extern "C" __global__ void __launch_bounds__(threads, MIN_BLOCKS)
     }
 
     // After the barrier the next keys and these values have arrived; no warpgroup still reads the last values or keys.
-    wait_copy_groups<0>();
-    publish_rows();
-    __syncthreads();
-    load_values(step + 1);
-    load_keys(step + 2);
+    if (STAGES > 2) {
+      await(arrivals, step);
+    } else {
+      wait_copy_groups<0>();
+      publish_rows();
+      __syncthreads();
+    }
+    load_values(step + ahead, preceding(stage));
+    load_keys(step + ahead + 1, stage);
     close_copy_group();
     if (step + 1 < group_steps) {
       hold(probability);
       hold(sum);
       fence_products();
-      multiply_packed(sum, probability, values + (step & 1) * (stage_bytes / 16));
-      multiply_keys(step + 1);
+      multiply_packed(sum, probability, values + stage * (stage_bytes / 16));
+      multiply_keys(following(stage));
       close_products();
       wait_products<0>();
       hold(sum);
@@ -174,11 +194,12 @@ extern "C" __global__ void __launch_bounds__(threads, MIN_BLOCKS)
       hold(probability);
       hold(sum);
       fence_products();
-      multiply_packed(sum, probability, values + (step & 1) * (stage_bytes / 16));
+      multiply_packed(sum, probability, values + stage * (stage_bytes / 16));
       close_products();
       wait_products<0>();
       hold(sum);
     }
+    stage = following(stage);
   }
 
   float inverse[2];

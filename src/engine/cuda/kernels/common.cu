@@ -47,6 +47,19 @@ DEVICE uint4 load_once(const void* p) {
   return v;
 }
 
+/** Global to shared in the background. Where not valid, the source is not read and zeros are written. */
+DEVICE void copy_16_bytes(void* shared, const void* source, bool valid) {
+  asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"((u32)__cvta_generic_to_shared(shared)),
+               "l"(__cvta_generic_to_global(source)), "r"(valid ? 16 : 0)
+               : "memory");
+}
+DEVICE void close_copy_group() { asm volatile("cp.async.commit_group;" ::: "memory"); }
+/** Waits until at most PENDING of this thread's newest groups are still under way. */
+template <int PENDING>
+DEVICE void wait_copy_groups() {
+  asm volatile("cp.async.wait_group %0;" ::"n"(PENDING) : "memory");
+}
+
 /** Loads 8 bytes that are read only once. */
 DEVICE uint2 load_once8(const void* p) {
   uint2 v;

@@ -4,6 +4,19 @@
 // the adapters need are taken on the way: duᵀ·(mask⊙y) for A behind y, uᵀ·dgate and uᵀ·dup for the two B before it.
 // Every number is rounded as the separate kernels round it.
 
+/** The largest magnitude of 8 bf16, each times a factor, and of `most`. */
+DEVICE float largest_factored(uint4 packed, const float* factors, float most) {
+  float v[8];
+  unpack8(packed, v);
+#pragma unroll
+  for (int i = 0; i < 8; i += 4) {
+    const float4 by = *(const float4*)(factors + i);
+    most = fmaxf(most, fmaxf(fabsf(v[i] * by.x), fabsf(v[i + 1] * by.y)));
+    most = fmaxf(most, fmaxf(fabsf(v[i + 2] * by.z), fabsf(v[i + 3] * by.w)));
+  }
+  return most;
+}
+
 /**
  * A block owns 64 columns and a range of rows, 64 at a time. A warp makes 16 rows by 32 columns of them: lane (g, t)
  * has rows g and g + 8, columns 8t .. 8t+7, and fetches the next ones as soon as it has used these. For the products,
@@ -117,6 +130,13 @@ DEVICE void gated_backward_lora(bf16* dgate, bf16* dup, float* grad_a, float* pa
       BY_KIND(CALL)
 #undef CALL
       const uint4 d_gate = pack8(x), d_up = pack8(v);
+      if (AMAX) {  // of the 32 columns of the warp; a maximum does not depend on the order of the atomics
+        float largest = largest_factored(d_gate, &factor[0][vector * 8], 0.0f);
+        largest = largest_factored(d_up, &factor[1][vector * 8], largest);
+        largest = fmaxf(largest, __shfl_xor_sync(0xffffffffu, largest, 1));
+        largest = fmaxf(largest, __shfl_xor_sync(0xffffffffu, largest, 2));
+        if (t == 0 && r < end) atomicMax(most + r, __float_as_uint(largest));
+      }
       const int at = place_of(local, vector);
       *(uint4*)&right[0][local][at] = keep8(pack8(d), mask);
       *(uint4*)&right[1][local][at] = d_gate;
@@ -127,23 +147,6 @@ DEVICE void gated_backward_lora(bf16* dgate, bf16* dup, float* grad_a, float* pa
       }
     }
     __syncthreads();
-    if (AMAX) {  // four threads a row, of vectors that meet no bank twice
-      const int local = threadIdx.x >> 2;
-      float largest = 0.0f;
-#pragma unroll 1
-      for (int i = 0; i < 4; i++) {
-        const int which = i >> 1, own = (threadIdx.x & 3) + (i & 1) * 4;
-        const float* by = &factor[which][own * 8];
-        float v[8];
-        unpack8(*(const uint4*)&right[1 + which][local][place_of(local, own)], v);
-#pragma unroll
-        for (int j = 0; j < 8; j++) largest = fmaxf(largest, fabsf(v[j] * by[j]));
-      }
-      largest = fmaxf(largest, __shfl_xor_sync(0xffffffffu, largest, 1));
-      largest = fmaxf(largest, __shfl_xor_sync(0xffffffffu, largest, 2));
-      // A maximum does not depend on the order of the atomics.
-      if ((threadIdx.x & 3) == 0 && r0 + local < end) atomicMax(most + r0 + local, __float_as_uint(largest));
-    }
     const int depth = TILES == 1 ? (warp >> 2) * 32 : 0, tile = TILES == 1 ? 0 : (warp >> 2) * 16;
 #pragma unroll
     for (int step = 0; step < depth_steps; step++) {

@@ -5,12 +5,10 @@
 
 /** bf16(bf16(s·scale)·weight), as rms_norm_forward makes it. */
 DEVICE uint4 normalized(uint4 s, float scale, uint4 weight) {
-  float v[8], w[8];
-  unpack8(s, v);
-  unpack8(weight, w);
-#pragma unroll
-  for (int i = 0; i < 8; i++) v[i] = round_bf16(v[i] * scale) * w[i];
-  return pack8(v);
+  const auto pair = [&](u32 values, u32 weights) {
+    return multiply_bf16(pack_bf16(bf16_low(values) * scale, bf16_high(values) * scale), weights);
+  };
+  return make_uint4(pair(s.x, weight.x), pair(s.y, weight.y), pair(s.z, weight.z), pair(s.w, weight.w));
 }
 
 /**
@@ -109,15 +107,20 @@ DEVICE void lora_backward(float* grad0, float* grad1, float* grad2, float* grad3
         kept[i] |= ((__shfl_sync(0xffffffffu, words[i], (lane & 28) | slot) >> (8 * t)) & 0xffu) << (8 * slot);
       }
     }
-    float total[2][8] = {}, added[4][4] = {};
+    float total[2][8] = {}, added[4][4];
 #pragma unroll
     for (int k = 0; k < TILES; k++) {
+      const int part = part_of(k * 16, start1, start2, start3);
+      // Zeros right before the first product cost nothing.
+      if (k == 0 || part_of(k * 16 - 16, start1, start2, start3) != part) {
+#pragma unroll
+        for (int j = 0; j < 16; j++) added[j / 4][j % 4] = 0.0f;
+      }
 #pragma unroll
       for (int j = 0; j < 4; j++) {
         const uint2 b = matrix[(k * 4 + j) * 32];
         multiply_add(added[j], low[k][0], low[k][1], low[k][2], low[k][3], b.x, b.y);
       }
-      const int part = part_of(k * 16, start1, start2, start3);
       if (k + 1 < TILES && part_of(k * 16 + 16, start1, start2, start3) == part) continue;
       const float keep = pick(part, keep0, keep1, keep2, keep3);
       const int shift = 8 * ((slot_of >> (4 * k)) & 15);
@@ -126,9 +129,7 @@ DEVICE void lora_backward(float* grad0, float* grad1, float* grad2, float* grad3
         const u32 byte = kept[i] >> shift;
 #pragma unroll
         for (int j = 0; j < 8; j++) {
-          float& sum = added[j / 2][i * 2 + j % 2];
-          if ((byte >> j) & 1) total[i][j] += sum * keep;
-          sum = 0.0f;
+          if ((byte >> j) & 1) total[i][j] += added[j / 2][i * 2 + j % 2] * keep;
         }
       }
     }

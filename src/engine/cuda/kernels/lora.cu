@@ -1,6 +1,7 @@
-// Prepended: common.cu, lora-helpers.cuh
+// Prepended: common.cu, lora-helpers.cuh, dropout-helpers.cuh
 // The low-rank path's products with x: u = dropout(x)·Aᵀ, and dx += mask⊙(du·A). Parts of a stacked layer own column
-// ranges of u that start at 0, start1, start2, start3, multiples of 16. Bits are those of dropout.cu.
+// ranges of u that start at 0, start1, start2, start3, multiples of 16. The way down makes the masks, a bit an element,
+// [part][row][kb bytes], bit i of byte b for column 8b + i, 1 = kept; backward reads them.
 
 /**
  * Keep words of up to four parts, first .. last: lane t of each group of four reads the row and place that `at` gives
@@ -16,121 +17,154 @@ DEVICE u32 share_byte(u32 word, int i) {
   return (__shfl_sync(0xffffffffu, word, (lane & 28) | i) >> (8 * (lane & 3))) & 0xffu;
 }
 
-#define DOWN_WARPS 16
+#define DOWN_ROWS 64
+
+/** Shared place of vector v (8 columns) of a row of 64, so that the lanes of a load meet no bank twice. */
+DEVICE int down_place(int row, int vector) { return row * 8 + (vector ^ ((row & 1) << 2)); }
 
 /**
- * 32 rows by 8·TILES columns of u a block; its warps take every 16th run of 32 columns of x. The order of the depths
- * within a run does not matter as long as both operands agree: lane t takes columns 8t .. 8t+7, one wide load.
+ * 64 rows by 8·TILES columns of u a block, over a range of columns of x, 64 at a time: a warp has 16 rows and 32
+ * columns. The order of the depths within these 32 does not matter as long as both operands agree: lane t takes columns
+ * 8t .. 8t+7, and makes the bits of just these. The last block of the same rows adds up the sums of the ranges.
  */
 template <int TILES>
-DEVICE void lora_down(bf16* u, bf16* saved, const bf16* x, const bf16* a, const u8* bits, int rows, int K, int E,
-                      int ldu, int ldsaved, int ldx, int lda, int kb, int start1, int start2, int start3, float keep0,
-                      float keep1, float keep2, float keep3) {
-  // By registers: rows of A under way, and whether x is fetched a turn ahead.
-  constexpr int batch = TILES > 4 ? 2 : TILES;
-  constexpr bool is_ahead = TILES <= 4;
-  __shared__ float partial[DOWN_WARPS][16][34];
+DEVICE void lora_down(bf16* u, bf16* saved, float* partial, u32* counters, const bf16* x, const bf16* a, u8* bits,
+                      const u32* row_keys, int rows, int K, int E, int ldu, int ldsaved, int ldx, int lda, int kb,
+                      int split_columns, int start1, int start2, int start3, u32 seed0, u32 seed1, u32 seed2, u32 seed3,
+                      u32 threshold0, u32 threshold1, u32 threshold2, u32 threshold3, float keep0, float keep1,
+                      float keep2, float keep3) {
+  constexpr int stages = TILES > 6 ? 2 : TILES > 2 ? 3 : 4, lines = DOWN_ROWS + TILES * 8, width = TILES * 8;
+  __shared__ uint4 tiles[stages][lines * 8];  // rows of x, then those of A
   const int warp = threadIdx.x >> 5, lane = threadIdx.x & 31, g = lane >> 2, t = lane & 3;
-  const int first_row = blockIdx.x * 32, first_e = blockIdx.y * TILES * 8;
-  const int first_part = part_of(first_e, start1, start2, start3);
-  const int last_part = part_of(min(first_e + TILES * 8, E) - 1, start1, start2, start3);
-  int row[4];  // g, g+8 of both halves; rows past the end read the last one again
-#pragma unroll
-  for (int i = 0; i < 4; i++) row[i] = min(first_row + i * 8 + g, rows - 1);
-  float sums[2][TILES][4] = {};
-  const int last = last8(K);
+  const int first_row = blockIdx.x * DOWN_ROWS, first_e = blockIdx.y * width;
+  const int begin = blockIdx.z * split_columns, end = min(K, begin + split_columns), last = last8(K);
+  const int local_row = (warp & 3) * 16 + g, vector = (warp >> 2) * 4 + t;
 
-  uint4 ahead[4];
-  u32 ahead_keeps[4];
-  const auto fetch = [&](int run) {
-    const int at = min(run * 32 + t * 8, last);
+  // Rows past the end are the last one again; columns past the end are zeros.
+  const auto fetch = [&](int stage, int first) {
 #pragma unroll
-    for (int i = 0; i < 4; i++) ahead[i] = load_once(row_of(x, row[i], ldx) + at);
-    if (bits)
-      load_keeps(ahead_keeps, bits + run * 4 + (i64)min(first_row + t * 8 + g, rows - 1) * kb, first_part, last_part,
-                 (i64)rows * kb);
-  };
-  if (is_ahead && warp * 32 < K) fetch(warp);
-#pragma unroll 1
-  for (int run = warp; run * 32 < K; run += DOWN_WARPS) {
-    const int c = run * 32 + t * 8;
-    const int at = min(c, last);
-    uint4 raw[4], kept[4], b[batch];
-    u32 keeps[4];
-    if (!is_ahead) fetch(run);
-#pragma unroll
-    for (int i = 0; i < 4; i++) {
-      raw[i] = ahead[i];
-      keeps[i] = ahead_keeps[i];
+    for (int i = 0; i < (lines * 8 + 255) / 256; i++) {
+      const int at = threadIdx.x + i * 256, line = at >> 3, c = first + (at & 7) * 8;
+      if (lines * 8 % 256 != 0 && at >= lines * 8) break;
+      const bf16* from = line < DOWN_ROWS ? row_of(x, min(first_row + line, rows - 1), ldx)
+                                          : row_of(a, min(first_e + line - DOWN_ROWS, E - 1), lda);
+      copy_16_bytes(&tiles[stage][down_place(line, at & 7)], from + min(c, last), c < K);
     }
-    if (is_ahead && (run + DOWN_WARPS) * 32 < K) fetch(run + DOWN_WARPS);
-    if (run * 32 + 32 > K) {
+  };
 #pragma unroll
-      for (int i = 0; i < 4; i++) raw[i] = first8(raw[i], K - c);
+  for (int i = 0; i < stages - 1; i++) {
+    if (begin + i * 64 < end) fetch(i, begin + i * 64);
+    close_copy_group();
+  }
+  RowHash hashes[TILES / 2][2];  // by 16 columns of u; rows g, g+8
+  if (row_keys) {
+#pragma unroll
+    for (int k = 0; k < TILES / 2; k++) {
+      const u32 seed = pick(part_of(first_e + k * 16, start1, start2, start3), seed0, seed1, seed2, seed3);
+#pragma unroll
+      for (int h = 0; h < 2; h++) hashes[k][h] = row_hash(row_keys[min(first_row + local_row + h * 8, rows - 1)], seed);
+    }
+  }
+
+  float sums[TILES][4] = {};
+  int stage = 0;
+#pragma unroll 1
+  for (int first = begin; first < end; first += 64) {
+    wait_copy_groups<stages - 2>();
+    __syncthreads();
+    const int ahead = first + (stages - 1) * 64;
+    if (ahead < end) fetch(stage == 0 ? stages - 1 : stage - 1, ahead);
+    close_copy_group();
+    const uint4* tile = tiles[stage];
+    const int c = first + vector * 8;
+    uint4 raw[2], kept[2];
+#pragma unroll
+    for (int h = 0; h < 2; h++) {
+      raw[h] = tile[down_place(local_row + h * 8, vector)];
+      if (first + 64 > K) raw[h] = first8(raw[h], K - c);
+      kept[h] = raw[h];
     }
     int current = -1;
 #pragma unroll
     for (int n = 0; n < TILES; n++) {
-      if (n % batch == 0) {
+      const int part = part_of(first_e + n * 8, start1, start2, start3);
+      if (n % 2 == 0 && row_keys && part != current && first_e + n * 8 < E) {
+        current = part;
+        const u32 threshold = pick(part, threshold0, threshold1, threshold2, threshold3);
 #pragma unroll
-        for (int i = 0; i < batch; i++) {
-          b[i] = *(const uint4*)(row_of(a, min(first_e + (n + i) * 8, E - 8) + g, lda) + at);
+        for (int h = 0; h < 2; h++) {
+          u32 byte = keep_byte(hashes[n / 2][h], c, threshold);
+          kept[h] = keep8(raw[h], byte);
+          const int r = first_row + local_row + h * 8;
+          if (c + 8 > K) byte &= c < K ? (1u << (K - c)) - 1 : 0;
+          if (bits && r < rows && c / 8 < kb) bits[((i64)part * rows + r) * kb + c / 8] = (u8)byte;
         }
       }
-      if (n % 2 == 0) {
-        const int part = part_of(first_e + n * 8, start1, start2, start3);
-        if (part != current) {
-          current = part;
-          const u32 word = pick(part - first_part, keeps[0], keeps[1], keeps[2], keeps[3]);
+      const uint4 b = tile[down_place(DOWN_ROWS + n * 8 + g, vector)];
+      multiply_add(sums[n], kept[0].x, kept[1].x, kept[0].y, kept[1].y, b.x, b.y);
+      multiply_add(sums[n], kept[0].z, kept[1].z, kept[0].w, kept[1].w, b.z, b.w);
+    }
+    stage = stage == stages - 1 ? 0 : stage + 1;
+  }
+
+  // Both halves of the columns, then all ranges.
+  wait_copy_groups<0>();
+  __syncthreads();
+  float* exchange = (float*)tiles + (warp & 3) * TILES * 4 * 32 + lane;
+  if (warp >= 4) {
 #pragma unroll
-          for (int i = 0; i < 4; i++) kept[i] = bits ? keep8(raw[i], share_byte(word, i)) : raw[i];
-        }
-      }
+    for (int i = 0; i < TILES * 4; i++) exchange[i * 32] = sums[i / 4][i % 4];
+  }
+  __syncthreads();
+  const auto keep_of = [&](int e) { return pick(part_of(e, start1, start2, start3), keep0, keep1, keep2, keep3); };
+  const bool is_whole = gridDim.z == 1;
+  if (warp < 4) {
 #pragma unroll
-      for (int m = 0; m < 2; m++) {
-        multiply_add(sums[m][n], kept[2 * m].x, kept[2 * m + 1].x, kept[2 * m].y, kept[2 * m + 1].y, b[n % batch].x,
-                     b[n % batch].y);
-        multiply_add(sums[m][n], kept[2 * m].z, kept[2 * m + 1].z, kept[2 * m].w, kept[2 * m + 1].w, b[n % batch].z,
-                     b[n % batch].w);
+    for (int i = 0; i < TILES * 2; i++) {  // column pairs of rows g, g+8
+      const int r = first_row + local_row + i % 2 * 8, e = first_e + i / 2 * 8 + t * 2;
+      if (r >= rows || e >= E) continue;
+      const float low = sums[i / 2][i % 2 * 2] + exchange[i * 64],
+                  high = sums[i / 2][i % 2 * 2 + 1] + exchange[i * 64 + 32];
+      if (is_whole) {
+        const float keep = keep_of(e);
+        const u32 pair = pack_bf16(low * keep, high * keep);
+        *(u32*)(row_of(u, r, ldu) + e) = pair;
+        if (saved) *(u32*)(row_of(saved, r, ldsaved) + e) = pair;
+      } else {
+        *(float2*)(partial + ((i64)blockIdx.z * rows + r) * E + e) = make_float2(low, high);
       }
     }
   }
-
-  // Sum over the warps, 16 rows by 32 columns at a time, in the order of the warps.
+  if (is_whole || !is_last_block(counters + blockIdx.y * gridDim.x + blockIdx.x, gridDim.z)) return;
 #pragma unroll
-  for (int m = 0; m < 2; m++) {
-#pragma unroll
-    for (int group = 0; group < TILES; group += 4) {
-      __syncthreads();
-#pragma unroll
-      for (int n = group; n < group + 4 && n < TILES; n++) {
-        const int at = (n - group) * 8 + t * 2;
-        partial[warp][g][at] = sums[m][n][0];
-        partial[warp][g][at + 1] = sums[m][n][1];
-        partial[warp][g + 8][at] = sums[m][n][2];
-        partial[warp][g + 8][at + 1] = sums[m][n][3];
-      }
-      __syncthreads();
-      const int r = first_row + m * 16 + (threadIdx.x >> 5), e = first_e + group * 8 + lane;
-      if (r >= rows || e >= E || group * 8 + lane >= TILES * 8) continue;
-      float sum = 0.0f;
-#pragma unroll
-      for (int w = 0; w < DOWN_WARPS; w++) sum += partial[w][threadIdx.x >> 5][lane];
-      const bf16 value = to_bf16(sum * pick(part_of(e, start1, start2, start3), keep0, keep1, keep2, keep3));
-      row_of(u, r, ldu)[e] = value;
-      if (saved) row_of(saved, r, ldsaved)[e] = value;
+  for (int i = 0; i < DOWN_ROWS * width / 4 / 256; i++) {
+    const int at = threadIdx.x + i * 256, r = first_row + at / (width / 4), e = first_e + at % (width / 4) * 4;
+    if (r >= rows || e >= E) continue;
+    const float* from = partial + (i64)r * E + e;
+    float4 sum = load_fresh(from);
+#pragma unroll 4
+    for (int split = 1; split < (int)gridDim.z; split++) {
+      const float4 more = load_fresh(from + (i64)split * rows * E);
+      sum = make_float4(sum.x + more.x, sum.y + more.y, sum.z + more.z, sum.w + more.w);
     }
+    const float keep = keep_of(e);
+    const uint2 packed = make_uint2(pack_bf16(sum.x * keep, sum.y * keep), pack_bf16(sum.z * keep, sum.w * keep));
+    *(uint2*)(row_of(u, r, ldu) + e) = packed;
+    if (saved) *(uint2*)(row_of(saved, r, ldsaved) + e) = packed;
   }
 }
 
-/** Launch: grid [ceil(rows/32), ceil(E/W)], W = min(E, 64). */
-#define LORA_DOWN(COLUMNS)                                                                                       \
-  KERNEL __launch_bounds__(512)                                                                                  \
-      lora_down_##COLUMNS(bf16* u, bf16* NULLABLE saved, const bf16* x, const bf16* a, const u8* NULLABLE bits,  \
-                          int rows, int K, int E, int ldu, int ldsaved, int ldx, int lda, int kb, int start1,    \
-                          int start2, int start3, float keep0, float keep1, float keep2, float keep3) {          \
-    lora_down<COLUMNS / 8>(u, saved, x, a, bits, rows, K, E, ldu, ldsaved, ldx, lda, kb, start1, start2, start3, \
-                           keep0, keep1, keep2, keep3);                                                          \
+/** Launch: grid [ceil(rows/64), ceil(E/W), splits], W = min(E, 64). */
+#define LORA_DOWN(COLUMNS)                                                                                             \
+  KERNEL __launch_bounds__(256, 3) lora_down_##COLUMNS(                                                                \
+      bf16* u, bf16* NULLABLE saved, float* NULLABLE partial, u32* NULLABLE counters, const bf16* x, const bf16* a,    \
+      u8* NULLABLE bits, const u32* NULLABLE row_keys, int rows, int K, int E, int ldu, int ldsaved, int ldx, int lda, \
+      int kb, int split_columns, int start1, int start2, int start3, u32 seed0, u32 seed1, u32 seed2, u32 seed3,       \
+      u32 threshold0, u32 threshold1, u32 threshold2, u32 threshold3, float keep0, float keep1, float keep2,           \
+      float keep3) {                                                                                                   \
+    lora_down<COLUMNS / 8>(u, saved, partial, counters, x, a, bits, row_keys, rows, K, E, ldu, ldsaved, ldx, lda, kb,  \
+                           split_columns, start1, start2, start3, seed0, seed1, seed2, seed3, threshold0, threshold1,  \
+                           threshold2, threshold3, keep0, keep1, keep2, keep3);                                        \
   }
 LORA_DOWN(16)
 LORA_DOWN(32)

@@ -119,6 +119,22 @@ DEVICE void adamw8bit_element(float& value, float gradient, float& m, float& v, 
   value = __fmul_rn(__fadd_rn(value, update), setting.z);
 }
 
+/**
+ * The code nearest to x as `nearest_code` has it, by midpoints in the order of a search tree: node i is followed by 2i
+ * and 2i + 1. Lanes that are at one level read neighbours, where those of the sorted list would meet in a few banks.
+ */
+DEVICE int code_in_tree(const float* tree, float x) {
+  int node = 1;
+#pragma unroll
+  for (int level = 0; level < 8; level++) node = 2 * node + (x > tree[node] ? 1 : 0);
+  return node - 256;
+}
+/** Index of the midpoint at node i >= 1. */
+DEVICE int midpoint_of(int i) {
+  const int level = 31 - __clz(i);
+  return (i - (1 << level)) * (256 >> level) + (128 >> level) - 1;
+}
+
 /** A warp has 256 elements, a lane every 32nd of them. maps: signed values, midpoints, unsigned values, midpoints. */
 KERNEL __launch_bounds__(256) adamw8bit(float* values, const float* grads, u8* codes_m, u8* codes_v, float* scales_m,
                                         float* scales_v, float* m, float* v, const float* maps, const int* chunks,
@@ -138,7 +154,11 @@ KERNEL __launch_bounds__(256) adamw8bit(float* values, const float* grads, u8* c
     }
     return;
   }
-  for (int i = threadIdx.x; i < 1024; i += 256) map[i] = maps[i];
+#pragma unroll
+  for (int i = 0; i < 1024; i += 256) {
+    const bool is_tree = i % 512 != 0 && threadIdx.x > 0;
+    map[i + threadIdx.x] = maps[i + (is_tree ? midpoint_of(threadIdx.x) : threadIdx.x)];
+  }
   __syncthreads();
   const int begin = (threadIdx.x >> 5) * BLOCK + (threadIdx.x & 31);
   const u32 block = chunk[5] + (threadIdx.x >> 5);
@@ -170,11 +190,11 @@ KERNEL __launch_bounds__(256) adamw8bit(float* values, const float* grads, u8* c
     const int i = begin + 32 * j;
     // No `continue` here: NVRTC then keeps the loop, and one and two in memory.
     if (i < count && top_m > 0.0f) {
-      int code = nearest_code(map + 256, __fdiv_rn(one[j], top_m));
+      int code = code_in_tree(map + 256, __fdiv_rn(one[j], top_m));
       // A moment keeps its sign: below zero it takes the smallest negative value.
       if (one[j] < 0.0f && map[code] == 0.0f) code--;
       codes_m[state + i] = (u8)code;
     }
-    if (i < count && top_v > 0.0f) codes_v[state + i] = (u8)nearest_code(map + 768, __fdiv_rn(two[j], top_v));
+    if (i < count && top_v > 0.0f) codes_v[state + i] = (u8)code_in_tree(map + 768, __fdiv_rn(two[j], top_v));
   }
 }

@@ -26,6 +26,25 @@ DEVICE void synchronize_threads(int team) {
   asm volatile("bar.sync %0, %1;" ::"r"(team + 1), "n"(THREADS) : "memory");
 }
 
+/** A barrier in two halves, in shared memory: who has arrived goes on, and waits for the others later. */
+struct Arrivals {
+  u64 state;
+};
+DEVICE void prepare(Arrivals& arrivals, int count) {
+  asm volatile("mbarrier.init.shared::cta.b64 [%0], %1;" ::"r"(shared_address(&arrivals)), "r"(count) : "memory");
+}
+/** What this thread wrote, copied and published is seen by all after await(). */
+DEVICE void arrive(Arrivals& arrivals) {
+  asm volatile("mbarrier.arrive.shared::cta.b64 _, [%0];" ::"r"(shared_address(&arrivals)) : "memory");
+}
+/** Waits for all arrivals of a round; rounds count from 0, and nobody may be more than one behind. */
+DEVICE void await(Arrivals& arrivals, int round) {
+  asm volatile("{.reg .pred p; AGAIN: mbarrier.try_wait.parity.shared::cta.b64 p, [%0], %1; @!p bra AGAIN;}" ::"r"(
+                   shared_address(&arrivals)),
+               "r"(round & 1)
+               : "memory");
+}
+
 /** Results are read after this point, and written before. */
 template <int TILES>
 DEVICE void hold(float (&c)[TILES][4]) {

@@ -9,7 +9,7 @@
 //   GROUP        query heads of a key head whose rows share a tile: row m of the tile is head m % GROUP of position
 //                m / GROUP. A divisor of 64. So a tile covers fewer positions: less is computed beyond the diagonal.
 //   OWN_IN_REGISTERS  1: the block's own rows are left operands in registers, 0: in shared memory
-//   STAGES       backward: tiles of the other side in shared memory at a time, 2 or 3
+//   STAGES       tiles of the other side in shared memory at a time, 2 or more; the key side's backward: 2 or 3
 //   TEAMS        backward, key side: teams of WARPS warps that share the steps of a tile
 //
 // Memory rule: rows in shared memory take 128 bytes (64 columns), eight of them a swizzle atom of 1024 bytes, atoms one

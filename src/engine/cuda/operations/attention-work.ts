@@ -24,7 +24,7 @@ export interface WarpgroupTiles {
   readonly OWN_IN_REGISTERS: number;
   /** Teams of warps that share the query tiles of a key tile; only in backwardKeyValue more than 1. */
   readonly TEAMS: number;
-  /** Tiles of the other side that are in shared memory at a time; the forward has always 2. */
+  /** Tiles of the other side that are in shared memory at a time. */
   readonly STAGES: number;
 }
 
@@ -72,10 +72,10 @@ const warpgroupTiles = (
   STAGES = 2,
 ): WarpgroupTiles => ({ WARPS, STREAM_TILE, MIN_BLOCKS, GROUP, OWN_IN_REGISTERS, TEAMS, STAGES });
 
-/** The fastest of each on an H100, by head size. */
+/** The fastest of each on an H100 or H200, by head size. */
 const WARPGROUP_TILES: Partial<Record<AttentionKernel, Readonly<Record<number, WarpgroupTiles>>>> = {
-  forward: { 64: warpgroupTiles(4, 64, 4, 1, 1), 128: warpgroupTiles(8, 32, 2, 4, 0) },
-  backwardQuery: { 64: warpgroupTiles(8, 64, 2, 1, 0, 1, 3), 128: warpgroupTiles(8, 32, 2, 4, 0) },
+  forward: { 64: warpgroupTiles(16, 64, 1, 1, 1, 1, 3), 128: warpgroupTiles(8, 32, 2, 4, 0, 1, 3) },
+  backwardQuery: { 64: warpgroupTiles(8, 64, 2, 1, 0, 1, 4), 128: warpgroupTiles(8, 64, 1, 4, 0, 1, 3) },
   backwardKeyValue: { 64: warpgroupTiles(4, 64, 3, 1, 0, 1, 3), 128: warpgroupTiles(4, 64, 1, 4, 0, 2, 3) },
 };
 

@@ -1,15 +1,21 @@
-/** Launches of dropout.cu, and the row keys of the passes under way, on the device. */
+/** Dropout masks, which lora_down makes, and the row keys of the passes under way, on the device. */
 
-import { KERNELS } from '../../../generated/kernel-launchers.js';
-import { dropoutThreshold } from '../../../random.js';
 import type { LinearPart, LoraPart } from '../../operations.js';
+import type { DevicePointer } from '../launch.js';
 import type { DeviceBlock } from '../memory.js';
 import type { TensorStore } from '../tensor-store.js';
 import type { CudaTensor } from '../tensors.js';
 
 /** Key tables that are kept: text, patches and merged patches of a pass, and of the one before. */
 const KEPT_TABLES = 6;
-const ROWS_PER_THREAD = 4;
+
+/** What a launch of lora_down needs to know of the masks of x. */
+export interface Dropout {
+  /** [T] on the device. */
+  readonly rowKeys: DevicePointer;
+  /** Room for the masks of the parts, a bit an element: [parts, rows, maskBytes(columns)] as bytes. */
+  readonly bits: CudaTensor | undefined;
+}
 
 /** A value for each of the four parts that a kernel takes. */
 export function byPart(parts: readonly LinearPart[], value: (lora: LoraPart) => number, otherwise: number): number[] {
@@ -34,23 +40,11 @@ export class DropoutMasks {
     this.#store = store;
   }
 
-  /** The masks of the parts of x, a bit an element: [parts, rows, maskBytes(columns)] as bytes. */
-  make({ rows, columns }: CudaTensor, rowKeys: Int32Array, parts: readonly LinearPart[]): CudaTensor {
-    const store = this.#store;
-    const rowBytes = maskBytes(columns);
-    const words = rowBytes / 4;
-    const bits = store.createF32([parts.length * rows * words]);
-    const block = Math.min(256, 32 * Math.ceil(words / 32));
-    const lines = Math.min(Math.ceil(rows / ROWS_PER_THREAD), 65535);
-    // biome-ignore format: parameters by operand
-    const parameters = {
-      bits: bits.address, rowKeys: this.#table(rowKeys).address, rows, K: columns, kb: rowBytes,
-      seeds: byPart(parts, ({ seed }) => seed, 0),
-      // Compared with the upper 16 bits of the hash.
-      thresholds: byPart(parts, ({ dropout }) => dropoutThreshold(dropout) * 65536, 0),
-    };
-    store.kernels.launch(KERNELS.dropoutBits, [Math.ceil(words / block), lines, parts.length], parameters, block);
-    return bits;
+  /** @param isKept backward needs them */
+  open({ rows, columns }: CudaTensor, rowKeys: Int32Array, parts: readonly LinearPart[], isKept: boolean): Dropout {
+    const words = (parts.length * rows * maskBytes(columns)) / 4;
+    const bits = isKept ? this.#store.createF32([words]) : undefined;
+    return { rowKeys: this.#table(rowKeys).address, bits };
   }
 
   dispose(): void {

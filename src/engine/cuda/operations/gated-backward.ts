@@ -11,8 +11,9 @@ import { maskBytes } from './dropout-masks.js';
 import type { FusedGroup } from './fused-group.js';
 import type { DeferredGradient } from './linear-layers.js';
 import { keepScales } from './low-rank.js';
-import { splitRows, targets } from './low-rank-gradients.js';
+import { targets } from './low-rank-gradients.js';
 import type { GroupGradient } from './normed-linear.js';
+import { splitRows } from './row-splits.js';
 
 /** Padded ranks that there are kernels for. */
 const RANKS = [16, 32];

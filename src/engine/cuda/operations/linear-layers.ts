@@ -14,6 +14,7 @@ import { KERNELS } from '../../../generated/kernel-launchers.js';
 import type { LinearPart } from '../../operations.js';
 import type { CudaParameterSet } from '../adapters.js';
 import type { E4m3Products } from '../e4m3-products.js';
+import { lowRankUp } from '../e4m3-rows.js';
 import type { E4m3Rows } from '../frozen-matrix.js';
 import { type DevicePointer, grid2, offset } from '../launch.js';
 import type { TensorStore } from '../tensor-store.js';
@@ -211,9 +212,10 @@ export class LinearLayers {
     else if (this.#e4m3.takes(whole.precision, true, matrixRows(whole))) {
       const low = { address: du, ld: wide.ld, rows: dy.rows, columns: group.columns, type: 'bf16' } as const;
       const b = matrix.adapterAt(row);
-      const known = most && { most: most.address, b, rank: group.width, du: low };
-      this.#e4m3.transposedProduct(matrixRows(whole), dy, wide, known);
-      if (!known) matrix.adapterProduct(row, dy, low);
+      const isFused = most !== undefined || this.#e4m3.takesLowRank(group.columns);
+      const product = isFused ? { b, rank: group.width, du: low } : undefined;
+      this.#e4m3.transposedProduct(matrixRows(whole), dy, wide, product, most?.address);
+      if (!isFused) matrix.adapterProduct(row, dy, low);
     } else matrix.transposedProduct(row, dy, wide, group.columns);
     return { wide, low: { du, lddu: wide.ld, bits, group, parts, isWanted } };
   }
@@ -257,19 +259,22 @@ export class LinearLayers {
     const store = this.#store;
     const { parts, n } = group;
     const { matrix, row } = group.weights[0]!;
-    const bits = rowKeys && hasDropout(group) ? this.#masks.make(x, rowKeys, parts) : undefined;
+    const dropout = rowKeys && hasDropout(group) ? this.#masks.open(x, rowKeys, parts, record) : undefined;
     const u = store.create([x.rows, adapter.columns]);
-    loraDown(store, { u: u.address, ldu: u.ld, saved: undefined, x, bits, group: adapter, parts });
+    const room = beta === 0 ? y : undefined;
+    loraDown(store, { u: u.address, ldu: u.ld, saved: undefined, x, dropout, room, group: adapter, parts });
     const b = matrix.adapterAt(row);
-    // biome-ignore format: parameters by operand
-    store.products.run({
-      m: x.rows, n, k: adapter.columns, a: u.address, lda: u.ld,
-      b: b.address, ldb: b.ld, transB: true, d: y.address, ldd: y.ld, beta,
-    });
+    if (beta === 0 && this.#e4m3.hasLowRankUp(adapter.columns)) lowRankUp(store, y, u, b);
+    else {
+      // biome-ignore format: parameters by operand
+      store.products.run({
+        m: x.rows, n, k: adapter.columns, a: u.address, lda: u.ld,
+        b: b.address, ldb: b.ld, transB: true, d: y.address, ldd: y.ld, beta,
+      });
+    }
     // A tensor that is only saved starts with a reference count of 0.
-    if (record) return { u: store.saved(u), bits: bits && store.saved(bits) };
+    if (record) return { u: store.saved(u), bits: dropout?.bits && store.saved(dropout.bits) };
     store.release(u);
-    if (bits) store.release(bits);
     return undefined;
   }
 
@@ -290,15 +295,13 @@ export class LinearLayers {
     const { parts } = group;
     const { matrix, row } = group.weights[0]!;
     const wide = this.#withSpare(x, matrix.paddedColumns, adapter.columns);
-    const bits = rowKeys && hasDropout(group) ? this.#masks.make(x, rowKeys, parts) : undefined;
+    const dropout = rowKeys && hasDropout(group) ? this.#masks.open(x, rowKeys, parts, record) : undefined;
     const low = offset(wide.address, 2 * matrix.paddedColumns);
     const u = record ? store.saved(store.create([x.rows, adapter.columns])) : undefined;
-    loraDown(store, { u: low, ldu: wide.ld, saved: u, x: wide, bits, group: adapter, parts });
+    loraDown(store, { u: low, ldu: wide.ld, saved: u, x: wide, dropout, room: y, group: adapter, parts });
     matrix.product(row, wide, y, adapter.columns);
     store.release(wide);
-    if (u) return { u, bits: bits && store.saved(bits) };
-    if (bits) store.release(bits);
-    return undefined;
+    return u && { u, bits: dropout?.bits && store.saved(dropout.bits) };
   }
 
   #output(rows: number, columns: number, { parts }: FusedGroup): CudaTensor {

@@ -1,16 +1,22 @@
-/** Launches of lora.cu that forward needs: dropout masks and the way down, for up to four stacked parts. */
+/** The launch of lora.cu that forward needs: the way down with its dropout masks, for up to four stacked parts. */
 
 import { KERNELS } from '../../../generated/kernel-launchers.js';
-import { dropoutScale } from '../../../random.js';
+import { dropoutScale, dropoutThreshold } from '../../../random.js';
 import type { LinearPart } from '../../operations.js';
 import type { AdapterGroup } from '../adapters.js';
 import { type DevicePointer, grid2, ofWidth } from '../launch.js';
 import type { TensorStore } from '../tensor-store.js';
 import type { CudaTensor } from '../tensors.js';
-import { byPart, maskBytes } from './dropout-masks.js';
+import { byPart, type Dropout, maskBytes } from './dropout-masks.js';
+import { splitRows } from './row-splits.js';
 
-/** Rows up to which lora_down, with a block for 32 of them, leaves most of the card idle: a library's product splits K. */
+/** Rows up to which a library's product is as fast as lora_down, where there is no dropout. */
 const FEW_ROWS = 512;
+
+/** Rows of a block, and columns that it has at a time. */
+const TILE = 64;
+/** Blocks that fit on a multiprocessor. */
+const BLOCKS = 3;
 
 /** 1 / (1 - p) of each part. */
 export function keepScales(parts: readonly LinearPart[]): number[] {
@@ -23,15 +29,18 @@ interface LoraDown {
   /** A second place for u. */
   readonly saved: CudaTensor | undefined;
   readonly x: CudaTensor;
-  readonly bits: CudaTensor | undefined;
+  /** Its masks are made, and written where there is room for them. */
+  readonly dropout: Dropout | undefined;
+  /** A matrix that is written later: room for sums until then. */
+  readonly room: CudaTensor | undefined;
   readonly group: AdapterGroup;
   readonly parts: readonly LinearPart[];
 }
 
 /** u = dropout(x)·Aᵀ for all parts. */
-export function loraDown(store: TensorStore, { u, ldu, saved, x, bits, group, parts }: LoraDown): void {
+export function loraDown(store: TensorStore, { u, ldu, saved, x, dropout, room, group, parts }: LoraDown): void {
   const { rows, columns, ld } = x;
-  if (!bits && rows <= FEW_ROWS) {
+  if (!dropout && rows <= FEW_ROWS) {
     const operands = { a: x.address, lda: ld, b: group.a, ldb: group.lda, transB: true, d: u, ldd: ldu };
     store.products.run({ m: rows, n: group.columns, k: columns, ...operands });
     if (saved) {
@@ -41,11 +50,22 @@ export function loraDown(store: TensorStore, { u, ldu, saved, x, bits, group, pa
     return;
   }
   const width = Math.min(group.columns, 64);
-  const grid = [Math.ceil(rows / 32), Math.ceil(group.columns / width)] as const;
+  const tiles = [Math.ceil(rows / TILE), Math.ceil(group.columns / width)] as const;
+  const count = tiles[0] * tiles[1];
+  // A tile of x and A is read, sums are written and read.
+  const split = splitRows(store, columns, count, BLOCKS, (2 * 4 * TILE * width) / (2 * TILE * (TILE + width)));
+  const hasRoom = room !== undefined && room.ld >= 2 * split.splits * group.columns;
+  const made = split.splits > 1 && !hasRoom ? store.createF32([split.splits, rows, group.columns]) : undefined;
+  const partial = split.splits > 1 ? (made ?? room) : undefined;
   // biome-ignore format: parameters by operand
-  store.kernels.launch(ofWidth(KERNELS.loraDown, width), grid, {
-    u, ldu, saved: saved?.address, ldsaved: saved?.ld ?? 0, x: x.address, ldx: ld, a: group.a, lda: group.lda,
-    bits: bits?.address, kb: maskBytes(columns), rows, K: columns, E: group.columns,
-    starts: group.starts, keeps: keepScales(parts),
+  store.kernels.launch(ofWidth(KERNELS.loraDown, width), [...tiles, split.splits], {
+    u, ldu, saved: saved?.address, ldsaved: saved?.ld ?? 0, partial: partial?.address,
+    counters: partial && store.counters(count), x: x.address, ldx: ld, a: group.a, lda: group.lda,
+    bits: dropout?.bits?.address, rowKeys: dropout?.rowKeys, kb: maskBytes(columns),
+    rows, K: columns, E: group.columns, splitColumns: split.rows, starts: group.starts,
+    seeds: byPart(parts, ({ seed }) => seed, 0),
+    // Compared with the upper 16 bits of the hash.
+    thresholds: byPart(parts, ({ dropout }) => dropoutThreshold(dropout) * 65536, 0), keeps: keepScales(parts),
   });
+  if (made) store.release(made);
 }

@@ -3,14 +3,20 @@ import { KERNELS } from '../../../generated/kernel-launchers.js';
 import type { Operation, OperationAttributes } from '../../operations.js';
 import type { Tensor } from '../../tensor.js';
 import { operandRoom } from '../e4m3-rows.js';
-import type { DevicePointer } from '../launch.js';
+import { type DevicePointer, ofWidth } from '../launch.js';
 import type { TensorStore } from '../tensor-store.js';
 import type { CudaTensor } from '../tensors.js';
 import type { WeightStore } from '../weights.js';
 
 const OPERATION = 'rmsNorm';
 
+/** One vector of 8 for each thread, where a block has as many. */
 function threads(columns: number): number {
+  return Math.min(1024, 32 * Math.ceil(columns / 256));
+}
+
+/** Of rms_norm_e4m3, whose threads have more registers. */
+function threadsE4m3(columns: number): number {
   return Math.min(512, 32 * Math.ceil(columns / 512));
 }
 
@@ -73,7 +79,7 @@ export function normalizeE4m3(store: TensorStore, { x, residual, sum, rstd, weig
     residual: residual?.address, weight, rows, columns, ldy: y.ld, ldcodes: operand.ld, ldsum: sum?.ld ?? 0,
     ldx: x.ld, ldresidual: residual?.ld ?? 0, eps,
   };
-  store.kernels.launch(KERNELS.rmsNormE4m3, [rows], parameters, threads(columns));
+  store.kernels.launch(KERNELS.rmsNormE4m3, [rows], parameters, threadsE4m3(columns));
   return { y, operand };
 }
 
@@ -104,7 +110,8 @@ export function normGradients(
       dx: dx.address, dy: dy.address, direct: dSum?.address, s: sum.address, rstd: rstd.address,
       weight, rows, columns, lddx: dx.ld, lddy: dy.ld, lddirect: dSum?.ld ?? 0, lds: sum.ld,
     };
-    store.kernels.launch(KERNELS.rmsNormBackward, [rows], parameters, threads(columns));
+    const kernel = ofWidth(KERNELS.rmsNormBackward, columns > 8192 ? 16384 : 8192);
+    store.kernels.launch(kernel, [rows], parameters, threads(columns));
   }
   return store.shared(dx, needs, dy ? 1 : 0);
 }

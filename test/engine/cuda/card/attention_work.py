@@ -32,7 +32,7 @@ def row_bytes(head):
 def shared_bytes(kernel, config, head):
     if isinstance(config, Warpgroups):
         own, stream = 16 * config.warps, config.stream
-        return {'forward': (own + 4 * stream) * 2 * head, 'query': (own + config.stages * stream) * 4 * head,
+        return {'forward': (own + 2 * config.stages * stream) * 2 * head, 'query': (own + config.stages * stream) * 4 * head,
                 'key': own * 4 * head + config.teams * config.stages * stream * (4 * head + 8)}[kernel]
     own, stream, row = tile_rows(config, kernel), config[2], row_bytes(head)
     return {'forward': (own + 4 * stream) * row, 'query': (2 * own + 4 * stream) * row,

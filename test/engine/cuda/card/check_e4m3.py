@@ -67,6 +67,20 @@ def test_low_rank_e4m3(rows, n, R):
     want = torch.cat([X.v[:, i * n:(i + 1) * n].double() @ parts[i * n:(i + 1) * n].double() for i in range(2)], 1)
     check(f'low rank du {rows}x{n} {R}', rel(du.v, want) < 4e-3, rel(du.v, want))
 
+def test_adapted_e4m3(rows, C, E):
+    X, factors, b = M(rows, C, rnd(rows, C), 16), 0.5 + torch.rand(C, device=DEVICE), M(C, E, rnd(C, E), 8)
+    codes, scales = torch.zeros((2, rows, C), dtype=U8, device=DEVICE), torch.zeros((2, rows), device=DEVICE)
+    launch('quantize_e4m3_8', (rows,), block(C, 8), codes[0], scales[0], X, factors, None, rows, C, C, X.ld)
+    du, y = M(rows, E), M(rows, C, None, 24)
+    if E <= 32: launch(f'quantize_adapted_{E}', (cdiv(rows, 8),), 256, codes[1], scales[1], du, X, factors, b, rows, C, C, du.ld, X.ld, b.ld)
+    check(f'adapted codes {rows}x{C} {E}', E > 32 or torch.equal(codes[0], codes[1]) and torch.equal(scales[0], scales[1]) and du.whole())
+    if E > 32: du = M(rows, E, rnd(rows, E))
+    else: check(f'adapted du {rows}x{C} {E}', rel(du.v, X.v.double() @ b.v.double()) < 4e-3, rel(du.v, X.v.double() @ b.v.double()))
+    if E == 48: return
+    launch(f'low_rank_up_{E}', (cdiv(C, 256), cdiv(rows, 64)), 256, y, du, b, rows, C, y.ld, du.ld, b.ld)
+    want = du.v.double() @ b.v.double().t()
+    check(f'low rank up {rows}x{C} {E}', rel(y.v, want) < 4e-3 and y.whole(), rel(y.v, want))
+
 def test_transposed_bytes(rows, C):
     x = torch.randint(0, 256, (rows, C + 16), dtype=torch.int32, device=DEVICE).to(U8)
     out = torch.full((C, rows + 32), 0x55, dtype=U8, device=DEVICE)

@@ -25,9 +25,11 @@ def make_bits(T, K, row_keys, seeds, thresholds):
     bits = torch.full((len(seeds) * T * kb,), 0xff, dtype=torch.uint8, device=DEVICE)
     keys = torch.tensor(row_keys.view(np.int32), device=DEVICE)
     pad = lambda v: list(v) + [0] * (4 - len(v))
-    block = min(256, 32 * cdiv(kb // 4, 32))
-    grid = (cdiv(kb // 4, block), min(cdiv(T, 4), 65535), len(seeds))
-    launch('dropout_bits', grid, block, bits, keys, T, K, kb, *pad(seeds), *pad([t << 16 for t in thresholds]))
+    E = 16 * len(seeds)
+    x, A, u = M(T, K, rnd(T, K)), M(E, K, torch.zeros(E, K)), M(T, E)
+    A.buffer.zero_()
+    starts = [min(16 * i, E) for i in range(1, 4)]
+    launch(f'lora_down_{E}', (cdiv(T, 64), 1, 1), 256, u, None, None, None, x, A, bits, keys, T, K, E, u.ld, 0, x.ld, A.ld, kb, up(K, 64), *starts, *pad(seeds), *pad([t << 16 for t in thresholds]), *[1.0] * 4)
     return bits, kb
 
 def test_dropout(T, K, ps):
@@ -70,7 +72,7 @@ def test_lora(T, K, ranks, outs, p, splits_at):
     seeds = [int(v) for v in np.random.randint(0, 2**32, len(ranks), dtype=np.uint64)]
     threshold = round(p * 65536)
     p = threshold / 65536
-    bits, kb, masks = None, 0, [torch.ones(T, K, dtype=F64, device=DEVICE)] * len(ranks)
+    bits, keys, kb, masks = None, None, 4 * cdiv(K, 32), [torch.ones(T, K, dtype=F64, device=DEVICE)] * len(ranks)
     keep = [1 / (1 - p)] * len(ranks)
     if p:
         row_keys = np.random.randint(0, 2**32, T, dtype=np.uint64).astype(np.uint32)
@@ -79,7 +81,9 @@ def test_lora(T, K, ranks, outs, p, splits_at):
         want = np.stack([dropout_bits16(row_keys, seed, K) >= threshold for seed in seeds])
         check(f'bits {tag}', np.array_equal(got[:, :, :K], want) and not got[:, :, K:].any())
         masks = [torch.tensor(w, dtype=F64, device=DEVICE) for w in want]
+        keys = torch.tensor(row_keys.view(np.int32), device=DEVICE)
     keeps = (keep + [1.0] * 4)[:4]
+    pad4 = lambda v, z: (list(v) + [z] * 4)[:4]
     x = M(T, K, rnd(T, K), extra=E)
     A = M(E, K, torch.zeros(E, K)); A.buffer.zero_()
     for i, r in enumerate(ranks): A.v[starts[i]:starts[i] + r] = rnd(r, K, scale=K**-0.5)
@@ -90,7 +94,16 @@ def test_lora(T, K, ranks, outs, p, splits_at):
     KP = up(K, 8)
     u = x.buffer[KP:]
     kept = M(T, E)
-    launch(f'lora_down_{W}', (cdiv(T, 32), cdiv(E, W)), 512, u, kept, x, A, bits, T, K, E, x.ld, kept.ld, x.ld, A.ld, kb, *s, *keeps)
+    def down(to, second, made, split):
+        splits, tiles = cdiv(K, split), cdiv(T, 64) * cdiv(E, W)
+        partial = torch.full((splits * T * E,), float('nan'), device=DEVICE) if splits > 1 else None
+        counters = torch.zeros(tiles, dtype=I32, device=DEVICE)
+        ld = x.ld if second else to.ld
+        launch(f'lora_down_{W}', (cdiv(T, 64), cdiv(E, W), splits), 256, to, second, partial, counters, x, A, made, keys, T, K, E, ld, second.ld if second else 0, x.ld, A.ld, kb, split, *s, *pad4(seeds, 0), *[threshold << 16] * 4, *keeps)
+        check(f'down counters {tag}', not counters.any())
+    made = torch.full_like(bits, 0xff) if p else None
+    down(u, kept, made, up(K, 64))
+    if p: check(f'down bits {tag}', torch.equal(made, bits))
     uv = x.buffer.as_strided((T, E), (x.ld, 1), KP)
     want = torch.cat([d @ A64[a:a + r].T for d, a, r in zip(dropped, starts, padded)], 1)
     plain = torch.cat([(x.v * m.to(B16) * k) @ A.v[a:a + r].T for m, k, a, r in zip(masks, keep, starts, padded)], 1)
@@ -98,8 +111,10 @@ def test_lora(T, K, ranks, outs, p, splits_at):
     check('down keeps x', torch.equal(x.v.to(F64), x64))
     check('down saves u', torch.equal(kept.v, uv) and kept.whole())
     kept.v.fill_(0)
-    launch(f'lora_down_{W}', (cdiv(T, 32), cdiv(E, W)), 512, kept, None, x, A, bits, T, K, E, kept.ld, 0, x.ld, A.ld, kb, *s, *keeps)
+    down(kept, None, None, up(K, 64))
     check('down alone', torch.equal(kept.v, uv))
+    down(kept, None, None, 64)
+    judge(f'down split {tag}', kept.v, want, plain)
     # input gradient
     du = M(T, E, rnd(T, E))
     for a, r, q in zip(starts, ranks, padded): du.v[:, a + r:a + q] = 0
@@ -116,7 +131,6 @@ def test_lora(T, K, ranks, outs, p, splits_at):
     splits = cdiv(T, split)
     scratch = lambda n: torch.full((n,), float('nan'), device=DEVICE)
     counters = torch.zeros(4096, dtype=I32, device=DEVICE)
-    pad4 = lambda v, z: (list(v) + [z] * 4)[:4]
     def check_a(name, values):
         for i, r in enumerate(ranks):
             want = du64[:, starts[i]:starts[i] + r].T @ (values * masks[i] * keep[i])

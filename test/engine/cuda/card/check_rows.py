@@ -5,7 +5,7 @@ from backend import DEVICE
 from kernel_checks import B16, F32, F64, I32, M, cdiv, check, grid2, judge, launch, rel, rnd, up
 
 # ---- normalization, rotary
-def norm_block(C): return min(512, 32 * cdiv(C, 512))
+def norm_block(C): return min(1024, 32 * cdiv(C, 256))
 def test_norm(rows, C):
     x, r, w = rnd(rows, C), rnd(rows, C), (1 + 0.2 * torch.randn(C, device=DEVICE)).to(B16)
     wp = torch.zeros(up(C, 8), dtype=B16, device=DEVICE); wp[:C] = w
@@ -32,7 +32,7 @@ def test_norm(rows, C):
         return a.grad + direct.to(dtype) if direct_ else a.grad
     for given in (True, False):
         DY, D, DX = M(rows, C, dy), M(rows, C, direct, 16), M(rows, C, None, 0)
-        launch('rms_norm_backward', (rows,), norm_block(C), DX, DY, D if given else None, S, rstd, wp, rows, C, DX.ld, DY.ld, D.ld, S.ld)
+        launch('rms_norm_backward_16384' if C > 8192 else 'rms_norm_backward_8192', (rows,), norm_block(C), DX, DY, D if given else None, S, rstd, wp, rows, C, DX.ld, DY.ld, D.ld, S.ld)
         judge(f'norm dx {rows}x{C} {given}', DX.v, grads(F64, given), grads(B16, given))
         check('norm dx guard', DX.whole())
 

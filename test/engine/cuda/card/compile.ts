@@ -45,12 +45,15 @@ const NVCC_OPTIONS = ['-std=c++17', '--use_fast_math'];
 const CAP_OF_TWO_BLOCKS = 'two blocks of 256 threads on a multiprocessor leave 128 registers to each';
 const OUTSIDE_THE_LOOP = 'more blocks on a multiprocessor are worth a value that is put aside once for 16 rows';
 const AS_MEASURED = 'so many blocks on a multiprocessor are what was measured';
+const OF_ROW_SCALES = 'only cards of 9.0 have the row scales that it is for';
 const NEVER_RUN = 'registers were chosen on cards of 8.0 and 9.0; this one was compiled for, never run on';
 /** Bytes of stack that a kernel may take on a card, and why it is left at that. */
 const KNOWN_STACKS: Readonly<Record<string, { bytes: number; reason: string }>> = {
   'lora_input_gradient sm_80': { bytes: 16, reason: CAP_OF_TWO_BLOCKS },
   'lora_input_gradient sm_86': { bytes: 16, reason: CAP_OF_TWO_BLOCKS },
   'lora_input_gradient sm_89': { bytes: 16, reason: CAP_OF_TWO_BLOCKS },
+  'gated_backward_amax_32 sm_86': { bytes: 8, reason: OF_ROW_SCALES },
+  'gated_backward_amax_32 sm_89': { bytes: 8, reason: OF_ROW_SCALES },
   'small_linear_norm_nf4 sm_80': { bytes: 16, reason: OUTSIDE_THE_LOOP },
   'small_linear_norm_nf4 sm_86': { bytes: 16, reason: OUTSIDE_THE_LOOP },
   'small_linear_norm_nf4 sm_89': { bytes: 16, reason: OUTSIDE_THE_LOOP },
@@ -72,19 +75,18 @@ const KNOWN_STACKS: Readonly<Record<string, { bytes: number; reason: string }>> 
   'small_linear_e4m3_8 sm_100': { bytes: 16, reason: NEVER_RUN },
   'small_linear_e4m3_8 sm_120': { bytes: 8, reason: NEVER_RUN },
   'small_linear_16 sm_120': { bytes: 8, reason: NEVER_RUN },
-  'lora_down_64 sm_90': { bytes: 8, reason: 'its 512 threads leave 128 registers to each' },
   'gated_backward_lora_16 sm_100': { bytes: 16, reason: NEVER_RUN },
   'gated_backward_lora_32 sm_100': { bytes: 16, reason: NEVER_RUN },
   'gated_backward_amax_32 sm_100': { bytes: 8, reason: NEVER_RUN },
-  'lora_down_64 sm_100': { bytes: 80, reason: NEVER_RUN },
+  'rms_norm_backward_8192 sm_100': { bytes: 8, reason: NEVER_RUN },
+  'lora_down_64 sm_100': { bytes: 32, reason: NEVER_RUN },
   'attention_forward HEAD_DIM 128 sm_100': { bytes: 24, reason: NEVER_RUN },
   'attention_backward_query HEAD_DIM 128 sm_100': { bytes: 8, reason: NEVER_RUN },
   'attention_decode HEAD_DIM 128 sm_100': { bytes: 16, reason: NEVER_RUN },
   'gated_backward_lora_16 sm_120': { bytes: 16, reason: NEVER_RUN },
   'gated_backward_lora_32 sm_120': { bytes: 24, reason: NEVER_RUN },
   'gated_backward_amax_32 sm_120': { bytes: 8, reason: NEVER_RUN },
-  'lora_down_48 sm_120': { bytes: 8, reason: NEVER_RUN },
-  'lora_down_64 sm_120': { bytes: 80, reason: NEVER_RUN },
+  'lora_down_64 sm_120': { bytes: 32, reason: NEVER_RUN },
 };
 
 interface Program extends KernelProgram {

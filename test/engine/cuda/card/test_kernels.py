@@ -3,7 +3,7 @@ python3 test_kernels.py [seed] [--no-timing]; EMULATE=1 runs the same checks on 
 import sys, time
 import backend
 from backend import EMULATED
-from check_e4m3 import test_e4m3_operands, test_gated_e4m3, test_low_rank_e4m3, test_norm_e4m3, test_transposed_bytes
+from check_e4m3 import test_adapted_e4m3, test_e4m3_operands, test_gated_e4m3, test_low_rank_e4m3, test_norm_e4m3, test_transposed_bytes
 from check_lora import test_dropout, test_noise, test_gated_backward, test_lora, test_refresh
 from check_held_products import test_held
 from check_loss import test_cross_entropy, test_largest, test_optimizer, test_small
@@ -29,6 +29,7 @@ def run_tests():
         for kind in range(4): test_gated_e4m3(rows, C, W, kind)
     for rows, C in ((3, 80), (2, 1040)) + (() if EMULATED else ((300, 5120), (9, 16384))): test_norm_e4m3(rows, C)
     for rows, n, R in ((1, 8, 16), (37, 72, 16), (16, 1040, 32)) + (() if EMULATED else ((3000, 16384, 16), (300, 9216, 32))): test_low_rank_e4m3(rows, n, R)
+    for rows, C, E in ((1, 16, 16), (37, 80, 48), (66, 272, 32), (9, 528, 64)) + (() if EMULATED else ((3001, 5120, 16), (300, 6144, 48))): test_adapted_e4m3(rows, C, E)
     for rows, C in ((16, 16), (80, 144), (64, 400)) + (() if EMULATED else ((6144, 5120),)): test_transposed_bytes(rows, C)
     for rows, C in ((1, 64), (40, 96), (37, 50), (33, 13), (130, 520)) + (() if EMULATED else ((4096, 5120),)):
         for kind in range(3):

@@ -39,8 +39,8 @@ def run(launch):
     M = T * H * 2
     x, r, s, y = [[mat(T, H) for _ in range(S)] for _ in range(4)]
     w, rstd = mat(1, H), f32(T)
-    bench('rms_norm_forward, residual', 4 * M, [lambda i=i: launch('rms_norm_forward', (T,), 320, y[i], s[i], rstd, x[i], r[i], w, T, H, H, H, H, H, 1e-5) for i in range(S)])
-    bench('rms_norm_backward, direct', 4 * M, [lambda i=i: launch('rms_norm_backward', (T,), 320, y[i], x[i], r[i], s[i], rstd, w, T, H, H, H, H, H) for i in range(S)])
+    bench('rms_norm_forward, residual', 4 * M, [lambda i=i: launch('rms_norm_forward', (T,), 640, y[i], s[i], rstd, x[i], r[i], w, T, H, H, H, H, H, 1e-5) for i in range(S)])
+    bench('rms_norm_backward, direct', 4 * M, [lambda i=i: launch('rms_norm_backward_8192', (T,), 640, y[i], x[i], r[i], s[i], rstd, w, T, H, H, H, H, H) for i in range(S)])
     bench('add', 3 * M, [lambda i=i: launch('add', grid2(T, H), 128, y[i], x[i], r[i], T, H, H, H, H) for i in range(S)])
     bench('copy_bf16', 2 * M, [lambda i=i: launch('copy_bf16', grid2(T, H), 128, y[i], x[i], T, H, H, H) for i in range(S)])
     index = torch.randperm(T, device=device).int()
@@ -68,8 +68,6 @@ def run(launch):
         kb = 4 * cdiv(K, 32)
         bits = torch.zeros(parts * T * kb, dtype=torch.uint8, device=device)
         keys = torch.randint(-2**31, 2**31, (T,), device=device).int()
-        block = min(256, 32 * cdiv(kb // 4, 32))
-        bench(f'{name}: dropout_bits', bits.numel(), [lambda: launch('dropout_bits', (cdiv(kb // 4, block), cdiv(T, 4), parts), block, bits, keys, T, K, kb, 1, 2, 3, 4, *[1 << 28] * 4)])
         xs = [mat(T, K + E) for _ in range(3)]
         A, du, dy = mat(E, K), mat(T, E), mat(T, N)
         W = min(E, 64)
@@ -81,7 +79,10 @@ def run(launch):
         p4 = lambda v, z: (list(v) + [z] * 4)[:4]
         X = T * K * 2
         for mask, extra in ((None, 'no dropout'), (bits, 'dropout')):
-            bench(f'{name}: lora_down', X, [lambda i=i: launch(f'lora_down_{W}', (cdiv(T, 32), cdiv(E, W)), 512, xs[i][:, K:], du, xs[i], A, mask, T, K, E, K + E, E, K + E, K, kb, *starts, *[1.1] * 4) for i in range(3)], extra)
+            tiles = cdiv(T, 64) * cdiv(E, W)
+            wide = 64 * cdiv(cdiv(K, 64), max(1, 396 // tiles))
+            sums, row_keys = f32(cdiv(K, wide) * T * E), keys if mask is not None else None
+            bench(f'{name}: lora_down, {cdiv(K, wide)} splits', X, [lambda i=i: launch(f'lora_down_{W}', (cdiv(T, 64), cdiv(E, W), cdiv(K, wide)), 256, xs[i][:, K:], du, sums, counters, xs[i], A, mask, row_keys, T, K, E, K + E, E, K + E, K, kb, wide, *starts, 1, 2, 3, 4, *[1 << 28] * 4, *[1.1] * 4) for i in range(3)], extra)
             bench(f'{name}: lora_input_gradient', 2 * X, [lambda i=i: launch('lora_input_gradient', (cdiv(K, 128), cdiv(T, 64)), 256, xs[i], du, A, mask, T, K, E, K + E, E, K, kb, *starts, *[1e-3] * 4) for i in range(3)], extra)
             bench(f'{name}: lora_gradient_a, {splits} splits', X, [lambda i=i: launch('lora_gradient_a', (cdiv(K, 64), splits, cdiv(E, 64)), 256, *p4(ga, None), partial, counters, du, xs[i], mask, T, K, E, E, K + E, kb, *starts, *p4([rank] * parts, 0), split, *[1.0] * 4) for i in range(3)], extra)
             if E > 64: continue
@@ -151,7 +152,8 @@ def decoding(launch, bench, mat, f32):
         del ws
     for name, _, K, E, _ in LAYER:
         x, a, u = mat(70, K + E), mat(E, K), mat(70, E)
-        bench(f'u of {name}, 70 rows: lora_down', E * K * 2, [lambda: launch(f'lora_down_{E}', (3, 1), 512, x[:, K:], None, x, a, None, 70, K, E, K + E, 0, K + E, K, 0, *[E] * 3, *[1.0] * 4)])
+        sums, counters = f32(K // 256 * 70 * E), torch.zeros(2, dtype=torch.int32, device='cuda')
+        bench(f'u of {name}, 70 rows: lora_down', E * K * 2, [lambda: launch(f'lora_down_{E}', (2, 1, K // 256), 256, x[:, K:], None, sums, counters, x, a, None, None, 70, K, E, K + E, 0, K + E, K, 0, 256, *[E] * 3, *[0] * 8, *[1.0] * 4)])
         bench(f'u of {name}, 70 rows: library', E * K * 2, [lambda: torch.mm(x[:, :K], a.T, out=u)])
     layers = [[(mat(N, K + E) * 0.02, mat(E, K) * 0.02, K, E, activation) for _, N, K, E, activation in LAYER] for _ in range(10)]
     chain = [part for layer in layers for part in layer] + [(mat(V, H) * 0.02, None, H, 0, -1)]

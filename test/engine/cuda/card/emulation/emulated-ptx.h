@@ -5,6 +5,26 @@ DEVICE bf16 to_bf16(float x) {
 DEVICE u32 pack_bf16(float low, float high) { return to_bf16(low) | (u32)to_bf16(high) << 16; }
 DEVICE float half_to_float(unsigned short x) { _Float16 h; memcpy(&h, &x, 2); return (float)h; }
 DEVICE uint4 load_once(const void* p) { return *(const uint4*)p; }
+// Copies happen as late as they may, so that a missing wait shows.
+struct Copy { void* target; const void* source; bool valid; };
+inline std::vector<std::vector<Copy>>& copies_of_thread() {
+  static std::vector<std::vector<std::vector<Copy>>> all(1024);
+  auto& groups = all[current];
+  if (groups.empty()) groups.emplace_back();
+  return groups;
+}
+DEVICE void copy_16_bytes(void* shared, const void* source, bool valid) {
+  if ((uintptr_t)shared % 16 || (uintptr_t)source % 16) { printf("BAD copy\n"); abort(); }
+  copies_of_thread().back().push_back({shared, source, valid});
+}
+DEVICE void close_copy_group() { copies_of_thread().emplace_back(); }
+template <int PENDING> void wait_copy_groups() {
+  auto& groups = copies_of_thread();
+  while ((int)groups.size() > PENDING + 1) {
+    for (const Copy& copy : groups.front()) copy.valid ? memcpy(copy.target, copy.source, 16) : memset(copy.target, 0, 16);
+    groups.erase(groups.begin());
+  }
+}
 DEVICE uint2 load_once8(const void* p) { return *(const uint2*)p; }
 DEVICE u32 multiply_bf16(u32 a, u32 b) {
   const float low = __uint_as_float(a << 16) * __uint_as_float(b << 16);

@@ -22,9 +22,11 @@ using std::min;
 #define __align__(n) __attribute__((aligned(n)))
 struct alignas(16) uint4 { unsigned x, y, z, w; };
 struct alignas(8) uint2 { unsigned x, y; };
+struct alignas(8) float2 { float x, y; };
 struct alignas(16) float4 { float x, y, z, w; };
 inline uint4 make_uint4(unsigned x, unsigned y, unsigned z, unsigned w) { return {x, y, z, w}; }
 inline uint2 make_uint2(unsigned x, unsigned y) { return {x, y}; }
+inline float2 make_float2(float x, float y) { return {x, y}; }
 inline float4 make_float4(float x, float y, float z, float w) { return {x, y, z, w}; }
 struct Dim { unsigned x, y, z; };
 inline Dim blockIdx, gridDim, blockDim;
@@ -62,6 +64,7 @@ inline void __threadfence() {}
 template <class V> V __ldcg(const V* p) { return *p; }
 inline unsigned atomicAdd(unsigned* p, unsigned n) { const unsigned was = *p; *p += n; return was; }
 inline unsigned atomicMax(unsigned* p, unsigned n) { const unsigned was = *p; *p = max(was, n); return was; }
+inline int __clz(int x) { return x ? __builtin_clz(x) : 32; }
 inline unsigned __float_as_uint(float x) { unsigned b; memcpy(&b, &x, 4); return b; }
 inline float __uint_as_float(unsigned b) { float x; memcpy(&x, &b, 4); return x; }
 inline float __int_as_float(int b) { return __uint_as_float((unsigned)b); }

@@ -87,6 +87,10 @@ template <int THREADS> void synchronize_threads(int team) {
   if (team != current / THREADS) FAIL("thread %d waits with team %d", current, team);
   meet(3, THREADS);
 }
+struct Arrivals { unsigned count, arrived; };
+static void prepare(Arrivals& arrivals, int count) { arrivals = {(unsigned)count, 0}; }
+static void arrive(Arrivals& arrivals) { arrivals.arrived++; }
+static void await(Arrivals& arrivals, int round) { while ((arrivals.arrived / arrivals.count & 1) == (round & 1)) yield(); }
 template <class V> V __shfl_xor_sync(u32, V value, int mask) { const int lane = current % 32; return (V)exchange({(double)value, 0})[lane ^ mask].number; }
 template <class V> V __shfl_sync(u32, V value, int from) { return (V)exchange({(double)value, 0})[from].number; }
 static bool __any_sync(u32, bool value) { const Slot* all = exchange({(double)value, 0}); for (int i = 0; i < 32; i++) if (all[i].number) return true; return false; }

@@ -1,0 +1,99 @@
+/** What an evaluator is made of, and what one evaluation takes. */
+import type { SftExample } from '../data/types.js';
+import type { BootstrapOptions } from './bootstrap.js';
+import type { EvaluatedSample, EvaluationMode, EvaluationReport } from './evaluation-report.js';
+import type { AnswerMode } from './parse-answer.js';
+
+/**
+ * Gives the answer texts of a batch of prompts, in the same order, without special tokens.
+ * @param choices in mode `constrained` the class names, which alone may be answered: generation's option `choices`
+ */
+export type GenerateAnswers = (
+  examples: readonly SftExample[],
+  signal?: AbortSignal,
+  choices?: readonly string[],
+) => Promise<readonly string[]>;
+
+/**
+ * Gives for each prompt the natural-log probability of each class's answer, [B][K] in the order of the prompts and of
+ * `classNames`, as `scoreLabels` does.
+ */
+export type ScoreClasses = (
+  examples: readonly SftExample[],
+  classNames: readonly string[],
+  signal?: AbortSignal,
+) => Promise<readonly (readonly number[])[]>;
+
+/** Options of `Evaluator`. */
+export interface EvaluatorOptions {
+  /** Index = label. */
+  readonly classNames: readonly string[];
+  /** How the model is asked. Default 'free'. */
+  readonly mode?: EvaluationMode;
+  /**
+   * Called with at most `batchSize` prompts, one call after the other; must give as many answers. Needed in the modes `free`
+   * and `constrained`.
+   */
+  readonly generate?: GenerateAnswers;
+  /** Called likewise; must give as many lists of scores. Needed in mode `scored`. */
+  readonly score?: ScoreClasses;
+  /** Turns an example into what the model is shown. Default `withoutAnswer`. */
+  readonly toPrompt?: (example: SftExample) => SftExample;
+  /** Samples per call of `generate` or `score`. Default 8. */
+  readonly batchSize?: number;
+  /** How answers are compared with class names, in mode `free` alone. Default 'normalized'. */
+  readonly answerMode?: AnswerMode;
+}
+
+/** Options of one evaluation, for a data set of `T`. */
+export interface EvaluateOptions<T> {
+  /** Turns an item into a conversation; a final assistant turn is cut off by `toPrompt`. */
+  readonly toExample: (item: T) => SftExample | Promise<SftExample>;
+  /** At most this many samples, spread evenly over the data set so that sorted classes all have a part. Default: all. */
+  readonly limit?: number | undefined;
+  /** Called by `evaluate` alone, after each batch. */
+  readonly onProgress?: ((progress: EvaluationProgress) => void) | undefined;
+  /**
+   * Rejects with its reason at once, whatever is waited for: the data set, `toExample`, or `generate`, which is handed
+   * the signal so that it stops as well.
+   */
+  readonly signal?: AbortSignal | undefined;
+  /**
+   * Bootstrap intervals of accuracy, balanced accuracy and F1 in the report of `evaluate`; false: none. Default: those of
+   * {@link BootstrapOptions} for at most 10,000 samples, beyond which none, as they would take seconds.
+   */
+  readonly intervals?: BootstrapOptions | false | undefined;
+}
+
+/** Options of `evaluator.asMetrics`. */
+export interface EvaluatorMetricsOptions<T> extends Omit<EvaluateOptions<T>, 'signal'> {
+  /** Receives the whole report of each evaluation of the run. A promise is waited for. */
+  readonly onReport?: ((report: EvaluationReport) => void | Promise<void>) | undefined;
+}
+
+/** Metrics by name, as `SftTrainer` takes them for `computeMetrics`. */
+export type EvaluatorMetrics = (context?: {
+  readonly signal?: AbortSignal | undefined;
+}) => Promise<Readonly<Record<string, number>>>;
+
+/** Reported after each batch. */
+export interface EvaluationProgress {
+  /** Samples answered so far. */
+  readonly done: number;
+  /** Samples to answer. */
+  readonly total: number;
+  /** Right answers so far. */
+  readonly correct: number;
+  /** The samples of the batch just answered. */
+  readonly samples: readonly EvaluatedSample[];
+  /** Since the evaluation began. */
+  readonly seconds: number;
+}
+
+/** An item with its true class. */
+export interface LabelledItem {
+  /** True class: its index, in the data set's own `classLabel` where it has one, else in `classNames`. */
+  readonly label: number;
+  /** True class by name, which goes before `label`: two data sets may number their classes differently. */
+  readonly className?: string;
+}
