@@ -2,9 +2,24 @@ import { defineConfig } from 'tsup';
 
 export default defineConfig({
   // One door each; what several of them need lies in shared chunks, so that a class exists once.
-  entry: ['index', 'data', 'engine', 'safetensors', 'hub', 'charts', 'audit', 'eval', 'monitor', 'report', 'types'].map(
-    (door) => `src/${door}.ts`,
-  ),
+  entry: [
+    ...[
+      'index',
+      'data',
+      'engine',
+      'safetensors',
+      'hub',
+      'charts',
+      'audit',
+      'eval',
+      'monitor',
+      'plan',
+      'report',
+      'types',
+    ].map((door) => `src/${door}.ts`),
+    // The program of `bin`.
+    'src/cli/main.ts',
+  ],
   format: ['esm'],
   target: 'node20',
   platform: 'node',

@@ -60,7 +60,7 @@ export { DataLoader } from './data/data-loader.js';
 export { IGNORE_INDEX } from './data/types.js';
 export type { CollateOptions, DroppedSample, ImagePreprocessor, VlmCollatorOptions } from './data/collator-options.js';
 export type { Collator, DataLoaderOptions } from './data/data-loader.js';
-export type { EncodedSample, PaddingSide } from './data/pad-batch.js';
+export type { EncodedSample, ImageExtents, MeasuredSample, PaddingSide } from './data/pad-batch.js';
 export type { SampleInspection } from './data/sample-inspection.js';
 export type { SampleTrace } from './data/sample-trace.js';
 export type { NdArray } from './data/types.js';

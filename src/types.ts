@@ -16,7 +16,7 @@ export type { LoadOptions } from './model/load.js';
 export type { ModelConfig, RopeConfig, TextConfig, VisionConfig } from './model/model-config.js';
 export type { KvCache } from './model/network/kv-cache.js';
 export type { AdapterView, KeyValueStore, PassOptions, RecomputedLayers } from './model/network/layers.js';
-export type { PassCosts } from './model/network/pass-costs.js';
+export type { PassCosts, PassWork, PeakParts } from './model/network/pass-costs.js';
 export type { LoadProgress, WeightProvider } from './model/network/load-weights.js';
 export type { QuantizationMethod, QuantizationOptions } from './model/quantization.js';
 export type { ModelOrigin, RowOptions } from './model/network/vision-language-model.js';

@@ -57,6 +57,7 @@ const ALLOWED: Readonly<Record<string, readonly string[]>> = {
   train: ['async', 'batch', 'data', 'engine', 'files', 'formats', 'messages', 'model', 'ownership'],
   // From sizes alone to memory and time: what trains, without a card.
   plan: ['async', 'batch', 'data', 'engine', 'files', 'formats', 'hub', 'kaggle', 'lora', 'messages', 'model', 'train'],
+  cli: ['engine', 'hub', 'kaggle', 'messages', 'plan', 'train'],
   monitor: ['async', 'data', 'files', 'messages', 'page', 'train'],
   report: ['async', 'audit', 'data', 'eval', 'files', 'messages', 'page', 'train'],
   publish: ['files', 'formats', 'hub', 'lora', 'messages', 'model'],

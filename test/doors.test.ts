@@ -15,6 +15,7 @@ const DOORS = [
   'charts',
   'audit',
   'eval',
+  'plan',
   'monitor',
   'report',
   'types',
@@ -52,7 +53,8 @@ describe('the doors of the package', () => {
       expect(manifest.exports[subpath as '.']).toEqual(files);
     }
     const sources = DOORS.map((door) => `src/${door}.ts`);
-    expect((build as { entry: string[] }).entry).toEqual(sources);
+    expect((build as { entry: string[] }).entry).toEqual([...sources, 'src/cli/main.ts']);
+    expect(manifest.bin).toEqual({ 'ministral-tune': 'dist/cli/main.js' });
     expect(manifest.typedocOptions.entryPoints).toEqual(sources);
   });
 
@@ -147,6 +149,7 @@ describe('the doors of the package', () => {
       monitor: ['jsonLines', 'livePage', 'scalarsOf', 'showProgress', 'tensorBoard'],
       report: ['renderRunReport', 'writeRunReport'],
       types: [],
+      plan: ['formatTrainingPlan', 'plan'],
     });
   });
 });

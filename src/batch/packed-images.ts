@@ -26,6 +26,8 @@ export interface PackedImages {
 
 /** One image within pixels [channels, height, width] that may be padded at the right and the bottom. */
 export interface PackedImage {
+  /** Stands for the pixels where these are not read, as in plans: images are then the same if their names are. */
+  readonly name?: string | undefined;
   /** Those of the batch, not a copy; may hold other images too. */
   readonly pixels: Float32Array;
   /** First pixel of its first channel. */
@@ -154,6 +156,7 @@ export function isSameImage(a: PackedImages, n: number, b: PackedImages, m: numb
   const [rows, columns] = [a.grids[2 * n]!, a.grids[2 * n + 1]!];
   if (a.patchSize !== b.patchSize || rows !== b.grids[2 * m] || columns !== b.grids[2 * m + 1]) return false;
   const [x, y] = [a.images[n]!, b.images[m]!];
+  if (x.name !== undefined) return x.name === y.name;
   if (x.channels !== y.channels) return false;
   const isSameLayout = x.height === y.height && x.width === y.width;
   if (isSameLayout && x.pixels === y.pixels && x.offset === y.offset) return true;

@@ -6,7 +6,7 @@ import { joinPacked, type PackedBatch } from './packed-batch.js';
 import { isSameImage, sliceImages } from './packed-images.js';
 
 /** A shorter prefix saves less time than copying its keys and values takes. */
-const FEWEST_TOKENS = 16;
+export const FEWEST_TOKENS = 16;
 
 /** What a sample reuses of an earlier one. */
 interface SharedSize {

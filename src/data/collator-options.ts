@@ -9,6 +9,8 @@ import type { ImageInput } from './types.js';
 export interface ImagePreprocessor {
   /** The normalised pixels, both sides multiples of `patchSize` × `spatialMergeSize`: others are refused. */
   process(input: ImageInput, options?: { readonly signal?: AbortSignal }): Promise<ProcessedImage>;
+  /** Size in pixels that it gives an image of this size; asked by `measure`, which else has each image processed. */
+  resizedSize?(width: number, height: number, name?: string): Pick<ProcessedImage, 'height' | 'width'>;
   /** Side of a patch in pixels. */
   readonly patchSize: number;
   /** Patches along each side of an image token. */

@@ -1,6 +1,6 @@
 /** From samples of different lengths and images of different sizes to the dense arrays of a batch. */
 import type { ProcessedImage } from './process-pixels.js';
-import { IGNORE_INDEX, type NdArray, type SkippedSample, type VlmBatch } from './types.js';
+import { IGNORE_INDEX, type ImageInput, type NdArray, type SkippedSample, type VlmBatch } from './types.js';
 
 /** A sample that is ready to be padded. */
 export interface EncodedSample {
@@ -12,6 +12,15 @@ export interface EncodedSample {
   readonly labels?: readonly number[];
   /** In the order of their image tokens. */
   readonly images: readonly ProcessedImage[];
+}
+
+/** Size of a processed image, with or without its pixels. */
+export type ImageExtents = Pick<ProcessedImage, 'height' | 'width'>;
+
+/** A sample whose images are known by their sizes alone. */
+export interface MeasuredSample extends Omit<EncodedSample, 'images'> {
+  /** In the order of their image tokens. */
+  readonly images: readonly (ImageExtents & { readonly input: ImageInput })[];
 }
 
 /** On which side of a shorter sample the padding goes. */

@@ -3,7 +3,7 @@ import { createHash } from 'node:crypto';
 import type { z } from 'zod';
 import { checkNames, parseOptions } from '../config.js';
 import { ConfigError, DataError, ImageError } from '../errors.js';
-import { requireCallback, requireKind } from '../require-given.js';
+import { requireCallback, requireKind, requireSignal } from '../require-given.js';
 import { ChatTemplate } from './chat-template.js';
 import { COLLATE_OPTIONS, checkCall, requireNoneMasked } from './check-collate.js';
 import {
@@ -13,8 +13,9 @@ import {
   type VlmCollatorOptions,
   vlmCollatorOptionsSchema,
 } from './collator-options.js';
+import { imageName, imageSize } from './decode-image.js';
 import { answerEndIds, answerFrame, type EncodedConversation, encodeConversation } from './encode-conversation.js';
-import { type EncodedSample, type PaddingSide, padBatch } from './pad-batch.js';
+import { type EncodedSample, type ImageExtents, type MeasuredSample, type PaddingSide, padBatch } from './pad-batch.js';
 import type { ProcessedImage } from './process-pixels.js';
 import { nameSample, nothingToLearn, SkippableImage } from './sample-error.js';
 import { inspectConversation, type SampleInspection, spelledTokens } from './sample-inspection.js';
@@ -48,6 +49,7 @@ export class VlmCollator {
   readonly #chatTemplate: ChatTemplate;
   readonly #plainTemplate: ChatTemplate;
   readonly #images: Pick<ImagePreprocessor, 'process'>;
+  readonly #processor: ImagePreprocessor;
   readonly #cellSize: number;
   readonly #onDropped: ((sample: DroppedSample) => void) | undefined;
   /** By roles and texts, least recently used first. Undefined where the template may write the time. */
@@ -84,12 +86,13 @@ export class VlmCollator {
     const { maskHistory, parseSpecialTokens, ...others } = this.options;
     const set = { ...others, ...(maskHistory && { maskHistory }), ...(parseSpecialTokens && { parseSpecialTokens }) };
     // A pool computes with the settings of its own processor.
-    const pool = (imagePool as { readonly processor?: Partial<ImagePreprocessor> } | undefined)?.processor?.settings;
-    this.settings = { ...set, chatTemplate: template, ...imageProcessor.settings, ...pool };
+    const pool = (imagePool as { readonly processor?: ImagePreprocessor } | undefined)?.processor;
+    this.settings = { ...set, chatTemplate: template, ...imageProcessor.settings, ...pool?.settings };
     this.#tokenizer = tokenizer;
     this.#chatTemplate = chatTemplate;
     this.#plainTemplate = new ChatTemplate(PLAIN_TEMPLATE, tokenizer);
     this.#images = imagePool ?? imageProcessor;
+    this.#processor = pool ?? imageProcessor;
     this.#cellSize = imageProcessor.patchSize * imageProcessor.spatialMergeSize;
     this.#onDropped = onDropped;
     this.#encoded = chatTemplate.source.includes('strftime_now') ? undefined : new Map();
@@ -183,11 +186,41 @@ export class VlmCollator {
    * instead of thrown.
    */
   async trace(example: TrainingExample, options: CollateOptions = {}): Promise<SampleTrace> {
-    const prepare = () => this.#prepare(example, false, options.signal);
+    const prepare = () =>
+      this.#prepare(example, false, options.signal, (input) => this.#process(input, options.signal));
     const expand = (conversation: EncodedConversation, { blocks }: PreparedSample) =>
       this.#expand(conversation, blocks);
     const shorten = (prepared: PreparedSample) => this.#fit(prepared, false);
     return traceSample({ prepare, expand, shorten }, example, this.options.maxLength, options.signal);
+  }
+
+  /**
+   * One sample as `encode` makes it, with the sizes of its images instead of their pixels: of an encoded image only the
+   * header is read, so damage behind it is not seen. A sample that `collate` would leave out for a bad image is named.
+   * @throws as `encode`
+   */
+  async measure(example: TrainingExample, options: CollateOptions = {}): Promise<MeasuredSample | SkippedSample> {
+    checkNames(options, { signal: false }, 'collator.measure');
+    const { signal } = options;
+    requireSignal(signal, 'collator.measure');
+    const sampleId = example?.id ?? '0 of the batch';
+    const sizeOf = async (input: ImageInput): Promise<MeasuredSample['images'][number]> => {
+      const { resizedSize } = this.#processor;
+      // A processor of the caller's own may not say beforehand what becomes of a size.
+      if (!resizedSize) return { ...extentsOf(await this.#process(input, signal)), input };
+      const { width, height } = await imageSize(input).catch((error: unknown) => {
+        throw skippable(input, error);
+      });
+      signal?.throwIfAborted();
+      return { ...extentsOf(this.#processor.resizedSize!(width, height, imageName(input))), input };
+    };
+    try {
+      return await this.#encode(example, sampleId, false, signal, sizeOf);
+    } catch (error) {
+      if (signal?.aborted) throw error;
+      if (error instanceof SkippableImage) return { sampleId, reason: error.message };
+      throw nameSample(error, sampleId);
+    }
   }
 
   /** One sample before padding, for plans and inspection. With `overlong: 'drop'` it may exceed `maxLength`. */
@@ -207,7 +240,7 @@ export class VlmCollator {
       examples.map(async (example, i) => {
         const sampleId = example?.id ?? `${i} of the batch`;
         try {
-          return await this.#encode(example, sampleId, prompt, signal);
+          return await this.#encode(example, sampleId, prompt, signal, (input) => this.#process(input, signal));
         } catch (error) {
           if (signal?.aborted) throw error;
           if (skipped && error instanceof SkippableImage) return { sampleId, reason: error.message };
@@ -222,13 +255,15 @@ export class VlmCollator {
     }) as EncodedSample[];
   }
 
-  async #encode(
+  /** @param read makes of an image what its tokens are counted by, and what the sample gets */
+  async #encode<I extends ImageExtents>(
     example: TrainingExample,
     id: string,
     prompt: boolean,
     signal: AbortSignal | undefined,
-  ): Promise<EncodedSample> {
-    const prepared = await this.#prepare(example, prompt, signal);
+    read: (input: ImageInput) => Promise<I>,
+  ): Promise<Omit<EncodedSample, 'images'> & { readonly images: readonly I[] }> {
+    const prepared = await this.#prepare(example, prompt, signal, read);
     const { images } = prepared;
     const { inputIds, labels } = this.#expand(this.#fit(prepared, prompt).conversation, prepared.blocks);
     if (prompt) return { id, inputIds, images };
@@ -236,12 +271,17 @@ export class VlmCollator {
     return { id, inputIds, labels, images };
   }
 
-  async #prepare(example: TrainingExample, prompt: boolean, signal: AbortSignal | undefined): Promise<PreparedSample> {
+  async #prepare<I extends ImageExtents>(
+    example: TrainingExample,
+    prompt: boolean,
+    signal: AbortSignal | undefined,
+    read: (input: ImageInput) => Promise<I>,
+  ): Promise<PreparedSample<I>> {
     signal?.throwIfAborted();
     const { messages, row } = this.#messagesOf(example, prompt);
     const inputs = imagesOf(messages);
     const conversation = this.#encodeMessages(messages, row, prompt);
-    const images = await Promise.all(inputs.map((input) => this.#process(input, signal)));
+    const images = await Promise.all(inputs.map(read));
     return { messages, row, conversation, images, blocks: images.map((image) => this.#imageTokens(image)) };
   }
 
@@ -306,8 +346,7 @@ export class VlmCollator {
 
   async #process(input: ImageInput, signal: AbortSignal | undefined): Promise<ProcessedImage> {
     const image = await this.#images.process(input, signal && { signal }).catch((error: unknown) => {
-      const isSkippable = error instanceof ImageError && typeof input === 'object' && 'onBadImage' in input;
-      throw isSkippable && input.onBadImage === 'skip' ? new SkippableImage(error) : error;
+      throw skippable(input, error);
     });
     const { pixelValues, height, width } = image;
     const cell = this.#cellSize;
@@ -322,7 +361,7 @@ export class VlmCollator {
   }
 
   /** Rows of `[IMG]`, each closed by `[IMG_BREAK]`, the last by `[IMG_END]` (transformers `processing_pixtral.py`). */
-  #imageTokens({ height, width }: ProcessedImage): number[] {
+  #imageTokens({ height, width }: ImageExtents): number[] {
     const { imageTokenId, imageBreakTokenId, imageEndTokenId } = this.#tokenizer;
     if (imageTokenId === undefined || imageBreakTokenId === undefined || imageEndTokenId === undefined) {
       throw new DataError('the tokenizer has no image tokens', { hint: 'use the tokenizer of a vision model' });
@@ -335,7 +374,7 @@ export class VlmCollator {
 
   /** Applies `overlong`, except for `drop`, which the caller sees to. `keptText` is what is left of user text that was cut. */
   #fit(
-    { conversation, messages, row, blocks }: PreparedSample,
+    { conversation, messages, row, blocks }: PreparedSample<unknown>,
     prompt: boolean,
   ): { readonly conversation: EncodedConversation; readonly keptText?: string } {
     const { maxLength, overlong } = this.options;
@@ -395,6 +434,15 @@ export class VlmCollator {
     this.#onDropped?.({ sampleId: sample.id, length, maxLength });
     return true;
   }
+}
+
+function skippable(input: ImageInput, error: unknown): unknown {
+  const isSkippable = error instanceof ImageError && typeof input === 'object' && 'onBadImage' in input;
+  return isSkippable && input.onBadImage === 'skip' ? new SkippableImage(error) : error;
+}
+
+function extentsOf({ height, width }: ImageExtents): ImageExtents {
+  return { height, width };
 }
 
 /** Whether the last message is an answer that is to be continued. */

@@ -300,6 +300,6 @@ export function scheduleRun({ warmupSteps, warmupRatio, learningRate }: SftConfi
 }
 
 /** The engine's name of the optimizer. */
-export function optimizerKind(config: SftConfig): OptimizerStep['kind'] {
+export function optimizerKind(config: Pick<SftConfig, 'optim'>): OptimizerStep['kind'] {
   return ENGINE_KINDS[config.optim];
 }

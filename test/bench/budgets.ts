@@ -21,6 +21,7 @@ import { accumulateGradients } from '../../src/train/window-step.js';
 import { median } from './median.js';
 import { OPTIMIZER_SETTINGS } from './optimizer-settings.js';
 import { randomModel, type Size } from './random-model.js';
+import { watchMemory } from './watch-memory.js';
 import { workloadBatches } from './workload.js';
 
 const GIB = 2 ** 30;
@@ -109,30 +110,6 @@ async function train(memoryBudget: number): Promise<Outcome> {
   return { planBytes, overheadBytes, deviceBytes, streamedBytes, passes, samplesPerSecond, loadSeconds };
 }
 
-/** Peaks of nvidia-smi while `body` runs: sum of the processes, and growth of the card's used memory. */
-async function watch<T>(body: () => Promise<T>): Promise<{ result: T; processes: number; card: number }> {
-  const query = (what: string, onLine: (mebibytes: number) => void) => {
-    const child = spawn('nvidia-smi', [`--query-${what}`, '--format=csv,noheader,nounits', '-lms', '50']);
-    child.stdout.on('data', (data: Buffer) => {
-      for (const line of data.toString().split('\n')) if (/^\d+$/.test(line.trim())) onLine(Number(line));
-    });
-    child.on('error', () => {});
-    return child;
-  };
-  let [processes, first, card] = [0, -1, 0];
-  const apps = query('compute-apps=used_memory', (value) => {
-    processes = Math.max(processes, value);
-  });
-  const gpu = query('gpu=memory.used', (value) => {
-    if (first < 0) first = value;
-    card = Math.max(card, value - first);
-  });
-  await new Promise((resolve) => setTimeout(resolve, 300));
-  const result = await body();
-  for (const child of [apps, gpu]) child.kill();
-  return { result, processes: processes * 2 ** 20, card: card * 2 ** 20 };
-}
-
 function inProcess(bytes: number): Promise<Outcome> {
   const path = fileURLToPath(import.meta.url);
   const others = ['size', 'workload', 'steps', 'micro', 'accumulation', 'quantization'] as const;
@@ -155,7 +132,7 @@ function inProcess(bytes: number): Promise<Outcome> {
 const shown = (bytes: number | undefined): string => (bytes === undefined ? '-' : (bytes / GIB).toFixed(2)).padStart(7);
 
 async function report(bytes: number): Promise<Outcome> {
-  const { result, processes, card } = await watch(() => inProcess(bytes));
+  const { result, processes, card } = await watchMemory(() => inProcess(bytes));
   if (result.error !== undefined) console.log(`${shown(bytes)}  ${result.error.split('\n')[0]}`);
   else {
     const { planBytes = 0, overheadBytes, deviceBytes, streamedBytes, passes, samplesPerSecond, loadSeconds } = result;

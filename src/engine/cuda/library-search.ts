@@ -52,6 +52,13 @@ const LIBRARIES = {
   },
 } as const;
 
+export type LibraryName = keyof typeof LIBRARIES;
+
+/** What is looked for, and how to install it. */
+export function libraryNeeds(name: LibraryName): { readonly names: readonly string[]; readonly cure: string } {
+  return LIBRARIES[name];
+}
+
 /** Folders that are tried after the loader's own path, in order. */
 function libraryFolders(environment: NodeJS.ProcessEnv = process.env): string[] {
   const folders: string[] = [];
@@ -116,7 +123,7 @@ function enlargeCallStack(): void {
  * Loads a library from the first place that has it.
  * @throws EngineError listing every attempt and the cure
  */
-export function loadLibrary(name: keyof typeof LIBRARIES): { readonly library: LibraryHandle; readonly path: string } {
+export function loadLibrary(name: LibraryName): { readonly library: LibraryHandle; readonly path: string } {
   enlargeCallStack();
   const { names, cure } = LIBRARIES[name];
   const attempts: string[] = [];

@@ -121,8 +121,19 @@ class Assembler {
   }
 }
 
+/** The tensors of a model by their names in memory, in its order. @param tied whether the embedding is the head as well */
+export function wantedWeights(config: ModelConfig, tied: boolean): WantedWeight[] {
+  const wanted: WantedWeight[] = [];
+  assemble(config, tied, (one) => {
+    wanted.push(one);
+    return { name: one.name, shape: one.view, dtype: 'f32' };
+  });
+  return wanted;
+}
+
 /**
  * @param trainingBytes of modules without weights; see `Engine.placeWeights`
+ * @param digest takes in what is read; false where values do not count
  * @throws CheckpointError naming every tensor that is missing or misshapen
  */
 export async function loadModules(
@@ -130,6 +141,7 @@ export async function loadModules(
   config: ModelConfig,
   provider: WeightProvider,
   trainingBytes?: (modules: ModelModules) => (tokens: number, offloadInputs?: boolean) => number,
+  digest: BaseDigest | false = new BaseDigest(),
 ): Promise<{ readonly modules: ModelModules; readonly digests: WeightDigests | undefined }> {
   // transformers ties by its flag, but keeps an lm_head that the checkpoint holds: so presence decides.
   const tied = !provider.has('lm_head.weight') && config.mayTieEmbeddings;
@@ -139,12 +151,11 @@ export async function loadModules(
     wanted.push(one);
     return { name: one.name, shape: one.view, dtype: 'f32' };
   });
-  const digest = new BaseDigest();
   // Only an engine that places weights asks what training takes.
   const estimate = engine.placeWeights && trainingBytes?.(planned);
-  const weights = await loadWeights(engine, provider, wanted, digest, estimate);
+  const weights = await loadWeights(engine, provider, wanted, digest || undefined, estimate);
   const modules = assemble(config, tied, ({ name }) => weights.get(name)!);
-  return { modules, digests: digest.digests(tied) };
+  return { modules, digests: digest ? digest.digests(tied) : undefined };
 }
 
 function assemble(config: ModelConfig, tied: boolean, take: Take): ModelModules {

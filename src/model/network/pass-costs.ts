@@ -23,6 +23,26 @@ interface LayerCosts {
   readonly backward: number;
   /** Time of its forward run. */
   readonly time: number;
+  /** Operations of its products in that. */
+  readonly operations: number;
+}
+
+/** Parts of what a pass takes at its worst moment. */
+export interface PeakParts {
+  /** Logits with their gradients; 0 where the worst moment is not in the output head. */
+  readonly headBytes: number;
+  /** Scratch of products, and copies of adapters in the number format of products. */
+  readonly workspaceBytes: number;
+}
+
+/** What a pass computes and moves, for estimates of its time on a given card. */
+export interface PassWork {
+  /** Operations of the decoder's products, forward and backward, recomputation included. */
+  readonly textOperations: number;
+  /** The same of the vision tower. */
+  readonly visionOperations: number;
+  /** Bytes that layers keep, or would if they were not recomputed. */
+  readonly savedBytes: number;
 }
 
 /**
@@ -54,6 +74,7 @@ export class PassCosts {
   readonly #config: ModelConfig;
   readonly #text: readonly LayerCosts[];
   readonly #vision: readonly LayerCosts[];
+  readonly #towers: { readonly text: TowerCosts[]; readonly vision: TowerCosts[] } = { text: [], vision: [] };
   /** Kept for each image feature by the projector. */
   readonly #projectorSaved: number;
   /** Copies of A in the number format of the products, which engines may make at the first pass. */
@@ -103,30 +124,65 @@ export class PassCosts {
 
   /** Bytes on the device above what is held between passes, at the worst moment of a pass. */
   peakBytes(size: PackedSize, recompute: RecomputedLayers): number {
+    const { moments } = this.#moments(size, recompute);
+    return SLACK * Math.max(...moments) + this.#storage.scratchBytes + this.#adapterBytes;
+  }
+
+  /** What `peakBytes` has in it beside activations. */
+  partsOf(size: PackedSize, recompute: RecomputedLayers): PeakParts {
+    const { moments, head, headBytes } = this.#moments(size, recompute);
+    const isHead = Math.max(...moments) <= head;
+    return {
+      headBytes: isHead ? SLACK * headBytes : 0,
+      workspaceBytes: this.#storage.scratchBytes + this.#adapterBytes,
+    };
+  }
+
+  /** What a pass of this size computes and moves. */
+  workOf({ tokens, patches }: PackedSize, { text, vision }: RecomputedLayers): PassWork {
+    const operations = (layers: readonly LayerCosts[], recomputed: number): number => {
+      const once = (of: readonly LayerCosts[]): number =>
+        of.reduce((sum, { saved, operations: own }) => (saved > 0 ? sum + own : sum), 0);
+      const unsaved = layers.reduce((sum, { saved, operations: own }) => (saved > 0 ? sum : sum + own), 0);
+      return 2 * once(layers) + unsaved + once(layers.slice(0, recomputed));
+    };
+    const bytes = (layers: readonly LayerCosts[], recomputed: number): number =>
+      layers.reduce((sum, { saved }, i) => sum + (i < recomputed ? 1.5 : 1) * saved, 0);
+    return {
+      textOperations: operations(this.#text, text) * tokens,
+      visionOperations: operations(this.#vision, vision) * patches,
+      savedBytes: bytes(this.#text, text) * tokens + bytes(this.#vision, vision) * patches,
+    };
+  }
+
+  /** Bytes at the moments of a pass of which one is the worst; scratch, adapters and alignment are not in them. */
+  #moments(size: PackedSize, recompute: RecomputedLayers) {
     const { text, vision, spatialMergeSize } = this.#config;
-    const { elementBytes: b, logits, scratchBytes } = this.#storage;
+    const { elementBytes: b, logits } = this.#storage;
     const { tokens: T, patches: P, features: M, labels: L, keys = T } = size;
     const [C, Cv] = [text.hiddenSize * b, vision.hiddenSize * b];
     const inputs = recompute.offloadInputs ? INPUTS_ON_DEVICE : Number.POSITIVE_INFINITY;
-    const onText = tower(this.#text, recompute.text, inputs);
-    const onVision = tower(this.#vision, recompute.vision, inputs);
+    const onText = this.#tower('text', recompute.text, inputs);
+    const onVision = this.#tower('vision', recompute.vision, inputs);
     const tables = 4 * text.headDim * T + 4 * vision.headDim * P;
     const copies = keys > T ? this.#keyCopies(keys, T, recompute.text) : { kept: 0, running: 0 };
     const kept = onText.kept * T + onVision.kept * P + this.#projectorSaved * M + tables + copies.kept;
     const pixels = 3 * vision.patchSize ** 2 * b;
     const blocks = Math.ceil(L / Math.max(1, Math.floor(logits.most / text.vocabSize)));
     const rowsOfLogits = blocks > 0 ? Math.ceil(L / blocks) : 0;
+    const headBytes = 5 * C * L + logits.bytes * text.vocabSize * rowsOfLogits;
+    const head = kept + headBytes;
     const moments = [
       // Forward: the last vision layer, the projector, the last decoder layer, the head.
       onVision.kept * P - onVision.last * P + (onVision.forward + pixels + 2 * Cv) * P + C * T,
       onVision.kept * P + (pixels + 4 * Cv) * P + (Cv * (spatialMergeSize ** 2 + 1) + 3 * C) * M + C * T,
       kept - onText.last * T + onText.forward * T + copies.running + 2 * C * T + C * M,
-      kept + 5 * C * L + logits.bytes * text.vocabSize * rowsOfLogits,
+      head,
       // Backward: the last decoder layer, the last vision layer.
       kept + onText.backward * T + 2 * copies.running + 2 * C * T + 2 * C * L,
       onVision.kept * P + onVision.backward * P + 3 * C * T + tables,
     ];
-    return SLACK * Math.max(...moments) + scratchBytes + this.#adapterBytes;
+    return { moments, head, headBytes };
   }
 
   /** Bytes of copies of k and v where segments share rows: kept for backward by all layers, and of a running one. */
@@ -140,7 +196,15 @@ export class PassCosts {
 
   /** What decides how evenly samples are spread over passes: the bytes that one keeps. */
   weight({ tokens, patches }: PackedSize): number {
-    return tower(this.#text, 0).kept * tokens + tower(this.#vision, 0).kept * patches + tokens;
+    return this.#tower('text', 0).kept * tokens + this.#tower('vision', 0).kept * patches + tokens;
+  }
+
+  /** A plan asks for the same towers again and again. */
+  #tower(name: 'text' | 'vision', recomputed: number, inputs = Number.POSITIVE_INFINITY): TowerCosts {
+    const known = this.#towers[name];
+    const at = 2 * recomputed + (inputs === Number.POSITIVE_INFINITY ? 0 : 1);
+    known[at] ??= tower(name === 'text' ? this.#text : this.#vision, recomputed, inputs);
+    return known[at];
   }
 
   /** Time of recomputing the first layers of each tower, in operations, and of moving their inputs out and back. */
@@ -213,6 +277,8 @@ function inputsOf(layers: readonly LayerCosts[]): number {
   return layers.reduce((sum, { saved, input }) => (saved > 0 ? sum + input : sum), 0);
 }
 
+type TowerCosts = ReturnType<typeof tower>;
+
 /** Bytes for each row of a whole tower whose first layers are recomputed. @param most of their inputs that are on the device */
 function tower(layers: readonly LayerCosts[], recomputed: number, most = Number.POSITIVE_INFINITY) {
   let kept = 0;
@@ -279,6 +345,7 @@ function layerCosts(
     forward: b * (8 * C + 3 * Q + 4 * K + 3 * F) + low + beside,
     backward: b * Math.max(C + 3 * F, 4 * C + 2 * F, 3 * C + 3 * Q + 3 * K) + low + 4 * heads + beside,
     time: 2 * weights + OPERATIONS_PER_SAVED_BYTE * saved,
+    operations: 2 * weights,
   };
 }
 

@@ -1,0 +1,190 @@
+/** What a machine has and lacks for this package, found without network and without taking memory on a card. */
+
+import { statfs } from 'node:fs/promises';
+import { createRequire } from 'node:module';
+import { availableParallelism, homedir, totalmem } from 'node:os';
+import { dirname, join, resolve } from 'node:path';
+import { kernelCacheFolder } from '../engine/cuda/cache-file.js';
+import type { FoundLibrary, FoundMachine } from '../engine/cuda/inspect-machine.js';
+import { reasonOf, TuneError } from '../errors.js';
+import { hubCacheFolder } from '../hub/environment.js';
+import { findHubToken, TOKEN_HINT } from '../hub/token.js';
+import { CREDENTIALS_HINT, findKaggleCredentials } from '../kaggle/credentials.js';
+import { kaggleCacheFolder } from '../kaggle/dataset-cache.js';
+import { formatBytes } from '../messages/format-bytes.js';
+import { oneLine } from '../messages/one-line.js';
+
+/** One thing that was looked at. */
+export interface Check {
+  readonly name: string;
+  /** `missing` keeps something from working, `optional` only makes it slower or private names unreachable. */
+  readonly state: 'ok' | 'optional' | 'missing';
+  /** What was found. */
+  readonly found: string;
+  /** What to do, where something is to be done. */
+  readonly cure?: string | undefined;
+}
+
+interface DoctorOptions {
+  readonly env?: Readonly<Record<string, string | undefined>> | undefined;
+  readonly home?: string | undefined;
+  /** Default: what the engine finds. */
+  readonly machine?: (() => Promise<FoundMachine>) | undefined;
+}
+
+const LEAST_NODE = [20, 10] as const;
+/** bfloat16 products. */
+const LEAST_CAPABILITY = 80;
+const E4M3_CAPABILITY = 89;
+/** The weights of 14B in 16 bits, and room for checkpoints. */
+const WANTED_DISK = 40 * 2 ** 30;
+
+export async function doctorChecks(options: DoctorOptions = {}): Promise<Check[]> {
+  const { env = process.env, home = homedir(), machine = findMachine } = options;
+  return [
+    nodeCheck(process.versions.node),
+    { name: 'host', state: 'ok', found: `${availableParallelism()} cores, ${formatBytes(totalmem())} of memory` },
+    ...(await cardChecks(machine)),
+    ...(await Promise.all([
+      diskCheck('Hub cache', () => hubCacheFolder(undefined, env)),
+      diskCheck('Kaggle cache', () => kaggleCacheFolder(undefined, env)),
+      diskCheck('kernel cache', () => kernelCacheFolder(env as NodeJS.ProcessEnv)),
+      diskCheck('working folder', () => process.cwd()),
+      tokenCheck('Hub token', TOKEN_HINT, async () => (await findHubToken(undefined, env))?.source),
+      tokenCheck('Kaggle token', CREDENTIALS_HINT, async () => {
+        return (await findKaggleCredentials(undefined, { env, home, onWarning: () => undefined }))?.source;
+      }),
+    ])),
+    ...peerChecks(),
+  ];
+}
+
+/** Loaded when it is asked for: the package that calls libraries may have no binary for this system. */
+async function findMachine(): Promise<FoundMachine> {
+  const { inspectMachine } = await import('../engine/cuda/inspect-machine.js');
+  return inspectMachine();
+}
+
+function nodeCheck(version: string): Check {
+  const [major = 0, minor = 0] = version.split('.').map(Number);
+  const isEnough = major > LEAST_NODE[0] || (major === LEAST_NODE[0] && minor >= LEAST_NODE[1]);
+  const found = `${version}, ${process.platform} ${process.arch}`;
+  if (isEnough) return { name: 'Node', state: 'ok', found };
+  return { name: 'Node', state: 'missing', found, cure: `install Node ${LEAST_NODE.join('.')} or newer (nodejs.org)` };
+}
+
+async function cardChecks(machine: () => Promise<FoundMachine>): Promise<Check[]> {
+  if (process.platform !== 'linux' && machine === findMachine) {
+    return [
+      {
+        name: 'cuda engine',
+        state: 'optional',
+        found: `runs on Linux, not on ${process.platform}`,
+        cure: 'use the cpu engine here',
+      },
+    ];
+  }
+  let found: FoundMachine;
+  try {
+    found = await machine();
+  } catch (error) {
+    const cure = 'reinstall with `npm install`, for this system and without --omit=optional';
+    return [
+      { name: 'cuda engine', state: 'optional', found: `cannot be looked for: ${oneLine(reasonOf(error))}`, cure },
+    ];
+  }
+  const { libraries, driverVersion, cards, fault } = found;
+  const version =
+    driverVersion === undefined
+      ? ''
+      : `, for CUDA ${Math.floor(driverVersion / 1000)}.${Math.floor((driverVersion % 1000) / 10)}`;
+  const first = libraries.find(({ path }) => path === undefined);
+  const checks = libraries.map((library) => {
+    // The folders are the same for all.
+    return libraryCheck(
+      library === first ? library : { ...library, folders: [] },
+      library.name === 'driver' ? version : '',
+    );
+  });
+  if (cards.length > 0) return [...checks, ...cards.map(cardCheck)];
+  if (libraries[0]?.path === undefined) return checks;
+  const cure =
+    'check nvidia-smi and CUDA_VISIBLE_DEVICES; in a container, start it with GPU access (docker run --gpus all)';
+  return [...checks, { name: 'card', state: 'optional', found: oneLine(fault ?? 'none'), cure }];
+}
+
+const LIBRARY_TITLES = { driver: 'NVIDIA driver', nvml: 'NVML', nvrtc: 'NVRTC', cublasLt: 'cuBLASLt' } as const;
+
+function libraryCheck({ name, fileNames, path, cure, folders }: FoundLibrary, version: string): Check {
+  const title = LIBRARY_TITLES[name];
+  if (path !== undefined) return { name: title, state: 'ok', found: `${oneLine(path)}${version}` };
+  const places = folders.length > 0 ? `; looked in the loader's path and ${folders.map(oneLine).join(', ')}` : '';
+  return { name: title, state: 'optional', found: `${fileNames.join(' or ')} not found${places}`, cure };
+}
+
+function cardCheck({ ordinal, name, totalBytes, capability }: FoundMachine['cards'][number]): Check {
+  const shown = `${Math.floor(capability / 10)}.${capability % 10}`;
+  const found = `${oneLine(name)}, ${formatBytes(totalBytes)}, compute capability ${shown}`;
+  if (capability < LEAST_CAPABILITY) {
+    const cure = 'the cuda engine computes in bfloat16, which needs compute capability 8.0 (Ampere) or newer';
+    return { name: `card ${ordinal}`, state: 'optional', found, cure };
+  }
+  const e4m3 = capability >= E4M3_CAPABILITY ? 'bf16 and e4m3 products' : 'bf16 products; e4m3 ones need 8.9';
+  return { name: `card ${ordinal}`, state: 'ok', found: `${found}: ${e4m3}` };
+}
+
+async function diskCheck(name: string, folderOf: () => string): Promise<Check> {
+  let folder: string;
+  try {
+    folder = folderOf();
+  } catch (error) {
+    return { name, state: 'missing', found: error instanceof TuneError ? error.summary : oneLine(reasonOf(error)) };
+  }
+  // It may not be there yet: then the disk of the nearest folder above counts.
+  for (let at = resolve(folder); ; at = dirname(at)) {
+    const disk = await statfs(at).catch(() => undefined);
+    if (!disk) {
+      if (at === dirname(at)) return { name, state: 'optional', found: `${oneLine(folder)}: its disk cannot be asked` };
+      continue;
+    }
+    const free = disk.bavail * disk.bsize;
+    const found = `${oneLine(folder)}: ${formatBytes(free)} free`;
+    if (free >= WANTED_DISK || name === 'kernel cache') return { name, state: 'ok', found };
+    const cure = `a 14B model in 16 bits takes 28 GB, a checkpoint under 1 GB; ${MOVES[name] ?? 'free some of it'}`;
+    return { name, state: 'optional', found, cure };
+  }
+}
+
+const MOVES: Readonly<Record<string, string>> = {
+  'Hub cache': 'HF_HUB_CACHE moves it to a larger disk',
+  'Kaggle cache': 'KAGGLEHUB_CACHE moves it to a larger disk',
+};
+
+/** Where a token was found, never what it is. */
+async function tokenCheck(name: string, cure: string, find: () => Promise<string | undefined>): Promise<Check> {
+  try {
+    const source = await find();
+    if (source !== undefined) return { name, state: 'ok', found: `found: ${oneLine(source)}` };
+    return { name, state: 'optional', found: 'none: public names need none', cure };
+  } catch (error) {
+    if (!(error instanceof TuneError)) throw error;
+    return { name, state: 'missing', found: error.summary, cure: error.hint ?? cure };
+  }
+}
+
+const PEERS: Readonly<Record<string, string>> = {
+  '@tensorflow/tfjs-node-gpu': 'only for the tfjs engine on a card: npm install @tensorflow/tfjs-node-gpu',
+  '@tensorflow/tfjs-node': 'only for the tfjs engine: npm install @tensorflow/tfjs-node',
+};
+
+function peerChecks(): Check[] {
+  const load = createRequire(join(process.cwd(), 'index.js'));
+  return Object.entries(PEERS).map(([name, cure]): Check => {
+    try {
+      load.resolve(name);
+      return { name, state: 'ok', found: 'installed' };
+    } catch {
+      return { name, state: 'optional', found: 'not installed', cure };
+    }
+  });
+}

@@ -1,0 +1,18 @@
+/**
+ * `ministral-tune/plan`: what a run takes, before a card is rented. `plan` counts tokens, memory, operations and time from
+ * texts, headers of images and the configuration of a model; `formatTrainingPlan` shows them in a terminal.
+ */
+export { formatTrainingPlan } from './plan/format-training-plan.js';
+export { plan, type TrainingPlanOptions } from './plan/plan.js';
+export type {
+  CardPlan,
+  CardRun,
+  DataPlan,
+  FormatPlan,
+  MemoryPlan,
+  PlannedSample,
+  RecomputationPlan,
+  SampleFault,
+  TrainingPlan,
+  WeightFormat,
+} from './plan/training-plan.js';

@@ -1,0 +1,189 @@
+/** A run on a card, with the decoder's weights in one format. */
+import type { PackedBatch } from '../batch/packed-batch.js';
+import type { CudaEngineOptions } from '../engine/cuda/cuda-engine.js';
+import type { StorageCosts } from '../engine/engine.js';
+import { ConfigError, EngineError } from '../errors.js';
+import { sizeOf } from '../formats/weight-source.js';
+import type { LoraConfig } from '../lora/lora-config.js';
+import { modulesOf } from '../model/network/modules.js';
+import { trainingFlops } from '../model/network/pass-costs.js';
+import type { PlannedPass } from '../train/pass-plan.js';
+import type { PlannerEngine } from '../train/pass-planner.js';
+import type { SftConfig } from '../train/sft-config.js';
+import { largestPassOf, memoryOf, misfitOf, planWindows } from './card-run.js';
+import { type Card, cardNamed, MEASURED_CARD } from './cards.js';
+import { asLoaded, onCard, type PlannedModel, type Rehearsal, rehearse } from './rehearsal.js';
+import type { RunWindows } from './run-windows.js';
+import { computationSeconds, secondsOf, type TimedRun } from './step-time.js';
+import type { CardPlan, CardRun, FormatPlan, RecomputationPlan, WeightFormat } from './training-plan.js';
+
+/** What all cards and formats of a plan have in common. */
+export interface CommonParts {
+  readonly model: PlannedModel;
+  readonly lora: LoraConfig;
+  readonly config: SftConfig;
+  readonly engine: Omit<CudaEngineOptions, 'device' | 'memoryBudget'>;
+  readonly memoryBudget: number | undefined;
+  readonly run: RunWindows;
+  readonly imageShare: number;
+}
+
+/** A format on a card without a limit: what the plans on real cards are compared with. */
+interface RehearsedFormat {
+  readonly format: WeightFormat;
+  readonly plan: FormatPlan;
+  readonly rehearsal: Rehearsal;
+  readonly trainableParameters: number;
+  /** Of the run. */
+  readonly flops: number;
+  readonly sharedTokenShare: number;
+}
+
+const ROOMY_BYTES = 2 ** 41;
+
+/** Plans the run as if memory were no matter. @param known of another format, with the same adapter */
+export async function rehearseFormat(
+  format: WeightFormat,
+  common: CommonParts,
+  known?: Rehearsal,
+): Promise<RehearsedFormat> {
+  const { model, lora, config, engine, run } = common;
+  const card = { ...cardNamed(MEASURED_CARD, 'plan'), memoryBytes: ROOMY_BYTES };
+  const rehearsal = await rehearse({ model, lora, config, format, engine, card, known });
+  const { costs, modules } = rehearsal;
+  const planned = planWindows(asLoaded(rehearsal), costs, run.windows, {
+    gradientCheckpointing: config.gradientCheckpointing,
+    autoMicroBatch: config.autoMicroBatch,
+  });
+  const evenly = planned.slice(0, run.representative);
+  const passes = evenly.flatMap(({ plan }) => plan.passes);
+  const flops = passes.reduce((sum, { size }) => sum + trainingFlops(model.config, modules, size), 0);
+  const tokens = evenly.reduce((sum, { window }) => sum + window.size.tokens, 0);
+  const computed = passes.reduce((sum, { size }) => sum + size.tokens, 0);
+  return {
+    format,
+    rehearsal,
+    trainableParameters: rehearsal.trainableParameters,
+    flops: tokens === 0 ? 0 : (flops * run.tokens) / tokens,
+    sharedTokenShare: tokens === 0 ? 0 : 1 - computed / tokens,
+    plan: {
+      format,
+      weightBytes: rehearsal.weightBytes,
+      recomputation:
+        planned.length === 0 ? [] : waysOf(rehearsal, largestPassOf(planned), timed(format, card, rehearsal, common)),
+    },
+  };
+}
+
+/** Plans the run on a card; a run that does not fit is no error. */
+export async function planOnCard(first: RehearsedFormat, card: Card, common: CommonParts): Promise<CardPlan> {
+  const { model, lora, config, engine, memoryBudget } = common;
+  const { format } = first;
+  const what = {
+    card: card.name,
+    format,
+    cardBytes: card.memoryBytes,
+    ...(memoryBudget === undefined || memoryBudget >= card.memoryBytes ? {} : { budgetBytes: memoryBudget }),
+  };
+  if (common.run.windows.length === 0) return { ...what, misfit: 'no sample is left to train on' };
+  let own: Rehearsal | undefined;
+  try {
+    const same = onCard(first.rehearsal, card, memoryBudget);
+    if (!same)
+      own = await rehearse({ model, lora, config, format, engine, card, memoryBudget, known: first.rehearsal });
+    const rehearsal = own ?? first.rehearsal;
+    return { ...what, run: runOn(card, format, rehearsal, same ?? asLoaded(rehearsal), common) };
+  } catch (error) {
+    const isUnsupported = error instanceof EngineError || error instanceof ConfigError;
+    const misfit = misfitOf(error) ?? (isUnsupported ? error.summary : undefined);
+    if (misfit === undefined) throw error;
+    return { ...what, misfit };
+  } finally {
+    await own?.engine.dispose();
+  }
+}
+
+function runOn(
+  card: Card,
+  format: WeightFormat,
+  rehearsal: Rehearsal,
+  engine: PlannerEngine,
+  common: CommonParts,
+): CardRun {
+  const { config, run } = common;
+  const planned = planWindows(engine, rehearsal.costs, run.windows, config);
+  const all = planned.flatMap(({ plan }) => plan.passes);
+  const most = (value: (pass: PlannedPass) => number): number =>
+    all.reduce((max, pass) => Math.max(max, value(pass)), 0);
+  const evenly = planned.slice(0, run.representative);
+  const seconds = secondsOf(evenly, timed(format, card, { ...rehearsal, storage: engine.storage }, common));
+  const tokens = evenly.reduce((sum, { window }) => sum + window.size.tokens, 0);
+  const total = tokens === 0 ? 0 : (seconds * run.tokens) / tokens;
+  return {
+    memory: memoryOf(rehearsal, largestPassOf(planned)),
+    passes: planned.reduce((max, { plan }) => Math.max(max, plan.passes.length), 0),
+    microBatchSize: planned.reduce((least, { plan }) => Math.min(least, plan.microBatchSize), Number.POSITIVE_INFINITY),
+    recomputedLayers: {
+      vision: most(({ recompute }) => recompute.vision),
+      text: most(({ recompute }) => recompute.text),
+    },
+    offloadsInputs: all.some(({ recompute }) => recompute.offloadInputs === true),
+    streamedBytes: engine.storage.streamedBytes ?? 0,
+    samplesPerSecond: total === 0 ? 0 : run.samples / total,
+    tokensPerSecond: total === 0 ? 0 : run.tokens / total,
+    seconds: total,
+    basis: card.name === MEASURED_CARD ? 'measured' : 'estimated',
+  };
+}
+
+function timed(
+  format: WeightFormat,
+  card: Card,
+  { costs, modules, engine, weightBytes, storage = engine.storage }: Rehearsal & { readonly storage?: StorageCosts },
+  { config, model, imageShare }: CommonParts,
+): TimedRun {
+  const held = modules.textLayers.flatMap(modulesOf).filter(({ weight }) => weight.held !== undefined);
+  return {
+    card,
+    format,
+    precision: config.precision,
+    model: model.config,
+    costs,
+    storage,
+    weightBytes: weightBytes + (storage.streamedBytes ?? 0),
+    heldValues: held.reduce((sum, { weight }) => sum + sizeOf(weight.shape), 0),
+    imageShare,
+  };
+}
+
+/** What the pass takes, and how long, by what is recomputed. */
+function waysOf(rehearsal: Rehearsal, pass: PlannedPass, run: TimedRun): RecomputationPlan[] {
+  const { costs } = rehearsal;
+  const { vision, text } = costs.layers;
+  const ways = [
+    ['nothing', { vision: 0, text: 0 }],
+    ['vision tower', { vision, text: 0 }],
+    ['decoder', { vision: 0, text }],
+    ['everything', { vision, text }],
+    ['everything, inputs in host memory', { vision, text, offloadInputs: true }],
+  ] as const;
+  const seconds = (recompute: PlannedPass['recompute']): number => computationSeconds({ ...pass, recompute }, run);
+  const shortest = seconds({ vision: 0, text: 0 });
+  return ways.map(([name, recompute]) => {
+    const way = { ...pass, recompute, bytes: costs.peakBytes(pass.size, recompute) };
+    const { activationBytes, totalBytes } = memoryOf(rehearsal, way);
+    return { recompute: name, activationBytes, totalBytes, relativeTime: seconds(recompute) / shortest };
+  });
+}
+
+/** Σ (patches of an image)² over Σ (patches of a sample)²; 1 without images. */
+export function imageShareOf(packed: readonly (PackedBatch | undefined)[]): number {
+  let [images, samples] = [0, 0];
+  for (const sample of packed) {
+    const starts = sample?.images?.starts;
+    if (!starts) continue;
+    samples += starts.at(-1)! ** 2;
+    for (let n = 1; n < starts.length; n++) images += (starts[n]! - starts[n - 1]!) ** 2;
+  }
+  return samples === 0 ? 1 : images / samples;
+}

@@ -1,0 +1,193 @@
+/** What a run takes, before a card is rented: from texts, headers of images and the configuration of the model. */
+import { z } from 'zod';
+import { parseOptions } from '../config.js';
+import type { ImageFolder } from '../data/image-folder.js';
+import type { Dataset, TrainingExample } from '../data/types.js';
+import type { VlmCollator } from '../data/vlm-collator.js';
+import type { CudaEngineOptions } from '../engine/cuda/cuda-engine.js';
+import { ConfigError } from '../errors.js';
+import { sizeOf } from '../formats/weight-source.js';
+import { LAYER_PROJECTIONS, LoraConfig, type LoraConfigOptions } from '../lora/lora-config.js';
+import { describeGiven } from '../messages/given-kind.js';
+import { wantedWeights } from '../model/network/modules.js';
+import { requireCallback } from '../require-given.js';
+import { parseSftConfig, type SftConfigInput } from '../train/sft-config.js';
+import { type CommonParts, imageShareOf, planOnCard, rehearseFormat } from './card-plan.js';
+import { type Card, cardNamed, MEASURED_CARD, USUAL_CARDS } from './cards.js';
+import { trainingData } from './data-source.js';
+import { collatorFrom, plannedModel } from './model-source.js';
+import type { Rehearsal } from './rehearsal.js';
+import { type RunWindows, runWindows } from './run-windows.js';
+import { measureData } from './sample-tokens.js';
+import type { CardPlan, FormatPlan, TrainingPlan, WeightFormat } from './training-plan.js';
+
+/** Options of {@link plan}. */
+export interface TrainingPlanOptions {
+  /**
+   * What `SftTrainer` takes, or a list of samples; an image folder, of which the train split counts; or a name: a folder of
+   * images, a file of conversations (JSON, JSON Lines), `kaggle:OWNER/NAME` or `hub:OWNER/NAME`, which are downloaded into
+   * their caches.
+   */
+  readonly trainDataset: Dataset<TrainingExample> | readonly TrainingExample[] | ImageFolder | string;
+  /**
+   * `3B`, `8B` or `14B`; or a folder with the config.json of a checkpoint, or its name on the Hub. Weights are neither read
+   * nor fetched.
+   */
+  readonly model: string;
+  /** The collator of the run. Default: one of `processor`, with the defaults of `VlmCollator`. */
+  readonly collator?: VlmCollator | undefined;
+  /**
+   * Instead of a collator: a folder, or a name on the Hub, with tokenizer.json and the image processor's configuration.
+   * Default: `model`; for a size, its repository on the Hub.
+   */
+  readonly processor?: string | undefined;
+  /** Instead of a collator: the checkpoint's own chat template, or `TUTORIAL_TEMPLATE`. Default: `own`. */
+  readonly template?: 'own' | 'tutorial' | undefined;
+  /** Instead of a collator: its `maxLength`; longer samples are listed. Default: no limit. */
+  readonly maxLength?: number | undefined;
+  /** The question before each image of an image folder. Default: a plain one that lists the classes. */
+  readonly prompt?: string | undefined;
+  /** As `SftTrainer` takes it. Default: its defaults. */
+  readonly config?: SftConfigInput | undefined;
+  /** As `applyLora` takes it. Default: r 16, alpha 32, dropout 0.05, on the seven linear layers of both towers. */
+  readonly lora?: LoraConfig | LoraConfigOptions | undefined;
+  /** As `createEngine('cuda', { cuda })` takes it; `memoryBudget` holds for each card. Default: none. */
+  readonly cuda?: Omit<CudaEngineOptions, 'device'> | undefined;
+  /** Formats of the decoder's linear layers: `bf16`, `fp8` (e4m3), `nf4`. Default: all three. */
+  readonly formats?: readonly WeightFormat[] | undefined;
+  /** Names of cards, also as `h200`. Default: one each of 12, 16, 24, 40, 48, 80 and 141 GB. */
+  readonly cards?: readonly string[] | undefined;
+  /** Stops the work; `plan` then fails with its reason. */
+  readonly signal?: AbortSignal | undefined;
+  /** Receives what is worth knowing of the data set, a line each; they are among the `notes` too. Default: nothing. */
+  readonly onNote?: ((line: string) => void) | undefined;
+}
+
+const given = z.custom<unknown>((value) => value !== undefined, 'is missing');
+
+const schema = z.strictObject({
+  trainDataset: given,
+  model: z.string({ error: 'expected a size (3B, 8B, 14B), a folder or a name on the Hub' }).min(1),
+  collator: z.custom<VlmCollator>().optional(),
+  processor: z.string().min(1).optional(),
+  template: z.enum(['own', 'tutorial']).optional(),
+  maxLength: z.int().positive().optional(),
+  prompt: z.string().optional(),
+  config: z.custom<SftConfigInput>().optional(),
+  lora: z.custom<LoraConfig | LoraConfigOptions>().optional(),
+  cuda: z.custom<CudaEngineOptions>((value) => typeof value === 'object' && value !== null).optional(),
+  formats: z
+    .array(z.enum(['bf16', 'fp8', 'nf4']))
+    .min(1)
+    .optional(),
+  cards: z.array(z.string()).min(1).optional(),
+  signal: z.instanceof(AbortSignal).optional(),
+  onNote: z.custom<(line: string) => void>().optional(),
+} satisfies Record<keyof TrainingPlanOptions, z.ZodType>);
+
+const ALIASES: Readonly<Record<string, string>> = {
+  dataset: 'trainDataset',
+  data: 'trainDataset',
+  args: 'config',
+  quantization: 'formats',
+  gpus: 'cards',
+  card: 'cards',
+};
+
+const FORMATS: readonly WeightFormat[] = ['bf16', 'fp8', 'nf4'];
+const USUAL_LORA: LoraConfigOptions = { r: 16, alpha: 32, dropout: 0.05, targetModules: [...LAYER_PROJECTIONS] };
+/** With fewer combinations of card and format there is time for more of the run. */
+const FEW_COMBINATIONS = 3;
+const WINDOWS_OF_FEW = 128;
+const WINDOWS_OF_MANY = 12;
+
+/**
+ * Tells what a run takes: exact tokens of each sample, memory by part, operations, and on which cards it fits, how and how
+ * fast. Reads texts and headers of images; no image is decoded, no weight is read, no card is needed. Memory and passes
+ * are planned by the code that trains, on a card that only keeps the books.
+ *
+ * ```ts
+ * const told = await plan({ trainDataset, collator, model: '14B', config, lora, cards: ['h100'] });
+ * console.log(formatTrainingPlan(told));
+ * ```
+ * @throws ConfigError for wrong options; what the data set throws; HubError, explained, if small files of a model cannot be
+ *   fetched; the signal's reason
+ */
+export async function plan(options: TrainingPlanOptions): Promise<TrainingPlan> {
+  const parsed = parseOptions(schema, options, 'plan', ALIASES);
+  const { signal, formats = FORMATS } = parsed;
+  requireCallback(parsed.onNote, 'plan: `onNote`', undefined, true);
+  if (parsed.collator !== undefined && typeof parsed.collator?.measure !== 'function') {
+    throw new ConfigError(`plan: \`collator\`: expected a VlmCollator, got ${describeGiven(parsed.collator)}`, {
+      hint: 'Tokens are counted by VlmCollator alone: write new VlmCollator({ ...processor }).',
+    });
+  }
+  const cards = (parsed.cards ?? USUAL_CARDS).map((name) => cardNamed(name, 'plan'));
+  const config = parseSftConfig(parsed.config);
+  const lora = parsed.lora instanceof LoraConfig ? parsed.lora : new LoraConfig(parsed.lora ?? USUAL_LORA);
+  const notes: string[] = [];
+  const onNote = (line: string): void => {
+    notes.push(line);
+    parsed.onNote?.(line);
+  };
+  const model = await plannedModel(parsed.model, signal);
+  const collator =
+    parsed.collator ??
+    (await collatorFrom(
+      parsed.processor ?? parsed.model,
+      parsed.template ?? 'own',
+      { maxLength: parsed.maxLength },
+      signal,
+    ));
+  const dataset = await trainingData(parsed.trainDataset, { prompt: parsed.prompt, signal, onNote });
+  const data = await measureData(dataset, { collator, model: model.config, signal });
+  const few = cards.length * formats.length <= FEW_COMBINATIONS;
+  const run = runWindows(data.packed, config, few ? WINDOWS_OF_FEW : WINDOWS_OF_MANY);
+  const { memoryBudget, ...engine } = parsed.cuda ?? {};
+  const common: CommonParts = { model, lora, config, engine, memoryBudget, run, imageShare: imageShareOf(data.packed) };
+  const planned: { readonly formats: FormatPlan[]; readonly cards: CardPlan[] } = { formats: [], cards: [] };
+  let trainableParameters = 0;
+  let flops = 0;
+  let sharedTokenShare = 0;
+  let known: Rehearsal | undefined;
+  for (const format of formats) {
+    signal?.throwIfAborted();
+    const first = await rehearseFormat(format, common, known);
+    known ??= first.rehearsal;
+    planned.formats.push(first.plan);
+    ({ trainableParameters, flops, sharedTokenShare } = first);
+    for (const card of cards) {
+      signal?.throwIfAborted();
+      planned.cards.push(await planOnCard(first, card, common));
+    }
+    await first.rehearsal.engine.dispose();
+  }
+  const order = (name: string): number => cards.findIndex((card) => card.name === name);
+  return {
+    model: model.name,
+    parameters: wantedWeights(model.config, model.tied).reduce((sum, { shape }) => sum + sizeOf(shape), 0),
+    trainableParameters,
+    data: data.plan,
+    steps: run.steps,
+    effectiveBatchSize: config.perDeviceTrainBatchSize * config.gradientAccumulationSteps,
+    runTokens: run.tokens,
+    sharedTokenShare,
+    flops,
+    formats: planned.formats,
+    cards: planned.cards.sort((a, b) => order(a.card) - order(b.card)),
+    notes: [...notes, ...notesOf(cards, run)],
+  };
+}
+
+/** What the figures rest on. */
+function notesOf(cards: readonly Card[], { windows, steps, representative }: RunWindows): string[] {
+  const notes = ['images were read up to their headers: damage behind them is found by `verify`, or in the run'];
+  if (representative < steps) {
+    notes.push(`${windows.length} of ${steps} optimizer steps were planned, the heaviest among them`);
+  }
+  if (cards.some(({ name }) => name !== MEASURED_CARD)) {
+    notes.push(`times on cards other than ${MEASURED_CARD} are scaled by data sheets from those measured on it`);
+  }
+  notes.push('times leave out loading, evaluation, saving, and the first steps, in which the card loads code');
+  return notes;
+}

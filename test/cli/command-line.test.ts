@@ -1,0 +1,132 @@
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, describe, expect, it } from 'vitest';
+import { doctorChecks } from '../../src/cli/doctor-checks.js';
+import { formatChecks } from '../../src/cli/doctor-command.js';
+import { runCommand } from '../../src/cli/run-command.js';
+import type { FoundMachine } from '../../src/engine/cuda/inspect-machine.js';
+
+const folder = await mkdtemp(join(tmpdir(), 'command-line-'));
+afterAll(() => rm(folder, { recursive: true }));
+
+async function run(...args: string[]): Promise<{ code: number; out: string; err: string }> {
+  const texts = { out: '', err: '' };
+  const code = await runCommand(args, {
+    print: (text) => {
+      texts.out += text;
+    },
+    printError: (text) => {
+      texts.err += text;
+    },
+  });
+  return { code, ...texts };
+}
+
+const CARD = { ordinal: 0, name: 'NVIDIA H200\u001b[2J', totalBytes: 140 * 2 ** 30, capability: 90 };
+const library = (name: 'driver' | 'nvml' | 'nvrtc' | 'cublasLt', path?: string) => {
+  return { name, fileNames: [`lib${name}.so.1`], path, cure: `install ${name}`, folders: path ? [] : ['/usr/lib64'] };
+};
+const machine = (found: Partial<FoundMachine>) => async (): Promise<FoundMachine> => {
+  const libraries = (['driver', 'nvml', 'nvrtc', 'cublasLt'] as const).map((name) => library(name, `/lib/${name}`));
+  return { libraries, driverVersion: 13000, cards: [CARD], fault: undefined, ...found };
+};
+const EMPTY = { HF_HOME: folder, KAGGLEHUB_CACHE: folder, MINISTRAL_TUNE_CACHE: folder };
+
+describe('the command line', () => {
+  it('tells its commands and their options', async () => {
+    expect(await run()).toMatchObject({ code: 0, out: expect.stringContaining('doctor') });
+    for (const command of ['plan', 'doctor']) {
+      const { code, out } = await run(command, '--help');
+      expect(code).toBe(0);
+      expect(out).toContain(`ministral-tune ${command}`);
+      expect(out.split('\n').filter((line) => line.length > 80)).toEqual([]);
+    }
+  });
+
+  it('answers what it does not understand with 2', async () => {
+    expect(await run('plam')).toMatchObject({ code: 2, err: expect.stringContaining('did you mean plan') });
+    expect(await run('plan', '--modell', '3B')).toMatchObject({
+      code: 2,
+      err: expect.stringContaining('Did you mean --model?'),
+    });
+    expect((await run('plan', '--model')).code).toBe(2);
+    expect((await run('doctor', 'now')).code).toBe(2);
+    expect(await run('constructor')).toMatchObject({ code: 2 });
+  });
+
+  it('answers a failure with 1 and the message of the error', async () => {
+    expect(await run('plan', '--model', '3B')).toMatchObject({
+      code: 1,
+      err: expect.stringContaining('--data is missing'),
+    });
+    const number = await run('plan', '--model', '3B', '--data', folder, '--rank', 'many');
+    expect(number).toMatchObject({ code: 1, err: expect.stringContaining('--rank: expected a number above 0') });
+    const config = join(folder, 'config.json');
+    await writeFile(config, '[1]');
+    const list = await run('plan', '--model', '3B', '--data', folder, '--config', config);
+    expect(list).toMatchObject({ code: 1, err: expect.stringContaining('expected an object of options') });
+    const prompts = await run('plan', '--model', '3B', '--data', folder, '--prompt', 'a', '--prompt-file', config);
+    expect(prompts).toMatchObject({ code: 1, err: expect.stringContaining('one of them is enough') });
+  });
+
+  it('gives the checks of a machine as JSON', async () => {
+    const { code, out } = await run('doctor', '--json');
+    expect([0, 1]).toContain(code);
+    expect((JSON.parse(out) as { name: string }[]).map(({ name }) => name)).toContain('Node');
+  });
+});
+
+describe('doctor', () => {
+  it('names what a whole machine has, and never a token', async () => {
+    const env = { ...EMPTY, HF_TOKEN: 'hf_secretsecretsecret', KAGGLE_API_TOKEN: 'KGAT_secretsecretsecret' };
+    const checks = await doctorChecks({ env, home: folder, machine: machine({}) });
+    const text = formatChecks(checks);
+    expect(text).toMatch(/compute capability 9\.0:\s+bf16 and e4m3 products/);
+    expect(text).toContain('found: HF_TOKEN');
+    expect(text).toContain('found: KAGGLE_API_TOKEN');
+    expect(text).toContain('The cuda engine can run here.');
+    expect(text).not.toContain('secret');
+    expect(text).not.toContain('\u001b');
+  });
+
+  it('says how to get what is missing, and that the cpu engine does without', async () => {
+    const libraries = [library('driver'), library('nvml'), library('nvrtc', '/lib/n'), library('cublasLt')];
+    const bare = machine({ libraries, cards: [], driverVersion: undefined });
+    const checks = await doctorChecks({ env: EMPTY, home: folder, machine: bare });
+    expect(checks.filter(({ state }) => state === 'missing')).toEqual([]);
+    const text = formatChecks(checks);
+    expect(text).toContain('libdriver.so.1 not found');
+    expect(text).toContain('→ install cublasLt');
+    expect(text).toContain('The cuda engine cannot run here; the cpu engine can. Nothing is broken.');
+    expect(text.split('/usr/lib64').length).toBe(2);
+  });
+
+  it('tells a driver without a card, an old card, and a package that cannot be loaded', async () => {
+    const none = await doctorChecks({
+      env: EMPTY,
+      home: folder,
+      machine: machine({ cards: [], fault: 'shows no card' }),
+    });
+    expect(none.find(({ name }) => name === 'card')).toMatchObject({ found: 'shows no card' });
+    const old = machine({ cards: [{ ...CARD, capability: 75 }] });
+    const checks = await doctorChecks({ env: EMPTY, home: folder, machine: old });
+    expect(checks.find(({ name }) => name === 'card 0')).toMatchObject({
+      state: 'optional',
+      cure: expect.stringContaining('8.0'),
+    });
+    const broken = async (): Promise<FoundMachine> => {
+      throw new Error('no binary');
+    };
+    const found = await doctorChecks({ env: EMPTY, home: folder, machine: broken });
+    expect(found.find(({ name }) => name === 'cuda engine')!.found).toContain('no binary');
+  });
+
+  it('calls a token that cannot be one broken', async () => {
+    const checks = await doctorChecks({ env: { ...EMPTY, HF_TOKEN: 'two words' }, home: folder, machine: machine({}) });
+    const token = checks.find(({ name }) => name === 'Hub token')!;
+    expect(token.state).toBe('missing');
+    expect(formatChecks(checks)).toContain('1 thing is broken.');
+    expect(formatChecks(checks)).not.toContain('two words');
+  });
+});
