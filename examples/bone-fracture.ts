@@ -16,13 +16,13 @@ import {
   type EngineChoice,
   type EvaluationReport,
   Evaluator,
-  type EvaluatorOptions,
   formatReport,
   fromPretrained,
   generateText,
   ImagePool,
   type ImageSample,
   type IndexedDataset,
+  type LoraConfigOptions,
   loadAdapter,
   loadTfjs,
   pushToHub,
@@ -46,6 +46,7 @@ import { compareSubsets, writePredictions } from 'ministral-tune/eval';
 import { livePage, showProgress, tensorBoard } from 'ministral-tune/monitor';
 import { formatTrainingPlan, plan } from 'ministral-tune/plan';
 import { writeRunReport } from 'ministral-tune/report';
+import type { EvaluatorOptions } from 'ministral-tune/types';
 import { endWithMessage, plain, readCommandLine } from './command-line.js';
 import { DEMONSTRATION, prepareDemonstration } from './demonstration.js';
 import { fractureCard } from './fracture-card.js';
@@ -132,7 +133,9 @@ console.log(`${join(out, 'class-counts.png')}, ${join(out, 'samples.png')}`);
 
 heading('Data audit');
 const splits = { train: data.train, test: data.test };
-const audit = await auditDataset(splits, { onProgress: showProgress('audit') });
+// Drawn images resemble each other on purpose.
+const nearDuplicates = options.data !== undefined || options.kaggle;
+const audit = await auditDataset(splits, { nearDuplicates, onProgress: showProgress('audit') });
 console.log(formatAudit(audit, { maxGroups: 3 }));
 // Where an image of the test has a copy in training, its answer says nothing about new images.
 const leakFree = await leakFreeSplit(data.test, audit);
@@ -155,8 +158,50 @@ const toExample = (sample: ImageSample): SftExample => ({
 });
 console.log(plain(prompt));
 
-heading('Model');
+heading('Settings');
 const modelName = options.model ?? demonstration.model;
+const memoryBudget = options.memoryBudget && options.memoryBudget * 2 ** 30;
+const lora: LoraConfigOptions = {
+  r: 16,
+  alpha: 32,
+  dropout: 0.05,
+  targetModules: ['q_proj', 'k_proj', 'v_proj', 'o_proj', 'gate_proj', 'up_proj', 'down_proj'],
+  taskType: 'CAUSAL_LM',
+};
+const { maxNewTokens: _, ...trainSettings } = settings;
+const stepsOfEpoch = Math.ceil(train.length / (settings.perDeviceTrainBatchSize * settings.gradientAccumulationSteps));
+const steps = Math.ceil(stepsOfEpoch * (options.epochs ?? settings.numTrainEpochs));
+const sftConfig: SftConfigInput = {
+  ...trainSettings,
+  // Few images end before the warm-up does: nothing would be learned.
+  warmupSteps: Math.min(settings.warmupSteps, Math.floor(steps / 2)),
+  ...(options.epochs ? { numTrainEpochs: options.epochs } : {}),
+  ...(memoryBudget ? { memoryBudget } : {}),
+  autoMicroBatch: true,
+  precision: options.precision,
+  sharePrefix: options.sharePrefix,
+  outputDir: join(out, 'checkpoints'),
+  optim: 'adamw_8bit',
+  lrSchedulerType: 'linear',
+  maxGradNorm: 0.3,
+  loggingSteps: 0.1,
+  saveStrategy: 'epoch',
+  saveTotalLimit: 1,
+};
+console.log(`${steps} optimizer steps over ${train.length} samples`);
+if (options.plan) {
+  const { quantization } = options;
+  const told = await plan({
+    ...{ trainDataset: train.map(toExample), model: modelName, template: 'tutorial', config: sftConfig, lora },
+    ...(quantization ? { formats: [quantization === 'none' ? 'bf16' : quantization] } : {}),
+    ...(memoryBudget ? { cuda: { memoryBudget } } : {}),
+  });
+  console.log(formatTrainingPlan(told));
+  await engine.dispose();
+  process.exit();
+}
+
+heading('Model');
 const { model, processor } = await fromPretrained(modelName, {
   engine,
   quantization: options.quantization,
@@ -215,38 +260,8 @@ heading('Training');
 const note = (line: string): void => console.warn(`Note: ${line}.`);
 const adapter = options.adapter
   ? await loadAdapter(options.adapter, model, { onWarning: note })
-  : applyLora(
-      model,
-      {
-        r: 16,
-        alpha: 32,
-        dropout: 0.05,
-        targetModules: ['q_proj', 'k_proj', 'v_proj', 'o_proj', 'gate_proj', 'up_proj', 'down_proj'],
-        taskType: 'CAUSAL_LM',
-      },
-      { onWarning: note },
-    );
+  : applyLora(model, lora, { onWarning: note });
 console.log(adapter.description);
-const { maxNewTokens: _, ...trainSettings } = settings;
-const stepsOfEpoch = Math.ceil(train.length / (settings.perDeviceTrainBatchSize * settings.gradientAccumulationSteps));
-const steps = Math.ceil(stepsOfEpoch * (options.epochs ?? settings.numTrainEpochs));
-const sftConfig: SftConfigInput = {
-  ...trainSettings,
-  // Few images end before the warm-up does: nothing would be learned.
-  warmupSteps: Math.min(settings.warmupSteps, Math.floor(steps / 2)),
-  ...(options.epochs ? { numTrainEpochs: options.epochs } : {}),
-  ...(options.memoryBudget ? { memoryBudget: options.memoryBudget * 2 ** 30 } : {}),
-  autoMicroBatch: true,
-  precision: options.precision,
-  sharePrefix: options.sharePrefix,
-  outputDir: join(out, 'checkpoints'),
-  optim: 'adamw_8bit',
-  lrSchedulerType: 'linear',
-  maxGradNorm: 0.3,
-  loggingSteps: 0.1,
-  saveStrategy: 'epoch',
-  saveTotalLimit: 1,
-};
 const trainer = new SftTrainer({
   model,
   trainDataset: train.map(toExample),
@@ -298,7 +313,7 @@ console.log(formatReport(after));
 heading('Before and after');
 console.log(compareReports(before, after));
 const ownIds = after.samples.map(({ id }) => id).filter((id) => !copied.has(id));
-if (ownIds.length > 0) console.log(compareSubsets(after, { 'without copies': ownIds }));
+if (copied.size > 0 && ownIds.length > 0) console.log(compareSubsets(after, { 'without copies': ownIds }));
 await renderPng(confusionChart(after, 'Confusion matrix after training'), join(out, 'confusion.png'));
 const shown = randomPermutation(after.samples.length, 7)
   .slice(0, 8)

@@ -39,17 +39,17 @@ const generationFields = z.strictObject({
   /** Scores of tokens seen in the prompt or the answer are divided by this (multiplied when negative). Default 1: off. */
   repetitionPenalty: z.number().positive().finite().default(1),
   /** Any of these ends the answer. Default: those of the model's generation_config.json and the prompts' `stopTokenIds`. */
-  eosTokenIds: z.array(tokenId).optional(),
+  eosTokenIds: z.array(tokenId).readonly().optional(),
   /**
    * The answer ends with the token that completes one of these in its text, the prompt aside. Texts end before it; ids
    * have all tokens, as in transformers. One that names a control token (`</s>`) ends at that token. Default: none.
    */
-  stopStrings: z.array(z.string().min(1)).optional(),
+  stopStrings: z.array(z.string().min(1)).readonly().optional(),
   /**
    * The answer is one of these texts and the token that closes it: tokens that lead to none are never chosen. Greedy takes
    * the likeliest token at each step; `scoreLabels` compares whole answers. Default: any answer.
    */
-  choices: z.array(z.string().min(1)).min(1).optional(),
+  choices: z.array(z.string().min(1)).min(1).readonly().optional(),
   /** Without effect: answers are not padded here. Taken because calls of transformers' `generate` have it. */
   padTokenId: tokenId.optional(),
   /** Seed of the generator that draws the tokens. Default 42. */
