@@ -37,7 +37,9 @@ export function courseOfEvents(events: readonly TrainingEvent[]): TrainingCourse
   let steps: StepEntry[] = [];
   let warnings: { step: number; message: string }[] = [];
   let start: Extract<TrainingEvent, { type: 'start' }> | undefined;
+  let stepsDone: number | undefined;
   for (const event of events) {
+    if (event.type === 'end') stepsDone = event.step;
     if (event.type === 'log') logs.push(event);
     else if (event.type === 'evaluate') evaluations.push(event);
     else if (event.type === 'warning') warnings.push({ step: event.step, message: String(event.message) });
@@ -57,6 +59,7 @@ export function courseOfEvents(events: readonly TrainingEvent[]): TrainingCourse
     evaluations,
     steps,
     warnings,
+    ...(stepsDone !== undefined && { stepsDone }),
     ...(start && {
       ...(isObject(start.config) && { config: start.config }),
       totalSteps: start.totalSteps,

@@ -96,7 +96,7 @@ function logOf(state: Fields): Log {
   return { logs: of('loss') as unknown as Log['logs'], evaluations: of('evalLoss') as unknown as Log['evaluations'] };
 }
 
-function settingsOf({ config, totalSteps, dataset, parameters }: Fields): Partial<TrainingCourse> {
+function settingsOf({ config, globalStep, totalSteps, dataset, parameters }: Fields): Partial<TrainingCourse> {
   const length = isObject(dataset) ? dataset['length'] : undefined;
   const sizes = (Array.isArray(parameters) ? parameters : []).map((one) =>
     isObject(one) && Array.isArray(one['shape'])
@@ -106,6 +106,7 @@ function settingsOf({ config, totalSteps, dataset, parameters }: Fields): Partia
   const size = sizes.reduce((a, b) => a + b, 0);
   return {
     ...(isObject(config) && { config }),
+    ...(typeof globalStep === 'number' && { stepsDone: globalStep }),
     ...(typeof totalSteps === 'number' && { totalSteps }),
     ...(typeof length === 'number' && { samples: length }),
     ...(size > 0 && { trainableParameters: size }),

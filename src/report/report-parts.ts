@@ -32,6 +32,8 @@ export interface TrainingCourse {
     /** For people; may have several lines. */
     readonly message: string;
   }[];
+  /** Optimizer steps done. Default: those of the last entry in `logs` or `steps`. */
+  readonly stepsDone?: number | undefined;
   /** Optimizer steps of the whole run. */
   readonly totalSteps?: number | undefined;
   /** Of the training set. */

@@ -68,9 +68,12 @@ function intervalText({ low, high }: Interval, level: number, format: (value: nu
   return `${Math.round(100 * level)} % interval ${format(low)} to ${format(high)}`;
 }
 
-function trainingCards({ logs, evaluations, ...known }: TrainingCourse): Html[] {
+function trainingCards({ logs, evaluations, steps = [], ...known }: TrainingCourse): Html[] {
   const [first, last] = [logs[0], logs.at(-1)];
   if (!first || !last) return [];
+  // Logs are written every so many steps: the last ones of a run may be in none.
+  const done = Math.max(last.step, steps.at(-1)?.step ?? 0, known.stepsDone ?? 0);
+  const epochs = last.step > 0 ? (last.epoch * done) / last.step : last.epoch;
   // Logs may come from files that are damaged.
   const finite = (value: unknown): number => (Number.isFinite(value) ? (value as number) : 0);
   const [totalSteps, samples, trainableParameters] = [known.totalSteps, known.samples, known.trainableParameters].map(
@@ -85,14 +88,10 @@ function trainingCards({ logs, evaluations, ...known }: TrainingCourse): Html[] 
       first === last ? `step ${last.step}` : `step ${first.step} to step ${last.step}`,
       best.length > 0 && `evaluation loss ${fixed(best.at(-1))}, lowest ${fixed(Math.min(...best))}`,
     ]),
-    card(
-      'Steps',
-      totalSteps !== undefined && totalSteps !== last.step ? `${last.step} of ${totalSteps}` : String(last.step),
-      [
-        `${fixed(last.epoch, 2)} epochs${samples === undefined ? '' : ` of ${counted(samples, 'sample')}`}`,
-        trainableParameters !== undefined && `${counted(trainableParameters, 'trainable parameter')}`,
-      ],
-    ),
+    card('Steps', totalSteps !== undefined && totalSteps !== done ? `${done} of ${totalSteps}` : String(done), [
+      `${fixed(epochs, 2)} epochs${samples === undefined ? '' : ` of ${counted(samples, 'sample')}`}`,
+      trainableParameters !== undefined && `${counted(trainableParameters, 'trainable parameter')}`,
+    ]),
     card('Time in steps', duration(seconds), [
       seconds > 0 && `${Math.round(tokens / seconds).toLocaleString('en-US')} tokens a second`,
       peak > 0 && `peak memory ${formatBytes(peak)}`,

@@ -44,7 +44,8 @@ describe('writeRunReport', () => {
     await log();
     const state = {
       config: { ...parseSftConfig(), learningRate: 0.125 },
-      totalSteps: 30,
+      globalStep: 33,
+      totalSteps: 34,
       dataset: { length: 77, digests: [] },
     };
     await writeFile(join(folder, 'trainer-state.json'), JSON.stringify(state));
@@ -55,7 +56,15 @@ describe('writeRunReport', () => {
     expect(written).toMatchObject({ path: join(folder, 'report.html'), imagesLeftOut: 0, warnings: [] });
     const html = await page();
     expect(Buffer.byteLength(html)).toBe(written.bytes);
-    for (const text of ['mistralai/Ministral', 'f00', 'cuda: a card', '77 samples', '0.125', 'Became right'])
+    for (const text of [
+      'mistralai/Ministral',
+      'f00',
+      'cuda: a card',
+      '77 samples',
+      '0.125',
+      'Became right',
+      '33 of 34',
+    ])
       expect(html).toContain(text);
     expect(chartOf(html, 'Loss').series.map(({ name }) => name)).toEqual(['training', 'evaluation']);
     expect(chartOf(html, 'Loss').x).toHaveLength(30);
