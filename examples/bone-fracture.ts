@@ -253,7 +253,17 @@ const evaluator = new Evaluator({
 });
 const evaluate = (what: string): Promise<EvaluationReport> =>
   evaluator.evaluate(test, { toExample, onProgress: showProgress(what) });
+/** Some of the answers, with their images. */
+const pictured = (samples: EvaluationReport['samples']) =>
+  Promise.all(
+    samples.map(async ({ id, answer, expected, predicted }) => {
+      const sample = await (await test.filter(({ path }) => path === id)).get(0);
+      const correct = predicted === expected;
+      return { id, answer, expected: data.classNames[expected]!, correct, image: await sample.image.decode() };
+    }),
+  );
 const before = await evaluate('before');
+page?.showSamples(await pictured(before.samples.slice(0, 12)));
 console.log(`accuracy ${before.accuracy.toFixed(3)}, macro-F1 ${before.macroF1.toFixed(3)}`);
 
 heading('Training');
@@ -315,16 +325,14 @@ console.log(compareReports(before, after));
 const ownIds = after.samples.map(({ id }) => id).filter((id) => !copied.has(id));
 if (copied.size > 0 && ownIds.length > 0) console.log(compareSubsets(after, { 'without copies': ownIds }));
 await renderPng(confusionChart(after, 'Confusion matrix after training'), join(out, 'confusion.png'));
-const shown = randomPermutation(after.samples.length, 7)
-  .slice(0, 8)
-  .map((i) => after.samples[i]!);
-const answers = await Promise.all(
-  shown.map(async ({ id, expected, predicted, answer }) => {
-    const sample = (await test.filter(({ path }) => path === id)).get(0);
-    const caption = `${data.classNames[expected]}\n${predicted === expected ? 'answered right' : `answered "${answer}"`}`;
-    return { image: await (await sample).image.decode(), caption, correct: predicted === expected };
-  }),
+const shown = await pictured(
+  randomPermutation(after.samples.length, 7)
+    .slice(0, 8)
+    .map((i) => after.samples[i]!),
 );
+const answers = shown.map(({ image, answer, expected, correct }) => ({
+  ...{ image, correct, caption: `${expected}\n${correct ? 'answered right' : `answered "${answer}"`}` },
+}));
 await writeContactSheet(answers, join(out, 'answers.png'), { columns: 4, title: 'Answers after training' });
 const scores = ({ accuracy, macroF1 }: EvaluationReport): object => ({ accuracy, macroF1 });
 const summary = {
