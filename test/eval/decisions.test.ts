@@ -5,7 +5,7 @@ import { calibrationCurve } from '../../src/eval/calibration.js';
 import { compareSubsets, subsetsMarkdown } from '../../src/eval/compare-subsets.js';
 import { errorCost } from '../../src/eval/error-cost.js';
 import type { EvaluatedSample } from '../../src/eval/evaluation-report.js';
-import { logLoss, softmax } from '../../src/eval/probabilities.js';
+import { logLoss, softmax, topKAccuracyScore } from '../../src/eval/probabilities.js';
 import { compareSamples } from '../../src/eval/report.js';
 import { abstainBelow, riskCoverageArea, riskCoverageCurve, thresholdForRisk } from '../../src/eval/risk-coverage.js';
 import { subsetReport } from '../../src/eval/subset-report.js';
@@ -46,6 +46,16 @@ describe('probabilities', () => {
   it('of scores far from 0 are sound', () => {
     expect(softmax([-1000, -1000])).toEqual([0.5, 0.5]);
     expect(softmax([700, -700, 0])[0]).toBe(1);
+    expect(softmax([Number.NEGATIVE_INFINITY, 0])).toEqual([0, 1]);
+    for (const wrong of [
+      [Number.NaN, 1],
+      [Infinity, 0],
+      [-Infinity, -Infinity],
+    ]) {
+      expect(() => softmax(wrong)).toThrow(DataError);
+    }
+    expect(() => topKAccuracyScore([0], [[0, Number.NaN]], 1)).toThrow(/got NaN for class 1 at sample 0/);
+    expect(() => topKAccuracyScore([0], [[0, 1]], 0)).toThrow(/`k`: expected a whole number of at least 1/);
     // As in scikit-learn a probability of 0 counts as 2⁻⁵².
     expect(logLoss([1], [[0, -800]])).toBeCloseTo(52 * Math.LN2, 12);
     expect(logLoss([], [])).toBe(0);
