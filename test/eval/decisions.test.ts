@@ -6,7 +6,7 @@ import { compareSubsets, subsetsMarkdown } from '../../src/eval/compare-subsets.
 import { errorCost } from '../../src/eval/error-cost.js';
 import type { EvaluatedSample } from '../../src/eval/evaluation-report.js';
 import { logLoss, softmax, topKAccuracyScore } from '../../src/eval/probabilities.js';
-import { compareSamples } from '../../src/eval/report.js';
+import { compareReports, compareSamples } from '../../src/eval/report.js';
 import { abstainBelow, riskCoverageArea, riskCoverageCurve, thresholdForRisk } from '../../src/eval/risk-coverage.js';
 import { subsetReport } from '../../src/eval/subset-report.js';
 
@@ -186,6 +186,14 @@ describe('two reports on the same samples', () => {
       ...{ paired: 3, gained: 1, lost: 1, pValue: 1, chiSquare: { statistic: 0, pValue: 1 } },
       ...{ accuracyDelta: 0, accuracyDeltaInterval: { low: expect.any(Number), high: expect.any(Number) } },
     });
+  });
+
+  it('say where an id has another true class in each: the data differ', () => {
+    const before = reportOf([answered(0, 0, 'a'), answered(1, 0, 'b')]);
+    const after = reportOf([answered(0, 0, 'a'), answered(0, 0, 'b')]);
+    expect(compareSamples(before, after)).toMatchObject({ paired: 1, mismatched: 1 });
+    expect(compareReports(before, after)).toMatch(/another true class, left out: 1\. Are these the same samples\?$/);
+    expect(compareReports(before, before)).not.toMatch(/left out/);
   });
 
   it('have changes of all averages', () => {
