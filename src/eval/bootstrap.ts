@@ -2,6 +2,7 @@
 import { z } from 'zod';
 import { eventLoopTurn, isTurnDue } from '../async/event-loop.js';
 import { parseOptions } from '../config.js';
+import { ConfigError } from '../errors.js';
 import { MersenneTwister } from '../random.js';
 import type { BootstrapIntervals } from './evaluation-report.js';
 import {
@@ -50,7 +51,7 @@ const NAMES = Object.keys(METRICS) as (keyof typeof METRICS)[];
  * Intervals of accuracy, balanced accuracy, macro and weighted F1. Where all answers are right, or all are wrong, drawing
  * again changes nothing: Wilson's interval of the accuracy stands for all four.
  * @param signal rejects with its reason
- * @throws ConfigError for bad options
+ * @throws ConfigError for bad options, and counts that are not whole
  */
 export async function bootstrapIntervals(
   matrix: ConfusionMatrix,
@@ -102,6 +103,9 @@ class Cells {
 
   constructor(matrix: ConfusionMatrix) {
     const { right, answered, support, count } = talliesOf(matrix);
+    if (!Number.isSafeInteger(count) || matrix.counts.some((row) => !row.every(Number.isSafeInteger))) {
+      throw new ConfigError('bootstrapIntervals: expected whole counts: samples are drawn, which weights are not');
+    }
     this.count = count;
     this.tallies = {
       right: Float64Array.from(right),

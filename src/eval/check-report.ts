@@ -6,6 +6,7 @@ import { describeGiven, isObject } from '../messages/given-kind.js';
 import { oneLine } from '../messages/one-line.js';
 import { requireKind } from '../require-given.js';
 import type { EvaluatedSample } from './evaluation-report.js';
+import type { ConfusionMatrix } from './metrics.js';
 
 const count = z.int().nonnegative();
 const share = z.number();
@@ -58,16 +59,27 @@ const reportSchema = z.looseObject({
 
 const matrixSchema = reportSchema.pick({ classNames: true, confusion: true });
 
-/** @throws ConfigError for what is no report, naming the field that is not what it should be */
+/**
+ * @throws ConfigError for what is no report, naming the field that is not what it should be; DataError for samples of other
+ *   classes
+ */
 export function requireReport(report: unknown, what: string): void {
   requireKind('report', report, what);
-  parseOptions(reportSchema, report, what);
+  const { classNames, confusion, perClass, samples } = parseOptions(reportSchema, report, what);
+  requireSizes(classNames, confusion, what);
+  if (perClass.length !== classNames.length) {
+    throw new ConfigError(`${what}: \`perClass\` is not of the ${classNames.length} \`classNames\` of the report`);
+  }
+  requireClasses(samples as readonly EvaluatedSample[], classNames.length, what);
 }
 
 export function requireMatrix(report: unknown, what: string): void {
   if (!isObject(report) || !('confusion' in report)) requireKind('report', report, what);
   const { classNames, confusion } = parseOptions(matrixSchema, report, what);
-  const { length } = classNames;
+  requireSizes(classNames, confusion, what);
+}
+
+function requireSizes({ length }: readonly string[], confusion: ConfusionMatrix, what: string): void {
   const sizes = [confusion.unparsed, confusion.counts, ...confusion.counts].map((row) => row.length);
   if (sizes.every((size) => size === length)) return;
   throw new ConfigError(`${what}: \`confusion\` is not of the ${length} \`classNames\` of the report`);

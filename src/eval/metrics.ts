@@ -4,7 +4,9 @@
  * and counts for no class's precision. It is what scikit-learn computes if all such answers get one further class that
  * `labels` leaves out.
  */
-import { DataError } from '../errors.js';
+import { ConfigError, DataError } from '../errors.js';
+import { describeGiven, isObject } from '../messages/given-kind.js';
+import { requireInteger } from '../require-given.js';
 
 /** Counts of truth against answer. K classes. */
 export interface ConfusionMatrix {
@@ -56,6 +58,7 @@ export function confusionMatrix(
   predicted: ArrayLike<number | null | undefined>,
   classCount: number,
 ): ConfusionMatrix {
+  requireInteger(classCount, 'confusion matrix: `classCount`', 0);
   if (expected.length !== predicted.length)
     throw new DataError(
       `confusion matrix: expected one answer per sample, got ${expected.length} samples and ${predicted.length} answers`,
@@ -84,7 +87,8 @@ export function normalizeConfusion(
   matrix: ConfusionMatrix,
   invalid: 'counted' | 'left out' = 'counted',
 ): ConfusionMatrix {
-  const isCounted = invalid === 'counted';
+  requireConfusion(matrix);
+  const isCounted = oneOf(invalid, ['counted', 'left out'], 'normalizeConfusion: `invalid`') === 'counted';
   const totals = matrix.counts.map((row, i) => sum(row) + (isCounted ? matrix.unparsed[i]! : 0));
   return {
     counts: matrix.counts.map((row, i) => row.map((count) => ratio(count, totals[i]!))),
@@ -93,7 +97,9 @@ export function normalizeConfusion(
 }
 
 /** @internal */
-export function talliesOf({ counts, unparsed }: ConfusionMatrix): Tallies {
+export function talliesOf(matrix: ConfusionMatrix): Tallies {
+  requireConfusion(matrix);
+  const { counts, unparsed } = matrix;
   const support = counts.map((row, i) => sum(row) + unparsed[i]!);
   const answered = new Array<number>(counts.length).fill(0);
   for (const row of counts) for (const [i, count] of row.entries()) answered[i]! += count;
@@ -144,7 +150,8 @@ export function averageMetrics(
   perClass: readonly ClassMetrics[],
   average: 'macro' | 'weighted',
 ): Omit<ClassMetrics, 'support'> {
-  const weights = perClass.map((one) => (average === 'macro' ? 1 : one.support));
+  const isMacro = oneOf(average, ['macro', 'weighted'], 'averageMetrics: `average`') === 'macro';
+  const weights = perClass.map((one) => (isMacro ? 1 : one.support));
   const mean = (values: readonly number[]) => ratio(sum(values.map((value, i) => value * weights[i]!)), sum(weights));
   return {
     precision: mean(perClass.map((one) => one.precision)),
@@ -217,4 +224,21 @@ export function sum(values: readonly number[]): number {
 
 function ratio(part: number, whole: number): number {
   return whole === 0 ? 0 : part / whole;
+}
+
+/** @throws ConfigError for what is no confusion matrix: of missing counts every metric would be NaN */
+function requireConfusion(matrix: unknown): asserts matrix is ConfusionMatrix {
+  const { counts, unparsed } = isObject(matrix) ? matrix : {};
+  const isRow = (row: unknown) =>
+    Array.isArray(row) && row.length === (counts as unknown[]).length && Array.from(row).every((one) => one >= 0);
+  if (Array.isArray(counts) && [...counts, unparsed].every(isRow)) return;
+  throw new ConfigError(
+    `confusion matrix: expected { counts: [K][K], unparsed: [K] } of K classes, got ${describeGiven(matrix)}`,
+    { hint: 'confusionMatrix(expected, predicted, classCount) makes one; that of a report is `report.confusion`.' },
+  );
+}
+
+function oneOf<T extends string>(value: T, known: readonly T[], what: string): T {
+  if (known.includes(value)) return value;
+  throw new ConfigError(`${what}: expected one of ${known.join(', ')}, got ${describeGiven(value)}`);
 }

@@ -1,14 +1,23 @@
 /** Metrics of the probabilities of classes, after scikit-learn's definitions. N samples, K classes. */
 import { DataError } from '../errors.js';
+import { showValue } from '../messages/show-value.js';
+import { requireInteger } from '../require-given.js';
 
 /** Scores of the classes for each sample [N][K]: natural-log probabilities, up to a constant a sample. */
 export type ClassScores = readonly (readonly number[])[];
 
-/** [K] Probabilities of one sample's classes among each other: their sum is 1. */
+/**
+ * [K] Probabilities of one sample's classes among each other: their sum is 1.
+ * @throws DataError for NaN, +∞, and where no score is above -∞
+ */
 export function softmax(scores: readonly number[]): number[] {
   const most = scores[argmax(scores)]!;
   const shares = scores.map((score) => Math.exp(score - most));
   const total = shares.reduce((a, b) => a + b, 0);
+  // The largest alone has a share of 1.
+  if (!(total >= 1)) {
+    throw new DataError(`expected natural-log probabilities of classes, got ${showValue(scores)}`);
+  }
   return shares.map((share) => share / total);
 }
 
@@ -22,9 +31,10 @@ export function argmax(scores: readonly number[]): number {
 /**
  * Share of samples whose true class is among the k with the highest scores. Of equal scores the later class goes before,
  * of two classes the first, as in scikit-learn: with ties `k = 1` may differ from the accuracy.
- * @throws DataError for lengths or classes that do not match
+ * @throws DataError for lengths or classes that do not match, and for NaN; ConfigError for a `k` below 1
  */
 export function topKAccuracyScore(expected: readonly number[], scores: ClassScores, k: number): number {
+  requireInteger(k, 'topKAccuracyScore: `k`', 1);
   return mean(expected, scores, (truth, row) => {
     const own = row[truth]!;
     let before = 0;
@@ -69,6 +79,8 @@ function mean(
         `expected a class from 0 to ${classCount - 1} with ${classCount} scores, got ${truth} with ${row.length} at sample ${i}`,
       );
     }
+    const at = row.findIndex(Number.isNaN);
+    if (at >= 0) throw new DataError(`expected log-probabilities, got NaN for class ${at} at sample ${i}`);
     total += of(truth, row);
   }
   return expected.length === 0 ? 0 : total / expected.length;

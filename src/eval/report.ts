@@ -27,6 +27,8 @@ export interface ReportComparison {
   readonly weightedF1Delta: number;
   /** Samples answered in both reports, matched by id; of several with one id the first with the first, and so on. */
   readonly paired: number;
+  /** Samples with an id of both reports but another true class in each, which are not paired: other data, or other ids. */
+  readonly mismatched: number;
   /** Of the paired samples, those that only `after` got right. */
   readonly gained: number;
   /** Of the paired samples, those that only `before` got right. */
@@ -84,13 +86,18 @@ export function compareSamples(before: EvaluationReport, after: EvaluationReport
   }
   const seen = new Map<string, number>();
   let paired = 0;
+  let mismatched = 0;
   let gained = 0;
   let lost = 0;
   for (const one of after.samples) {
     const place = seen.get(one.id) ?? 0;
     seen.set(one.id, place + 1);
     const other = earlier.get(one.id)?.[place];
-    if (!other || other.expected !== one.expected) continue;
+    if (!other) continue;
+    if (other.expected !== one.expected) {
+      mismatched++;
+      continue;
+    }
     paired++;
     const isRight = one.predicted === one.expected;
     const wasRight = other.predicted === other.expected;
@@ -104,6 +111,7 @@ export function compareSamples(before: EvaluationReport, after: EvaluationReport
     macroF1Delta: after.macroF1 - before.macroF1,
     weightedF1Delta: delta(weightedF1),
     paired,
+    mismatched,
     gained,
     lost,
     pValue: mcnemarExact(gained, lost),
@@ -193,13 +201,15 @@ function comparisonTable(before: EvaluationReport, after: EvaluationReport): [st
 }
 
 function pairedLine(before: EvaluationReport, after: EvaluationReport): string {
-  const { paired, gained, lost, pValue, accuracyDeltaInterval } = compareSamples(before, after);
-  if (paired === 0) return 'The reports share no samples, so the difference cannot be tested.';
+  const { paired, mismatched, gained, lost, pValue, accuracyDeltaInterval } = compareSamples(before, after);
+  const others =
+    mismatched > 0 ? `\nIds in both with another true class, left out: ${mismatched}. Are these the same samples?` : '';
+  if (paired === 0) return `The reports share no samples, so the difference cannot be tested.${others}`;
   const p = pValue < 0.001 ? 'p < 0.001' : `p = ${pValue.toFixed(3)}`;
   const { low, high } = accuracyDeltaInterval;
   const change = `${signed((gained - lost) / paired, points)}, 95 % interval ${signed(low, points)} to ${signed(high, points)}`;
   return (
     `Of ${paired} samples in both, ${gained} became right and ${lost} became wrong (McNemar's exact test: ${p}).\n` +
-    `On them accuracy changed by ${change} (pp: percentage points).`
+    `On them accuracy changed by ${change} (pp: percentage points).${others}`
   );
 }

@@ -1,4 +1,6 @@
 /** What chance alone may do: intervals of shares, and tests of two models on the same samples. */
+import { ConfigError } from '../errors.js';
+import { requireInteger } from '../require-given.js';
 import type { Interval } from './metrics.js';
 import { erfc, normalQuantile } from './normal-distribution.js';
 
@@ -8,8 +10,12 @@ const Z_95 = 1.959963984540054;
  * Wilson's score interval of a proportion (Wilson 1927), sensible for few samples and near 0 and 1.
  * @param z standard normal quantile; the default gives 95 %
  * @returns 0 to 1 for no samples
+ * @throws ConfigError for more successes than samples
  */
 export function wilsonInterval(successes: number, total: number, z: number = Z_95): Interval {
+  if (!(successes >= 0 && successes <= total)) {
+    throw new ConfigError(`wilsonInterval: expected 0 to ${total} successes of ${total} samples, got ${successes}`);
+  }
   if (total === 0) return { low: 0, high: 1 };
   const p = successes / total;
   const centre = p + (z * z) / (2 * total);
@@ -34,6 +40,7 @@ export function zOfLevel(confidenceLevel: number): number {
  * @returns p-value
  */
 export function mcnemarExact(gained: number, lost: number): number {
+  requireChanges(gained, lost, 'mcnemarExact');
   const n = gained + lost;
   let logTerm = -n * Math.LN2;
   let tail = 0;
@@ -58,6 +65,7 @@ export interface ChiSquareTest {
  * @returns statistic 0 and p-value 1 if nothing changed
  */
 export function mcnemarChiSquare(gained: number, lost: number, correction = true): ChiSquareTest {
+  requireChanges(gained, lost, 'mcnemarChiSquare');
   const difference = Math.max(0, Math.abs(gained - lost) - (correction ? 1 : 0));
   const statistic = gained + lost === 0 ? 0 : difference ** 2 / (gained + lost);
   return { statistic, pValue: erfc(Math.sqrt(statistic / 2)) };
@@ -71,8 +79,16 @@ export function mcnemarChiSquare(gained: number, lost: number, correction = true
  * @param total samples in both
  */
 export function pairedDifferenceInterval(gained: number, lost: number, total: number, z: number = Z_95): Interval {
+  requireChanges(gained, lost, 'pairedDifferenceInterval');
+  requireInteger(total, 'pairedDifferenceInterval: `total`', gained + lost);
   const n = total + 2;
   const difference = (gained - lost) / n;
   const spread = (z * Math.sqrt((gained + lost + 1) / n - difference ** 2)) / Math.sqrt(n);
   return { low: Math.max(-1, difference - spread), high: Math.min(1, difference + spread) };
+}
+
+/** @throws ConfigError: of other counts the tests would give some value without a word */
+function requireChanges(gained: number, lost: number, what: string): void {
+  requireInteger(gained, `${what}: \`gained\``, 0);
+  requireInteger(lost, `${what}: \`lost\``, 0);
 }

@@ -1,11 +1,12 @@
 /** Generation with a key/value cache: greedy or sampled, one prompt or a ragged batch, token by token. */
 
 import type { PackedBatch } from '../batch/packed-batch.js';
-import { sharePrefixes } from '../batch/packed-window.js';
+import { PackedWindow } from '../batch/packed-window.js';
 import type { MinistralTokenizer } from '../data/tokenizer.js';
 import type { VlmBatch } from '../data/types.js';
 import { exclusively } from '../engine/computation.js';
-import { ConfigError } from '../errors.js';
+import type { RowMaxima } from '../engine/engine.js';
+import { ConfigError, OutOfMemoryError } from '../errors.js';
 import { MersenneTwister } from '../random.js';
 import { isOptions, requireBoolean, requireCallback, requireKind, requireSignal } from '../require-given.js';
 import { AnswerText } from './answer-text.js';
@@ -125,6 +126,10 @@ async function* tokensOf(
     ({ promptLength, choice }) => promptLength + (choice?.longest ?? config.maxNewTokens),
   );
   const adapter = model.adapterView();
+  const window = new PackedWindow([packed], { sharePrefix, isOnePass: true });
+  /** Sequences whose prompts are still to compute, by pass. */
+  const waiting = [sequences.map((_, i) => i)];
+  let active: number[] = [];
   const cache = await exclusively(model.engine, signal, () => model.createCache(capacities));
   let isComputing = false;
   // Whoever holds a token may never ask for the next one.
@@ -132,8 +137,6 @@ async function* tokensOf(
     if (!isComputing) cache.dispose();
   };
   signal?.addEventListener('abort', abort, { once: true });
-  let active = sequences.map((_, i) => i);
-  let step = sharePrefix ? sharePrefixes(packed) : packed;
   /** Adds a token to its sequence. */
   const take = (index: number, id: number): NewToken => {
     const { tokens, promptLength, choice, text } = sequences[index]!;
@@ -152,18 +155,32 @@ async function* tokensOf(
     return { sequence: index, id, text: last ? piece + text.end() : piece, last };
   };
   try {
-    while (active.length > 0) {
+    while (waiting.length > 0 || active.length > 0) {
       signal?.throwIfAborted();
+      const prefilled = waiting.shift();
+      const computed = prefilled ?? active;
+      const step = prefilled ? promptStep(window, prefilled) : nextStep(sequences, active);
       isComputing = true;
-      const rows = Int32Array.from(active, (sequence) => step.starts[sequence + 1]! - 1);
+      const rows = Int32Array.from(computed, (sequence) => step.starts[sequence + 1]! - 1);
       const passOptions = { cache, adapter, signal };
-      const isPlain = !withLogits && active.every((i) => takesLargest(config, stateOf(sequences[i]!)));
-      const maxima = isPlain ? await model.rowMaxima(step, rows, passOptions) : undefined;
-      const logits = maxima ? undefined : await model.rowLogits(step, rows, passOptions);
-      isComputing = false;
+      const isPlain = !withLogits && computed.every((i) => takesLargest(config, stateOf(sequences[i]!)));
+      let maxima: RowMaxima | undefined;
+      let logits: Float32Array | undefined;
+      try {
+        maxima = isPlain ? await model.rowMaxima(step, rows, passOptions) : undefined;
+        logits = maxima ? undefined : await model.rowLogits(step, rows, passOptions);
+      } catch (error) {
+        if (!(error instanceof OutOfMemoryError) || !prefilled || prefilled.length === 1) throw error;
+        cache.clear(prefilled);
+        const half = Math.ceil(prefilled.length / 2);
+        waiting.unshift(prefilled.slice(0, half), prefilled.slice(half));
+        continue;
+      } finally {
+        isComputing = false;
+      }
       const size = model.config.text.vocabSize;
       const ended = new Set<number>();
-      for (const [i, index] of active.entries()) {
+      for (const [i, index] of computed.entries()) {
         const scores = logits?.subarray(i * size, (i + 1) * size);
         const sequence = sequences[index]!;
         sequence.computed = sequence.tokens.length;
@@ -180,8 +197,7 @@ async function* tokensOf(
           if (token.last) break;
         }
       }
-      active = active.filter((sequence) => !ended.has(sequence));
-      step = nextStep(sequences, active);
+      active = (prefilled ? [...active, ...prefilled] : active).filter((sequence) => !ended.has(sequence));
     }
   } finally {
     signal?.removeEventListener('abort', abort);
@@ -299,6 +315,23 @@ function requireNoTexts(
       hint: `${name}(model, prompts, { tokenizer: processor.tokenizer, … }); generateText and streamText have it already.`,
     },
   );
+}
+
+/** The prompts of a range of the sequences; the others have an empty range. */
+function promptStep(window: PackedWindow, range: readonly number[]): PackedBatch {
+  const joined = window.join(range.map((i) => window.samples[i]!));
+  const count = window.samples.length;
+  if (range.length === count) return joined;
+  const first = range[0]!;
+  const ofAll = (starts: Int32Array): Int32Array => {
+    return Int32Array.from({ length: count + 1 }, (_, i) => starts[Math.min(Math.max(0, i - first), range.length)]!);
+  };
+  const { sharedKeys } = joined;
+  return {
+    ...joined,
+    starts: ofAll(joined.starts),
+    sharedKeys: sharedKeys && { ...sharedKeys, starts: ofAll(sharedKeys.starts) },
+  };
 }
 
 /** The tokens of every active sequence that the cache lacks; ended ones have an empty range. */

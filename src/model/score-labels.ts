@@ -80,29 +80,26 @@ export async function scoreLabels(
   requirePositions(model, window, answers, prompts);
   const most = tokensOfPass(model);
   const adapter = model.adapterView();
-  const scores: number[][] = answers.map(() => []);
+  const scores = answers.map(() => new Array<number>(labels.length));
   for (const [from, to] of labelGroups(window, answers, most)) {
-    const ofGroup = answers.map(({ ids, end: close }) => sizedAnswers(ids.slice(from, to), close));
-    const waiting = passesOf(window, ofGroup, most);
-    for (let pass = waiting.shift(); pass; pass = waiting.shift()) {
-      const rows = pass.map(({ row }) => row);
+    const ofGroup = answers.map((all) => partOf(all, from, to));
+    const waiting = passesOf(window, ofGroup, most).map((pass): ScoredPass => ({ pass, from, to }));
+    for (let work = waiting.shift(); work; work = waiting.shift()) {
+      const { pass, from: first, to: end } = work;
       const answered = withAnswers(
         window.join(pass),
-        rows.map((row) => ofGroup[row]!),
+        pass.map(({ row }) => partOf(answers[row]!, first, end)),
       );
       const losses = await model.labelLosses(answered.packed, { signal, adapter }).catch((error: unknown) => {
-        if (!(error instanceof OutOfMemoryError) || pass!.length === 1) throw error;
+        if (!(error instanceof OutOfMemoryError)) throw error;
+        waiting.unshift(...halvesOf(work!, error));
       });
-      if (!losses) {
-        const half = Math.ceil(pass.length / 2);
-        waiting.unshift(pass.slice(0, half), pass.slice(half));
-        continue;
-      }
+      if (!losses) continue;
       requireFinite(losses);
       for (const [i, ofPrompt] of answered.labels.entries()) {
-        for (const ofLabel of ofPrompt) {
+        for (const [k, ofLabel] of ofPrompt.entries()) {
           const sum = ofLabel.reduce((total, at) => total - losses[at]!, 0);
-          scores[rows[i]!]!.push(parsed.normalizeLength ? sum / ofLabel.length : sum);
+          scores[pass[i]!.row]![first + k] = parsed.normalizeLength ? sum / ofLabel.length : sum;
         }
       }
     }
@@ -110,12 +107,37 @@ export async function scoreLabels(
   return scores;
 }
 
+/** Prompts, and the range of the labels that they are scored with at once. */
+interface ScoredPass {
+  readonly pass: readonly WindowSample[];
+  readonly from: number;
+  readonly to: number;
+}
+
+/** The same in two: by prompts, or of a single prompt by labels. @throws the error where there is one of each */
+function halvesOf({ pass, from, to }: ScoredPass, error: OutOfMemoryError): [ScoredPass, ScoredPass] {
+  if (pass.length > 1) {
+    const half = Math.ceil(pass.length / 2);
+    return [
+      { pass: pass.slice(0, half), from, to },
+      { pass: pass.slice(half), from, to },
+    ];
+  }
+  if (to - from < 2) throw error;
+  const half = Math.ceil((from + to) / 2);
+  return [
+    { pass, from, to: half },
+    { pass, from: half, to },
+  ];
+}
+
 type SizedAnswers = AnswersOfPrompt & {
   /** Of all, as if nothing were shared. */
   readonly tokens: number;
 };
 
-function sizedAnswers(ids: readonly (readonly number[])[], end: number): SizedAnswers {
+function partOf({ ids: all, end }: PromptAnswers, from: number, to: number): SizedAnswers {
+  const ids = all.slice(from, to);
   const tokens = ids.reduce((sum, { length }) => sum + length, 0);
   return { tree: answerTree(ids), count: ids.length, end, tokens };
 }

@@ -1,7 +1,9 @@
 /** The report of a run as one HTML page: what came out first, then the mistakes, then how it came about. */
+
 import { AUDIT_STYLES, auditSection } from '../audit/audit-section.js';
 import { checkNames } from '../config.js';
 import { requireMaskView } from '../data/mask-view.js';
+import { requireReport } from '../eval/check-report.js';
 import { distinctNames, oneLine, printable } from '../messages/one-line.js';
 import { html } from '../page/html.js';
 import { CHART_SCRIPTS, CHART_STYLES } from '../page/line-chart.js';
@@ -9,7 +11,7 @@ import { MASK_STYLES, maskSection } from '../page/mask-section.js';
 import { MATRIX_PROGRAM, MATRIX_STYLES } from '../page/matrix-table.js';
 import { renderPage } from '../page/page.js';
 import { calibrationSection } from './calibration-section.js';
-import { checkEvaluation, requireSameClasses } from './check-evaluation.js';
+import { requireSameClasses } from './check-evaluation.js';
 import { CLASS_STYLES, classSection, SORT_PROGRAM } from './class-section.js';
 import { confusionSection } from './confusion-section.js';
 import { pairSamples } from './paired-samples.js';
@@ -102,7 +104,7 @@ function checkReports({ before, after, others }: RunReportParts): void {
     const place = i === 0 ? '' : `others[${i - 1}].`;
     for (const name of ['before', 'after'] as const) {
       const report = pair[name];
-      if (report !== undefined) checkEvaluation(report, `${what}: \`${place}${name}\``);
+      if (report !== undefined) requireReport(report, `${what}: \`${place}${name}\``);
     }
     requireSameClasses(pair.before, pair.after, what);
   }

@@ -2,6 +2,7 @@
 import { join } from 'node:path';
 import { checkNames, requirePath } from '../config.js';
 import { DataError, reasonOf } from '../errors.js';
+import { requireReport } from '../eval/check-report.js';
 import type { EvaluationReport } from '../eval/evaluation-report.js';
 import { writeNamedFile } from '../files/atomic-file.js';
 import { readJson } from '../files/read-json.js';
@@ -10,7 +11,6 @@ import { isKind } from '../messages/given-kind.js';
 import { redactAddresses } from '../messages/secrets.js';
 import { requireCallback, requireInteger, requireKind, requireSignal, requireText } from '../require-given.js';
 import type { TrainingEvent } from '../train/events.js';
-import { checkEvaluation } from './check-evaluation.js';
 import { readRun } from './read-run.js';
 import { type ReportImageSource, reportImages } from './report-images.js';
 import type { RunProvenance, RunReportParts } from './report-parts.js';
@@ -152,7 +152,7 @@ async function evaluationOf(
     });
   }
   requireKind('report', report, `writeRunReport: \`${name}\``);
-  checkEvaluation(report as EvaluationReport, `writeRunReport: \`${name}\``);
+  requireReport(report, `writeRunReport: \`${name}\``);
   return report as EvaluationReport;
 }
 

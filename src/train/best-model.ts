@@ -1,5 +1,6 @@
 /** Which evaluation was the best so far, and whether it is time to stop: as in `transformers.Trainer`. */
-import { TrainingError } from '../errors.js';
+import { ConfigError, TrainingError } from '../errors.js';
+import { showValue } from '../messages/show-value.js';
 import type { EvalResult } from './evaluate-loss.js';
 import type { SftConfig } from './sft-config.js';
 
@@ -42,7 +43,17 @@ export interface BestModelState extends Judge {
   readonly withoutGain: number;
 }
 
-/** What a configuration compares evaluations by; undefined if nothing in it asks for that. */
+/** Words of metrics of which less is better. `loss` decides only at the end of a name, as in transformers. */
+const LESS_IS_BETTER: ReadonlySet<string> = new Set(
+  'loss losses error errors err cost costs risk perplexity ppl nll brier distance mae mse rmse mape wer cer ece mce invalid'.split(
+    ' ',
+  ),
+);
+
+/**
+ * What a configuration compares evaluations by; undefined if nothing in it asks for that.
+ * @throws ConfigError for a name such as `errorRate` without `greaterIsBetter`: the worst step would be kept as the best
+ */
 export function judgeOf(config: SftConfig): Judge | undefined {
   const { loadBestModelAtEnd, metricForBestModel, earlyStoppingPatience, saveStrategy, greaterIsBetter } = config;
   const isAsked = loadBestModelAtEnd || earlyStoppingPatience !== undefined || saveStrategy === 'best';
@@ -50,7 +61,21 @@ export function judgeOf(config: SftConfig): Judge | undefined {
   const isLoss =
     metricForBestModel === undefined || metricForBestModel === 'loss' || metricForBestModel === 'eval_loss';
   const metric = isLoss ? 'evalLoss' : metricForBestModel;
-  return { metric, greaterIsBetter: greaterIsBetter ?? !metric.toLowerCase().endsWith('loss') };
+  const isNamedLoss = metric.toLowerCase().endsWith('loss');
+  if (greaterIsBetter === undefined && !isNamedLoss && wordsOf(metric).some((word) => LESS_IS_BETTER.has(word))) {
+    throw new ConfigError(`\`metricForBestModel\` is ${showValue(metric)}: expected \`greaterIsBetter\` beside it`, {
+      hint: 'Write `greaterIsBetter: false` if less is better, else true. Only names that end in "loss" say it themselves.',
+    });
+  }
+  return { metric, greaterIsBetter: greaterIsBetter ?? !isNamedLoss };
+}
+
+/** Lower-case words of a name in camelCase, snake_case or with dashes. */
+function wordsOf(name: string): string[] {
+  return name
+    .replace(/([a-z0-9])([A-Z])/g, '$1 $2')
+    .toLowerCase()
+    .split(/[^a-z]+/);
 }
 
 export class BestModelTracker {

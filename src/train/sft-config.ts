@@ -191,7 +191,10 @@ export const sftConfigSchema = z.strictObject({
    * `eval_` in front. Default: `evalLoss`.
    */
   metricForBestModel: z.string().min(1, 'the name of a metric').optional(),
-  /** Which way `metricForBestModel` is read. Default: false for a name that ends in "loss", else true. */
+  /**
+   * Which way `metricForBestModel` is read. Default: false for a name that ends in "loss", else true; must be given for one
+   * such as `errorRate` or `cost`, of which less may be better.
+   */
   greaterIsBetter: z.boolean().optional(),
   /** Stop after so many evaluations in a row without a gain, those that give no finite number included. Default: never. */
   earlyStoppingPatience: count('a number of evaluations').optional(),

@@ -4,7 +4,8 @@ import { IndexedDataset } from '../../src/data/dataset.js';
 import type { SftExample } from '../../src/data/types.js';
 import type { EvaluationReport } from '../../src/eval/evaluation-report.js';
 import { Evaluator } from '../../src/eval/evaluator.js';
-import { evaluateLoss } from '../../src/train/evaluate-loss.js';
+import { generateText } from '../../src/model/generate.js';
+import { scoreLabels } from '../../src/model/score-labels.js';
 import { SftTrainer } from '../../src/train/sft-trainer.js';
 import { ANSWERS, makeAdapter, makeDataset, makeExamples, makeTinyWorld, type TinyWorld } from './tiny-model.js';
 
@@ -16,18 +17,14 @@ afterAll(() => world?.dispose());
 
 describe('an evaluator as `computeMetrics` of a run on the cpu engine', () => {
   it('keeps the step with the best accuracy', async () => {
-    const { model, collator, dir } = world;
+    const { model, collator, dir, processor } = world;
+    const { tokenizer } = processor;
     makeAdapter(model);
     const evaluator = new Evaluator({
       ...{ classNames: ANSWERS, mode: 'scored', batchSize: 6 },
-      score: (prompts, names) =>
-        Promise.all(prompts.map((prompt) => Promise.all(names.map((name) => logOf(prompt, name))))),
+      score: async (examples, names, signal) =>
+        scoreLabels(model, tokenizer, await collator.collatePrompts(examples), names, { signal }),
     });
-    /** Of an answer, the sum over its tokens. */
-    const logOf = async ({ messages }: SftExample, name: string): Promise<number> => {
-      const answer = { role: 'assistant', content: [{ type: 'text', text: name }] } as const;
-      return -(await evaluateLoss(model, await collator.collate([{ messages: [...messages, answer] }]))).lossSum;
-    };
     // Of the three classes each has two images.
     const images = makeExamples(6, 11).map((example, i) => ({ label: i % 3, example }));
     const validation = IndexedDataset.from(images);
@@ -66,5 +63,21 @@ describe('an evaluator as `computeMetrics` of a run on the cpu engine', () => {
     const kept = await evaluator.evaluate(validation, { toExample });
     expect(kept.samples).toEqual(reports[step - 1]!.samples);
     expect(kept.samples).not.toEqual(reports.at(-1)!.samples);
+    // The other modes, on the same model.
+    const answers: (string[] | undefined)[] = [];
+    for (const mode of ['constrained', 'free'] as const) {
+      const other = new Evaluator({
+        ...{ classNames: ANSWERS, mode, batchSize: 4 },
+        generate: async (examples, signal, choices) => {
+          const prompts = await collator.collatePrompts(examples);
+          return generateText(model, tokenizer, prompts, { choices, maxNewTokens: 12, signal });
+        },
+      });
+      const { samples, invalid } = await other.evaluate(validation, { toExample });
+      expect(invalid).toBe(samples.filter(({ answer }) => !ANSWERS.includes(answer)).length);
+      answers.push(samples.map(({ answer }) => answer));
+    }
+    expect(ANSWERS).toEqual(expect.arrayContaining(answers[0]!));
+    expect(answers[1]).not.toEqual(answers[0]);
   });
 });

@@ -1,6 +1,7 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { Engine } from '../../src/engine/engine.js';
 import { Tape } from '../../src/engine/tape.js';
+import { OutOfMemoryError } from '../../src/errors.js';
 import type { LoraAdapter } from '../../src/lora/apply-lora.js';
 import { generate, generateText, generateTokens, streamText } from '../../src/model/generate.js';
 import { makeAdapter, makeExamples, makeTinyWorld, type TinyWorld } from './tiny-model.js';
@@ -124,6 +125,42 @@ describe('generation', () => {
     expect(streamed).toBe(texts[0]);
     const told = { maxNewTokens: 8, eosTokenIds: NEVER };
     expect(await generate(model, { ...prompts, stopTokenIds: [stop] }, told)).toEqual(whole);
+  });
+
+  it('halves the prompts of a pass that runs out of memory, down to one', async () => {
+    const { model, engine, collator } = world;
+    const text = { messages: [{ role: 'user' as const, content: 'Which of these is it: left hand?' }] };
+    const prompts = await collator.collatePrompts([...makeExamples(3), text, ...makeExamples(2, 9)]);
+    const sampled = { doSample: true, temperature: 3, seed: 4 };
+    const draw = (options: object) => generate(model, prompts, { maxNewTokens: 5, eosTokenIds: NEVER, ...options });
+    const settings = [{}, { sharePrefix: false }, sampled];
+    const expected: number[][][] = [];
+    for (const options of settings) expected.push(await draw(options));
+    const before = engine.memory().bytesInUse;
+    const rowLogits = model.rowLogits.bind(model);
+    let [most, failures] = [0, 0];
+    model.rowLogits = async (packed, ...rest) => {
+      // The cache has been written to by then.
+      const logits = await rowLogits(packed, ...rest);
+      if (packed.ids.length <= most) return logits;
+      failures++;
+      throw new OutOfMemoryError('too large');
+    };
+    model.rowMaxima = () => undefined;
+    try {
+      const longest = Math.max(...model.pack(prompts).starts.map((start, i, all) => start - (all[i - 1] ?? 0)));
+      for (most of [longest, 2 * longest]) {
+        failures = 0;
+        for (const [i, options] of settings.entries()) expect(await draw(options)).toEqual(expected[i]);
+        expect(failures).toBeGreaterThan(settings.length - 1);
+      }
+      most = longest - 1;
+      await expect(draw({})).rejects.toThrow('too large');
+      expect(engine.memory().bytesInUse).toBe(before);
+    } finally {
+      Reflect.deleteProperty(model, 'rowLogits');
+      Reflect.deleteProperty(model, 'rowMaxima');
+    }
   });
 
   it('streams the text that it returns, and sampling repeats with its seed', async () => {

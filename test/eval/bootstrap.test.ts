@@ -108,6 +108,18 @@ describe('bootstrapIntervals', () => {
     await expect(bootstrapIntervals(matrix, {}, AbortSignal.abort(new Error('enough')))).rejects.toThrow('enough');
   });
 
+  it('refuse weighted counts and what is no matrix', async () => {
+    const weighted = {
+      counts: [
+        [1, 0.5],
+        [3, 4],
+      ],
+      unparsed: [0, 0],
+    };
+    await expect(bootstrapIntervals(weighted)).rejects.toThrow(/expected whole counts/);
+    await expect(bootstrapIntervals({ counts: matrix.counts } as never)).rejects.toThrow(/unparsed: \[K\]/);
+  });
+
   // The whole of it, 1,000 simulations in eight settings, is interval-coverage.ts.
   it('hold the true accuracy and macro F1 of 140 samples in about 95 of 100 cases', async () => {
     const shares = matrix.counts.map((row, i) => [...row, matrix.unparsed[i]!].map((count) => count / 140));

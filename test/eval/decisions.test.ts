@@ -5,8 +5,8 @@ import { calibrationCurve } from '../../src/eval/calibration.js';
 import { compareSubsets, subsetsMarkdown } from '../../src/eval/compare-subsets.js';
 import { errorCost } from '../../src/eval/error-cost.js';
 import type { EvaluatedSample } from '../../src/eval/evaluation-report.js';
-import { logLoss, softmax } from '../../src/eval/probabilities.js';
-import { compareSamples } from '../../src/eval/report.js';
+import { logLoss, softmax, topKAccuracyScore } from '../../src/eval/probabilities.js';
+import { compareReports, compareSamples } from '../../src/eval/report.js';
 import { abstainBelow, riskCoverageArea, riskCoverageCurve, thresholdForRisk } from '../../src/eval/risk-coverage.js';
 import { subsetReport } from '../../src/eval/subset-report.js';
 
@@ -46,6 +46,16 @@ describe('probabilities', () => {
   it('of scores far from 0 are sound', () => {
     expect(softmax([-1000, -1000])).toEqual([0.5, 0.5]);
     expect(softmax([700, -700, 0])[0]).toBe(1);
+    expect(softmax([Number.NEGATIVE_INFINITY, 0])).toEqual([0, 1]);
+    for (const wrong of [
+      [Number.NaN, 1],
+      [Infinity, 0],
+      [-Infinity, -Infinity],
+    ]) {
+      expect(() => softmax(wrong)).toThrow(DataError);
+    }
+    expect(() => topKAccuracyScore([0], [[0, Number.NaN]], 1)).toThrow(/got NaN for class 1 at sample 0/);
+    expect(() => topKAccuracyScore([0], [[0, 1]], 0)).toThrow(/`k`: expected a whole number of at least 1/);
     // As in scikit-learn a probability of 0 counts as 2⁻⁵².
     expect(logLoss([1], [[0, -800]])).toBeCloseTo(52 * Math.LN2, 12);
     expect(logLoss([], [])).toBe(0);
@@ -176,6 +186,14 @@ describe('two reports on the same samples', () => {
       ...{ paired: 3, gained: 1, lost: 1, pValue: 1, chiSquare: { statistic: 0, pValue: 1 } },
       ...{ accuracyDelta: 0, accuracyDeltaInterval: { low: expect.any(Number), high: expect.any(Number) } },
     });
+  });
+
+  it('say where an id has another true class in each: the data differ', () => {
+    const before = reportOf([answered(0, 0, 'a'), answered(1, 0, 'b')]);
+    const after = reportOf([answered(0, 0, 'a'), answered(0, 0, 'b')]);
+    expect(compareSamples(before, after)).toMatchObject({ paired: 1, mismatched: 1 });
+    expect(compareReports(before, after)).toMatch(/another true class, left out: 1\. Are these the same samples\?$/);
+    expect(compareReports(before, before)).not.toMatch(/left out/);
   });
 
   it('have changes of all averages', () => {

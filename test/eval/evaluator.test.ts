@@ -270,14 +270,24 @@ describe('reports', () => {
     expect(compareReports(report, renamed)).toMatch(/share no samples/);
   });
 
+  it('refuses reports whose parts do not fit together', async () => {
+    const report = await reportOf({});
+    const { confusion, perClass, samples } = report;
+    const damaged = (part: object) => () => compareReports(report, { ...report, ...part });
+    expect(damaged({ perClass: perClass.slice(1) })).toThrow(/`after`: `perClass` is not of the 3 `classNames`/);
+    expect(damaged({ confusion: { ...confusion, unparsed: [0] } })).toThrow(/`confusion` is not of the 3/);
+    expect(damaged({ samples: [{ ...samples[0]!, predicted: 3 }] })).toThrow(/one of 3 classes for sample sample 0/);
+  });
+
   it('gives a Markdown table that names cannot break', async () => {
     const report = await reportOf({});
-    const odd = { ...report, perClass: [{ ...report.perClass[0]!, name: 'a|b\nc\\' }] };
+    const [first, ...others] = report.perClass;
+    const odd = { ...report, perClass: [{ ...first!, name: 'a|b\nc\\' }, ...others] };
     const lines = reportMarkdown(odd).split('\n');
     expect(lines.slice(2, 4)).toEqual(['| class | precision | recall | F1 | support |', '|---|---:|---:|---:|---:|']);
     expect(lines[4]).toBe('| a\\|b c\\\\ | 0.400 | 1.000 | 0.571 | 4 |');
-    expect(lines.slice(5, 8)).toEqual(['', '| metric | value | 95 % bootstrap interval |', '|---|---:|---:|']);
-    expect(lines).toHaveLength(11);
+    expect(lines.slice(7, 10)).toEqual(['', '| metric | value | 95 % bootstrap interval |', '|---|---:|---:|']);
+    expect(lines).toHaveLength(13);
   });
 
   it('writes JSON and the image of the matrix, and nothing else', async () => {

@@ -132,5 +132,27 @@ describe('classification metrics', () => {
     expect(() => confusionMatrix([2], [0], 2)).toThrow(/got 2 at sample 0/);
     expect(() => confusionMatrix([0], [-1], 2)).toThrow(DataError);
     expect(() => confusionMatrix([0, 1], [0], 2)).toThrow(/2 samples and 1 answers/);
+    expect(() => confusionMatrix([0], [0], Number.NaN)).toThrow(/`classCount`/);
+  });
+
+  it.each([
+    ['another object', {}],
+    ['rows alone', [[1]]],
+    ['no `unparsed`', { counts: [[1]] }],
+    ['an empty `unparsed`', { counts: [[1]], unparsed: [] }],
+    ['rows of several lengths', { counts: [[1, 2], [3]], unparsed: [0, 0] }],
+    ['negative counts', { counts: [[-1]], unparsed: [0] }],
+    ['nothing', undefined],
+  ])('refuse %s in place of a confusion matrix', (_, matrix) => {
+    for (const metric of [accuracyScore, precisionRecallFscoreSupport, matthewsCorrcoef, normalizeConfusion]) {
+      expect(() => metric(matrix as never)).toThrow(/expected \{ counts: \[K\]\[K\], unparsed: \[K\] \}/);
+    }
+  });
+
+  it('refuse other words than theirs', () => {
+    const matrix = confusionMatrix([0, 1], [0, 0], 2);
+    expect(() => normalizeConfusion(matrix, 'true' as never)).toThrow(/one of counted, left out, got "true"/);
+    const perClass = precisionRecallFscoreSupport(matrix);
+    expect(() => averageMetrics(perClass, 'micro' as never)).toThrow(/one of macro, weighted, got "micro"/);
   });
 });

@@ -1,5 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
+import { ConfigError } from '../../src/errors.js';
 import {
   mcnemarChiSquare,
   mcnemarExact,
@@ -112,3 +113,14 @@ function binomial(n: number, k: number): number {
   for (let i = 1; i <= k; i++) value = (value * (n - k + i)) / i;
   return value;
 }
+
+describe('counts that cannot be', () => {
+  it('are refused, where a value would come all the same', () => {
+    expect(() => mcnemarExact(-1, 3)).toThrow(/mcnemarExact: `gained`/);
+    expect(() => mcnemarExact(1, 2.5)).toThrow(/mcnemarExact: `lost`/);
+    expect(() => mcnemarChiSquare(Number.NaN, 1)).toThrow(/mcnemarChiSquare: `gained`/);
+    expect(() => pairedDifferenceInterval(5, 3, 4)).toThrow(/`total`: expected a whole number of at least 8, got 4/);
+    expect(() => wilsonInterval(5, 3)).toThrow(/expected 0 to 3 successes of 3 samples, got 5/);
+    expect(() => wilsonInterval(Number.NaN, 3)).toThrow(ConfigError);
+  });
+});

@@ -140,6 +140,11 @@ describe('BestModelTracker', () => {
     expect(judge({ metricForBestModel: 'eval_loss' })).toEqual({ metric: 'evalLoss', greaterIsBetter: false });
     expect(judge({ metricForBestModel: 'accuracy' })).toEqual({ metric: 'accuracy', greaterIsBetter: true });
     expect(judge({ metricForBestModel: 'error', greaterIsBetter: false })?.greaterIsBetter).toBe(false);
+    expect(judge({ metricForBestModel: 'errorFree', greaterIsBetter: true })?.greaterIsBetter).toBe(true);
+    expect(judge({ metricForBestModel: 'terror', loadBestModelAtEnd: true })?.greaterIsBetter).toBe(true);
+    for (const metric of ['error', 'errorRate', 'eval_cost', 'mean-WER', 'lossPerClass', 'expectedCalibrationError']) {
+      expect(() => judge({ metricForBestModel: metric })).toThrow(/expected `greaterIsBetter` beside it/);
+    }
     expect(judge({ saveStrategy: 'best' })).toBeDefined();
   });
 });

@@ -55,6 +55,11 @@ export class KvCache implements KeyValueStore {
     return { keys: this.#keys[index]!, values: this.#values[index]!, rows: this.#rows };
   }
 
+  /** Drops the tokens of these sequences, whose pass failed. */
+  clear(sequences: readonly number[]): void {
+    for (const s of sequences) this.#lengths[s] = 0;
+  }
+
   /** Frees the memory; the cache is of no use afterwards. May be called twice. */
   dispose(): void {
     for (const tensor of [...this.#keys.splice(0), ...this.#values.splice(0)]) this.#engine.release(tensor);
