@@ -53,9 +53,12 @@ interface NearSearch {
 /**
  * Images are compared whole with whole, and without borders with without: an image and its copy in a frame agree in the
  * one, crops of one with a dark background in the other.
- * @returns pairs by `a` and `b`, each once, and whether there were more candidates than are looked at
+ * @returns pairs by `a` and `b`, each once, whether there were more candidates than are looked at, and how many images
+ *   have so many that resemble them that only the closest count as their copies
  */
-export async function findNearDuplicates(search: NearSearch): Promise<{ pairs: NearPair[]; isCut: boolean }> {
+export async function findNearDuplicates(
+  search: NearSearch,
+): Promise<{ pairs: NearPair[]; isCut: boolean; family: number }> {
   const { views, minCorrelation, transforms, onProgress, signal } = search;
   const compared = [...views.keys()].filter((i) => views[i] !== undefined);
   const turn = async (): Promise<void> => {
@@ -77,20 +80,25 @@ export async function findNearDuplicates(search: NearSearch): Promise<{ pairs: N
   const hasBorders = compared.some((_, place) => hasBorder(place));
   const inner = hasBorders ? (await find((one) => one.inner)).filter(({ a, b }) => hasBorder(a) || hasBorder(b)) : [];
   const best = new Map<string, NearPair>();
+  const lookalikes = new Lookalikes(compared.length);
   let done = 0;
   const compare = async (found: readonly Candidate[], thumbOf: (views: ImageViews) => Uint8Array): Promise<void> => {
     const pyramids = new PyramidCache((place) => thumbOf(views[compared[place]!]!));
     for (const { a, b, turn: bits } of found) {
-      const alignment = alignImages(pyramids.of(a), pyramids.of(b, bits));
       const isSmall = views[compared[a]!]!.isSmall || views[compared[b]!]!.isSmall;
+      const isStrict = isSmall || lookalikes.fullness(a, b) === 1;
+      const alignment = alignImages(pyramids.of(a), pyramids.of(b, bits), isStrict);
+      const before = best.get(`${a} ${b}`);
       if (alignment && alignment.correlation >= requiredCorrelation(minCorrelation, alignment.detail, isSmall)) {
-        const before = best.get(`${a} ${b}`);
+        lookalikes.delete(a, b);
         // An image that is its own mirror image is a copy as it is.
         if (!before || alignment.correlation > before.correlation + 1e-3) {
           const { correlation, overlap } = alignment;
           const transform = TRANSFORMS[bits]!;
           best.set(`${a} ${b}`, { a: compared[a]!, b: compared[b]!, correlation, overlap, transform });
         }
+      } else if (!before && alignment && alignment.correlation >= LEAST_RESEMBLANCE) {
+        lookalikes.add(a, b);
       }
       if (++done % 64 > 0) continue;
       onProgress(done, whole.length + inner.length);
@@ -100,21 +108,75 @@ export async function findNearDuplicates(search: NearSearch): Promise<{ pairs: N
   await compare(whole, ({ thumb }) => thumb);
   await compare(inner, (one) => one.inner);
   onProgress(done, done);
-  const pairs = [...best.values()].sort((x, y) => x.a - y.a || x.b - y.b);
-  return { pairs, isCut: whole.length === MAX_CANDIDATES || inner.length === MAX_CANDIDATES };
+  const places = new Map(compared.map((image, place) => [image, place]));
+  const pairs = [...best.values()]
+    .filter(({ a, b, correlation }) => {
+      return correlation >= raised(minCorrelation, lookalikes.fullness(places.get(a)!, places.get(b)!));
+    })
+    .sort((x, y) => x.a - y.a || x.b - y.b);
+  const family = compared.filter((_, place) => lookalikes.fullness(place, place) === 1).length;
+  return { pairs, isCut: whole.length === MAX_CANDIDATES || inner.length === MAX_CANDIDATES, family };
+}
+
+/** Correlation of details from which different images resemble each other: photographs hardly ever do. */
+const LEAST_RESEMBLANCE = 0.6;
+/** From so many images that resemble it on, an image is one of a family; with `FEW` it is none. */
+const MANY = 6;
+const FEW = 3;
+/** Others of an image that are remembered: `MANY`, and copies that later turn out to be some. */
+const MOST = 32;
+
+/**
+ * Who resembles whom without being a copy. Drawings of one template agree in their details almost as copies do, but with
+ * many others of the set at once; copies stand out from the others.
+ */
+class Lookalikes {
+  readonly #others: (Set<number> | undefined)[];
+
+  constructor(count: number) {
+    this.#others = new Array(count);
+  }
+
+  add(a: number, b: number): void {
+    for (const [one, other] of [
+      [a, b],
+      [b, a],
+    ] as const) {
+      this.#others[one] ??= new Set();
+      if (this.#others[one].size < MOST) this.#others[one].add(other);
+    }
+  }
+
+  delete(a: number, b: number): void {
+    this.#others[a]?.delete(b);
+    this.#others[b]?.delete(a);
+  }
+
+  /** How much one of two images belongs to a family, 0 to 1. */
+  fullness(a: number, b: number): number {
+    const count = Math.max(this.#others[a]?.size ?? 0, this.#others[b]?.size ?? 0);
+    return Math.min(1, Math.max(0, (count - FEW) / (MANY - FEW)));
+  }
 }
 
 /** Correlation that is asked of small images: those of one class have little that tells them apart. */
 const SMALL_CORRELATION = 0.97;
-/** Correlation that is asked of images full of details, from `MUCH_DETAIL` on: pages of one form have most in common. */
+/**
+ * Correlation that is asked of a family, and of images full of details from `MUCH_DETAIL` on: pages of one form have most
+ * in common.
+ */
 const FULL_CORRELATION = 0.95;
 const SOME_DETAIL = 0.45;
 const MUCH_DETAIL = 0.6;
 
 function requiredCorrelation(least: number, detail: number, isSmall: boolean): number {
   const fullness = Math.min(1, Math.max(0, (detail - SOME_DETAIL) / (MUCH_DETAIL - SOME_DETAIL)));
-  const required = least + Math.max(0, FULL_CORRELATION - least) * fullness;
+  const required = raised(least, fullness);
   return isSmall ? Math.max(required, SMALL_CORRELATION) : required;
+}
+
+function raised(least: number, share: number): number {
+  return least + Math.max(0, FULL_CORRELATION - least) * share;
 }
 
 /** Pyramids of images as they are; turned ones are made each time. */
