@@ -61,21 +61,25 @@ function halved(image: Float32Array, edge: number): Float32Array {
   return out;
 }
 
-/** Undefined where the images do not even agree coarsely. @param isStrict whether only the closest copies are looked for */
-export function alignImages(a: Pyramid, b: Pyramid, isStrict = false): Alignment | undefined {
+/**
+ * Undefined where the images do not even agree coarsely.
+ * @param isStrict whether only the closest copies are looked for: others that resemble each other are `alike`
+ */
+export function alignImages(a: Pyramid, b: Pyramid, isStrict = false): Alignment | 'alike' | undefined {
   let map: AffineMap = [1, 0, 0, 0, 1, 0];
   let [correlation, covered] = [0, 0];
   for (const [i, { edge, steps, least, leastDetail, strict, start }] of LEVELS.entries()) {
     if (isStrict && start > 0) {
       warp(b.levels[i]!, edge, map);
-      if (detailCorrelation(a.levels[i]!, edge) < start) return undefined;
+      if (detailCorrelation(a.levels[i]!, edge) < start) return 'alike';
     }
     const found = refine(a.levels[i]!, b.levels[i]!, edge, map, steps, i === 0);
     if (!found || found.correlation < least) return undefined;
     map = found.map;
     covered = warp(b.levels[i]!, edge, map) / edge ** 2;
     correlation = detailCorrelation(a.levels[i]!, edge);
-    if (correlation < (isStrict ? strict : leastDetail)) return undefined;
+    if (correlation < leastDetail) return undefined;
+    if (isStrict && correlation < strict) return i === 0 ? undefined : 'alike';
   }
   if (Math.abs(map[1]) > MAX_SLANT || Math.abs(map[3]) > MAX_SLANT) return undefined;
   const overlap = Math.min(covered, covered * Math.abs(map[0] * map[4] - map[1] * map[3]), 1);

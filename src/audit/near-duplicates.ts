@@ -87,7 +87,8 @@ export async function findNearDuplicates(
     for (const { a, b, turn: bits } of found) {
       const isSmall = views[compared[a]!]!.isSmall || views[compared[b]!]!.isSmall;
       const isStrict = isSmall || lookalikes.fullness(a, b) === 1;
-      const alignment = alignImages(pyramids.of(a), pyramids.of(b, bits), isStrict);
+      const aligned = alignImages(pyramids.of(a), pyramids.of(b, bits), isStrict);
+      const alignment = aligned === 'alike' ? undefined : aligned;
       const before = best.get(`${a} ${b}`);
       if (alignment && alignment.correlation >= requiredCorrelation(minCorrelation, alignment.detail, isSmall)) {
         lookalikes.delete(a, b);
@@ -97,7 +98,7 @@ export async function findNearDuplicates(
           const transform = TRANSFORMS[bits]!;
           best.set(`${a} ${b}`, { a: compared[a]!, b: compared[b]!, correlation, overlap, transform });
         }
-      } else if (!before && alignment && alignment.correlation >= LEAST_RESEMBLANCE) {
+      } else if (!before && (aligned === 'alike' || (alignment && alignment.correlation >= LEAST_RESEMBLANCE))) {
         lookalikes.add(a, b);
       }
       if (++done % 64 > 0) continue;
