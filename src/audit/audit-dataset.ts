@@ -138,7 +138,12 @@ function counted(names: readonly string[]): { name: string; images: number }[] {
 /** Largest class by smallest, above which a note says so. */
 const UNBALANCED = 10;
 
-function notesOf(splits: readonly AuditedSplit[], classNames: readonly string[], isCut: boolean, family: number): string[] {
+function notesOf(
+  splits: readonly AuditedSplit[],
+  classNames: readonly string[],
+  isCut: boolean,
+  family: number,
+): string[] {
   const notes: string[] = [];
   for (const { name, classCounts, samples } of splits) {
     const missing = classNames.filter((_, i) => classCounts[i] === 0);
