@@ -3,6 +3,7 @@ import { eventLoopTurn, isTurnDue } from '../async/event-loop.js';
 import { alignImages, type Pyramid, pyramidOf } from './align-images.js';
 import type { ImageTransform } from './audit-report.js';
 import { type Candidate, candidates, coarseShape, SHAPE_LENGTH, turned } from './coarse-shape.js';
+import { kinOf, LEAST_RESEMBLANCE, Lookalikes } from './image-families.js';
 
 /** Candidates that are looked at, in a set of any size. */
 const MAX_CANDIDATES = 500_000;
@@ -81,6 +82,7 @@ export async function findNearDuplicates(
   const inner = hasBorders ? (await find((one) => one.inner)).filter(({ a, b }) => hasBorder(a) || hasBorder(b)) : [];
   const best = new Map<string, NearPair>();
   const lookalikes = new Lookalikes(compared.length);
+  const places = new Map(compared.map((image, place) => [image, place]));
   let done = 0;
   const compare = async (found: readonly Candidate[], thumbOf: (views: ImageViews) => Uint8Array): Promise<void> => {
     const pyramids = new PyramidCache((place) => thumbOf(views[compared[place]!]!));
@@ -109,55 +111,12 @@ export async function findNearDuplicates(
   await compare(whole, ({ thumb }) => thumb);
   await compare(inner, (one) => one.inner);
   onProgress(done, done);
-  const places = new Map(compared.map((image, place) => [image, place]));
+  const kin = kinOf([...best.values()], (image) => lookalikes.fullness(places.get(image)!, places.get(image)!));
   const pairs = [...best.values()]
-    .filter(({ a, b, correlation }) => {
-      return correlation >= raised(minCorrelation, lookalikes.fullness(places.get(a)!, places.get(b)!));
-    })
+    .filter(({ a, b, correlation }) => correlation >= raised(minCorrelation, Math.max(kin(a), kin(b))))
     .sort((x, y) => x.a - y.a || x.b - y.b);
-  const family = compared.filter((_, place) => lookalikes.fullness(place, place) === 1).length;
+  const family = compared.filter((image) => kin(image) === 1).length;
   return { pairs, isCut: whole.length === MAX_CANDIDATES || inner.length === MAX_CANDIDATES, family };
-}
-
-/** Correlation of details from which different images resemble each other: photographs hardly ever do. */
-const LEAST_RESEMBLANCE = 0.6;
-/** From so many images that resemble it on, an image is one of a family; with `FEW` it is none. */
-const MANY = 6;
-const FEW = 3;
-/** Others of an image that are remembered: `MANY`, and copies that later turn out to be some. */
-const MOST = 32;
-
-/**
- * Who resembles whom without being a copy. Drawings of one template agree in their details almost as copies do, but with
- * many others of the set at once; copies stand out from the others.
- */
-class Lookalikes {
-  readonly #others: (Set<number> | undefined)[];
-
-  constructor(count: number) {
-    this.#others = new Array(count);
-  }
-
-  add(a: number, b: number): void {
-    for (const [one, other] of [
-      [a, b],
-      [b, a],
-    ] as const) {
-      this.#others[one] ??= new Set();
-      if (this.#others[one].size < MOST) this.#others[one].add(other);
-    }
-  }
-
-  delete(a: number, b: number): void {
-    this.#others[a]?.delete(b);
-    this.#others[b]?.delete(a);
-  }
-
-  /** How much one of two images belongs to a family, 0 to 1. */
-  fullness(a: number, b: number): number {
-    const count = Math.max(this.#others[a]?.size ?? 0, this.#others[b]?.size ?? 0);
-    return Math.min(1, Math.max(0, (count - FEW) / (MANY - FEW)));
-  }
 }
 
 /** Correlation that is asked of small images: those of one class have little that tells them apart. */

@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { THUMB_EDGE } from '../../src/audit/align-images.js';
+import { kinOf } from '../../src/audit/image-families.js';
 import { findNearDuplicates } from '../../src/audit/near-duplicates.js';
 import { MersenneTwister } from '../../src/random.js';
 
@@ -44,5 +45,17 @@ describe('near duplicates', () => {
     const others = [5, 6, 7, 8, 9, 10, 11, 12].map((seed) => drawing(seed, 0.5));
     expect(await pairsOf([...close, ...others, copy])).toEqual({ pairs: [[0, 11]], family: 12 });
     expect(await pairsOf([...others, ...close, copy])).toEqual({ pairs: [[8, 11]], family: 12 });
+  });
+
+  it('in a chain have a template in common, in a star an original', () => {
+    const pair = (a: number, b: number) => ({ a, b, correlation: 0.9, overlap: 1, transform: 'none' }) as const;
+    const others = Array.from({ length: 11 }, (_, i) => i);
+    const chain = kinOf([...others.map((i) => pair(i, i + 1)), pair(20, 21)], () => 0);
+    expect([chain(0), chain(11), chain(20), chain(30)]).toEqual([1, 1, 0, 0]);
+    const star = kinOf(
+      others.map((i) => pair(0, i + 1)),
+      (image) => (image === 5 ? 0.5 : 0),
+    );
+    expect([star(0), star(5)]).toEqual([0, 0.5]);
   });
 });
