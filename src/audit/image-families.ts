@@ -1,6 +1,5 @@
 /** Images that are no copies and look like some: drawings of one template, charts, forms, frames of a video. */
-import { DisjointSets } from './copy-groups.js';
-import type { NearPair } from './near-duplicates.js';
+import { DisjointSets, type NearPair } from './copy-groups.js';
 
 /** Correlation of details from which different images resemble each other: photographs hardly ever do. */
 export const LEAST_RESEMBLANCE = 0.6;

@@ -3,6 +3,7 @@ import { eventLoopTurn, isTurnDue } from '../async/event-loop.js';
 import { alignImages, type Pyramid, pyramidOf } from './align-images.js';
 import type { ImageTransform } from './audit-report.js';
 import { type Candidate, candidates, coarseShape, SHAPE_LENGTH, turned } from './coarse-shape.js';
+import type { NearPair } from './copy-groups.js';
 import { kinOf, LEAST_RESEMBLANCE, Lookalikes } from './image-families.js';
 
 /** Candidates that are looked at, in a set of any size. */
@@ -21,17 +22,6 @@ const TRANSFORMS: readonly ImageTransform[] = [
   'rotated by 90°',
   'mirrored, rotated by 90°',
 ];
-
-/** Two images that look the same. */
-export interface NearPair {
-  /** Index of the image. */
-  readonly a: number;
-  /** Above `a`. */
-  readonly b: number;
-  readonly correlation: number;
-  readonly overlap: number;
-  readonly transform: ImageTransform;
-}
 
 /** Two views of an image, each [THUMB_EDGE, THUMB_EDGE]. */
 interface ImageViews {
