@@ -10,11 +10,14 @@ export const THUMB_EDGE = 64;
 const DETAIL_RADIUS = 3;
 /** Local contrast, in levels squared, that is as likely to be noise as detail. */
 const NOISE_VARIANCE = 64;
-/** Steps at each edge length, and correlations of luminance and of details below which there is no copy. */
+/**
+ * Steps at each edge length, and correlations of luminance and of details below which there is no copy; `strict` where
+ * only details that agree by 0.95 make one, and `start` of these with the map of the level before.
+ */
 const LEVELS = [
-  { edge: 16, steps: 8, least: 0.85, leastDetail: 0.65 },
-  { edge: 32, steps: 5, least: 0.85, leastDetail: 0.55 },
-  { edge: 64, steps: 4, least: 0.8, leastDetail: 0 },
+  { edge: 16, steps: 8, least: 0.85, leastDetail: 0.7, strict: 0.8, start: 0 },
+  { edge: 32, steps: 5, least: 0.85, leastDetail: 0.65, strict: 0.88, start: 0 },
+  { edge: 64, steps: 4, least: 0.8, leastDetail: 0, strict: 0, start: 0.8 },
 ] as const;
 /** At the coarsest edge, a correlation below the first after so many steps ends the search. */
 const EARLY = { steps: 3, least: 0.8 } as const;
@@ -58,17 +61,25 @@ function halved(image: Float32Array, edge: number): Float32Array {
   return out;
 }
 
-/** Undefined where the images do not even agree coarsely. */
-export function alignImages(a: Pyramid, b: Pyramid): Alignment | undefined {
+/**
+ * Undefined where the images do not even agree coarsely.
+ * @param isStrict whether only the closest copies are looked for: others that resemble each other are `alike`
+ */
+export function alignImages(a: Pyramid, b: Pyramid, isStrict = false): Alignment | 'alike' | undefined {
   let map: AffineMap = [1, 0, 0, 0, 1, 0];
   let [correlation, covered] = [0, 0];
-  for (const [i, { edge, steps, least, leastDetail }] of LEVELS.entries()) {
+  for (const [i, { edge, steps, least, leastDetail, strict, start }] of LEVELS.entries()) {
+    if (isStrict && start > 0) {
+      warp(b.levels[i]!, edge, map);
+      if (detailCorrelation(a.levels[i]!, edge) < start) return 'alike';
+    }
     const found = refine(a.levels[i]!, b.levels[i]!, edge, map, steps, i === 0);
     if (!found || found.correlation < least) return undefined;
     map = found.map;
     covered = warp(b.levels[i]!, edge, map) / edge ** 2;
     correlation = detailCorrelation(a.levels[i]!, edge);
     if (correlation < leastDetail) return undefined;
+    if (isStrict && correlation < strict) return i === 0 ? undefined : 'alike';
   }
   if (Math.abs(map[1]) > MAX_SLANT || Math.abs(map[3]) > MAX_SLANT) return undefined;
   const overlap = Math.min(covered, covered * Math.abs(map[0] * map[4] - map[1] * map[3]), 1);

@@ -52,7 +52,7 @@ export async function auditDataset<T>(data: AuditInput<T>, options: AuditOptions
   const first: MeasuredImage[] = [];
   for (const [i, one] of classes.entries()) first[one] ??= collected.images[i]!.measured;
   const isCompared = (low: number, high: number): boolean => high - low >= settings.blankRange;
-  const { pairs, isCut } = settings.nearDuplicates
+  const { pairs, isCut, family } = settings.nearDuplicates
     ? await findNearDuplicates({
         views: first.map(({ content }) => (content && isCompared(content.low, content.high) ? content : undefined)),
         minCorrelation: settings.minCorrelation,
@@ -60,7 +60,7 @@ export async function auditDataset<T>(data: AuditInput<T>, options: AuditOptions
         onProgress: (done, total) => onProgress?.({ phase: 'pairs', done, total }),
         signal,
       })
-    : { pairs: [], isCut: false };
+    : { pairs: [], isCut: false, family: 0 };
   const copies = findCopies(collected, classes, pairs, shown, splitNames);
   const classNames = classNamesOf(splits, collected);
   const measured = collected.images.map((image) => image.measured);
@@ -83,7 +83,7 @@ export async function auditDataset<T>(data: AuditInput<T>, options: AuditOptions
     formats: counted(measured.flatMap(({ format, fault }) => format ?? (fault === undefined ? 'pixels' : []))),
     ...copies,
     issues: findIssues(shown, measured, settings),
-    notes: notesOf(auditedSplits, classNames, isCut),
+    notes: notesOf(auditedSplits, classNames, isCut, family),
     settings,
     seconds: (performance.now() - start) / 1000,
   };
@@ -138,7 +138,12 @@ function counted(names: readonly string[]): { name: string; images: number }[] {
 /** Largest class by smallest, above which a note says so. */
 const UNBALANCED = 10;
 
-function notesOf(splits: readonly AuditedSplit[], classNames: readonly string[], isCut: boolean): string[] {
+function notesOf(
+  splits: readonly AuditedSplit[],
+  classNames: readonly string[],
+  isCut: boolean,
+  family: number,
+): string[] {
   const notes: string[] = [];
   for (const { name, classCounts, samples } of splits) {
     const missing = classNames.filter((_, i) => classCounts[i] === 0);
@@ -153,6 +158,12 @@ function notesOf(splits: readonly AuditedSplit[], classNames: readonly string[],
   }
   if (isCut) {
     notes.push('there are more images alike than are compared: near copies that are cropped may be missing');
+  }
+  if (family > 0) {
+    notes.push(
+      `${family} images resemble many others in their details, as drawings of one template do: only near copies that ` +
+        'correlate by 0.95 count among them',
+    );
   }
   return notes.map(warningLine);
 }

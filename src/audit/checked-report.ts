@@ -15,9 +15,11 @@ export type SelectedDataset<D> = D extends { select(indices: Iterable<number>): 
     ? IndexedDataset<T>
     : never;
 
+const LISTS = ['splits', 'classNames', 'duplicates', 'duplicateSamples', 'leaks', 'issues', 'notes'] as const;
+
 /** @throws ConfigError for something else */
 export function requireAuditReport(report: unknown, what: string): asserts report is AuditReport {
-  const isReport = isObject(report) && Array.isArray(report.splits) && Array.isArray(report.duplicates);
+  const isReport = isObject(report) && LISTS.every((name) => Array.isArray(report[name]));
   if (isReport && report.version === 1) return;
   const came = isReport ? `version ${showValue(report.version)} of one` : describeGiven(report);
   throw new ConfigError(`${what}: expected the report of an audit, got ${came}`, {

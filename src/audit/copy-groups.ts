@@ -1,5 +1,16 @@
 /** From pairs to groups: images and samples that are copies, directly or through others. */
-import type { NearPair } from './near-duplicates.js';
+import type { ImageTransform } from './audit-report.js';
+
+/** Two images that look the same. */
+export interface NearPair {
+  /** Index of the image. */
+  readonly a: number;
+  /** Above `a`. */
+  readonly b: number;
+  readonly correlation: number;
+  readonly overlap: number;
+  readonly transform: ImageTransform;
+}
 
 /** Sets of numbers that are joined two by two. */
 export class DisjointSets {

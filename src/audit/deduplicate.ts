@@ -65,8 +65,8 @@ const deduplicateSchema = z.strictObject({
  * const { splits, removed } = await deduplicate(data, report, { conflicts: 'remove', splits: ['train'] });
  * ```
  * @param data what was audited
- * @throws DataError if the report is about other data, and for conflicting labels when `conflicts` is not given;
- *   ConfigError for wrong options
+ * @throws DataError if the report is about other data, and for conflicting labels when `conflicts` is not given,
+ *   or if nothing is left of a split; ConfigError for wrong options
  */
 export async function deduplicate<I extends AuditInput>(
   data: I,
@@ -95,6 +95,15 @@ export async function deduplicate<I extends AuditInput>(
     await requireSamples(dataset, own, 'deduplicate');
     const gone = new Set(own.map(({ index }) => index));
     const kept = Array.from({ length: dataset.length }, (_, index) => index).filter((index) => !gone.has(index));
+    if (kept.length === 0 && own.length > 0) {
+      throw new DataError(
+        `deduplicate: nothing is left of ${oneLine(name)}: all of its samples are copies in conflict`,
+        {
+          hint: "Look at `report.duplicates`, or keep the first of each group: `conflicts: 'first'`.",
+          details: { split: name, samples: own.length },
+        },
+      );
+    }
     result.push([name, selected(dataset, kept)]);
   }
   const order = names.flatMap((name) => bySplit.get(name)?.sort((a, b) => a.index - b.index) ?? []);

@@ -3,7 +3,7 @@ import type { AuditReport, DuplicateGroup, ImageIssueKind } from './audit-report
 
 /** Headings of issues, with what is meant. */
 export const ISSUE_TITLES: Readonly<Record<ImageIssueKind, string>> = {
-  damaged: 'Damaged: the image does not decode',
+  damaged: 'Damaged: the image does not decode, or not all of it',
   blank: 'Blank: next to no contrast',
   dark: 'Dark',
   bright: 'Bright',

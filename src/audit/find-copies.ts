@@ -1,8 +1,7 @@
 /** Copies among the images of an audit: groups of images, groups of samples, and what splits share. */
 import type { AuditedImage, DuplicateGroup, DuplicatePair, SampleGroup, SplitLeak } from './audit-report.js';
 import type { CollectedData, CollectedSample } from './collect-images.js';
-import { DisjointSets, groupedBy, type MemberPair, pairsWithin } from './copy-groups.js';
-import type { NearPair } from './near-duplicates.js';
+import { DisjointSets, groupedBy, type MemberPair, type NearPair, pairsWithin } from './copy-groups.js';
 
 interface Copies {
   readonly duplicates: DuplicateGroup[];

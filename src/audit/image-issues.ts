@@ -40,8 +40,13 @@ export function findIssues(
   );
 }
 
-function ofContent({ content, fault }: MeasuredImage, settings: AuditSettings): Found[] {
-  if (fault !== undefined) return [{ kind: 'damaged', reason: fault, value: null, rank: 0 }];
+function ofContent(image: MeasuredImage, settings: AuditSettings): Found[] {
+  const { content, fault, damage } = image;
+  if (fault !== undefined) return [{ kind: 'damaged', reason: fault, value: null, rank: 1 }];
+  if (damage !== undefined) {
+    const reason = `it decodes, and a part of it is wrong: ${damage}`;
+    return [{ kind: 'damaged', reason, value: null, rank: 0 }, ...ofContent({ ...image, damage: undefined }, settings)];
+  }
   const { low, high, blur } = content!;
   const range = high - low;
   if (range < settings.blankRange) {

@@ -2,8 +2,9 @@
 import { z } from 'zod';
 import { parseOptions } from '../config.js';
 import type { Dataset } from '../data/types.js';
-import { ConfigError } from '../errors.js';
+import { ConfigError, DataError } from '../errors.js';
 import { describeGiven, isKind } from '../messages/given-kind.js';
+import { oneLine } from '../messages/one-line.js';
 import type { AuditedImage, AuditedSample, AuditReport, DuplicateGroup, ImageTransform } from './audit-report.js';
 import {
   requireAuditReport,
@@ -52,7 +53,7 @@ const leakFreeSchema = z.strictObject({ split: z.string().default('test'), again
  * const { dataset, removed } = await leakFreeSplit(data.test, report);
  * ```
  * @param dataset the split that was audited, e.g. `data.test`
- * @throws DataError if the report is about other data; ConfigError for wrong options
+ * @throws DataError if the report is about other data, or nothing is left; ConfigError for wrong options
  */
 export async function leakFreeSplit<D extends Dataset<unknown>>(
   dataset: D,
@@ -81,7 +82,18 @@ export async function leakFreeSplit<D extends Dataset<unknown>>(
   const rising = [...removed.values()].sort((a, b) => a.index - b.index);
   await requireSamples(dataset, rising, 'leakFreeSplit');
   const kept = Array.from({ length: dataset.length }, (_, index) => index).filter((index) => !removed.has(index));
+  if (kept.length === 0 && rising.length > 0) throw emptySplit(split, rising.length);
   return { dataset: selected(dataset, kept), removed: rising };
+}
+
+function emptySplit(split: string, samples: number): DataError {
+  return new DataError(
+    `leakFreeSplit: nothing is left of ${oneLine(split)}: each of its ${samples} samples has a copy in other splits`,
+    {
+      hint: 'Look at `report.leaks`, and test on other images; `against` names the splits that count.',
+      details: { split, samples },
+    },
+  );
 }
 
 function leakedSample(index: number, split: string, other: string, group: DuplicateGroup): LeakedSample {

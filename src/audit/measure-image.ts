@@ -31,6 +31,8 @@ export interface MeasuredImage {
   readonly digest: string | undefined;
   /** Why the image does not decode; undefined if it does. Untrusted. */
   readonly fault: string | undefined;
+  /** What the decoder found damaged in a JPEG that it decodes all the same; undefined if nothing. Untrusted. */
+  readonly damage?: string | undefined;
   /** Of an image that decodes. */
   readonly content: ImageContent | undefined;
 }
@@ -57,6 +59,7 @@ interface Decoded {
   readonly digest: string | undefined;
   readonly width: number;
   readonly height: number;
+  readonly damage?: string | undefined;
 }
 
 /** Never rejects for what is wrong with an image; only with the signal's reason. */
@@ -73,6 +76,7 @@ export async function measureImage(input: ImageInput, signal: AbortSignal | unde
       height: decoded.height,
       digest: digest ?? decoded.digest,
       fault: undefined,
+      damage: decoded.damage,
       content: contentOf(decoded.image),
     };
   } catch (error) {
@@ -128,18 +132,27 @@ async function decodeSmall(header: ImageHeader): Promise<Decoded | undefined> {
     (metadata.orientation ?? 1) === orientation;
   if (!isUsual || header.width * header.height > MAX_FAST_PIXELS) return undefined;
   const [width, height] = sizeOf(header);
-  const pipeline = sharp(bytes, {
-    autoOrient: true,
-    ignoreIcc: true,
-    failOn: 'error',
-    limitInputPixels: DEFAULT_MAX_PIXELS,
-  });
+  const decode = (failOn: 'warning' | 'error'): Promise<RgbImage> => {
+    const pipeline = sharp(bytes, { autoOrient: true, ignoreIcc: true, failOn, limitInputPixels: DEFAULT_MAX_PIXELS });
+    return small(pipeline.timeout({ seconds: MAX_SECONDS }));
+  };
   try {
-    return { image: await small(pipeline.timeout({ seconds: MAX_SECONDS })), digest: undefined, width, height };
+    // Training accepts a JPEG with changed bytes, as every viewer does: what is missing is grey, or garbage.
+    if (format !== 'jpeg') return { image: await decode('error'), digest: undefined, width, height };
+    const [image, damage] = await decode('warning').then(
+      (whole) => [whole, undefined] as const,
+      async (error) => [await decode('error'), lostPixels(reasonOf(error))] as const,
+    );
+    return { image, digest: undefined, width, height, damage };
   } catch (cause) {
     const reason = `the image does not decode: ${reasonOf(cause)}`;
     throw new ImageError(reason, { reason, cause });
   }
+}
+
+/** Bytes between segments, which many cameras write, cost no pixels. */
+function lostPixels(damage: string): string | undefined {
+  return /extraneous bytes/.test(damage) ? undefined : damage;
 }
 
 async function decodeWhole(input: ImageInput, signal: AbortSignal | undefined): Promise<Decoded> {

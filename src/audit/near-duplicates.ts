@@ -3,6 +3,8 @@ import { eventLoopTurn, isTurnDue } from '../async/event-loop.js';
 import { alignImages, type Pyramid, pyramidOf } from './align-images.js';
 import type { ImageTransform } from './audit-report.js';
 import { type Candidate, candidates, coarseShape, SHAPE_LENGTH, turned } from './coarse-shape.js';
+import type { NearPair } from './copy-groups.js';
+import { kinOf, LEAST_RESEMBLANCE, Lookalikes } from './image-families.js';
 
 /** Candidates that are looked at, in a set of any size. */
 const MAX_CANDIDATES = 500_000;
@@ -20,17 +22,6 @@ const TRANSFORMS: readonly ImageTransform[] = [
   'rotated by 90°',
   'mirrored, rotated by 90°',
 ];
-
-/** Two images that look the same. */
-export interface NearPair {
-  /** Index of the image. */
-  readonly a: number;
-  /** Above `a`. */
-  readonly b: number;
-  readonly correlation: number;
-  readonly overlap: number;
-  readonly transform: ImageTransform;
-}
 
 /** Two views of an image, each [THUMB_EDGE, THUMB_EDGE]. */
 interface ImageViews {
@@ -53,9 +44,12 @@ interface NearSearch {
 /**
  * Images are compared whole with whole, and without borders with without: an image and its copy in a frame agree in the
  * one, crops of one with a dark background in the other.
- * @returns pairs by `a` and `b`, each once, and whether there were more candidates than are looked at
+ * @returns pairs by `a` and `b`, each once, whether there were more candidates than are looked at, and how many images
+ *   have so many that resemble them that only the closest count as their copies
  */
-export async function findNearDuplicates(search: NearSearch): Promise<{ pairs: NearPair[]; isCut: boolean }> {
+export async function findNearDuplicates(
+  search: NearSearch,
+): Promise<{ pairs: NearPair[]; isCut: boolean; family: number }> {
   const { views, minCorrelation, transforms, onProgress, signal } = search;
   const compared = [...views.keys()].filter((i) => views[i] !== undefined);
   const turn = async (): Promise<void> => {
@@ -77,20 +71,27 @@ export async function findNearDuplicates(search: NearSearch): Promise<{ pairs: N
   const hasBorders = compared.some((_, place) => hasBorder(place));
   const inner = hasBorders ? (await find((one) => one.inner)).filter(({ a, b }) => hasBorder(a) || hasBorder(b)) : [];
   const best = new Map<string, NearPair>();
+  const lookalikes = new Lookalikes(compared.length);
+  const places = new Map(compared.map((image, place) => [image, place]));
   let done = 0;
   const compare = async (found: readonly Candidate[], thumbOf: (views: ImageViews) => Uint8Array): Promise<void> => {
     const pyramids = new PyramidCache((place) => thumbOf(views[compared[place]!]!));
     for (const { a, b, turn: bits } of found) {
-      const alignment = alignImages(pyramids.of(a), pyramids.of(b, bits));
       const isSmall = views[compared[a]!]!.isSmall || views[compared[b]!]!.isSmall;
+      const isStrict = isSmall || lookalikes.fullness(a, b) === 1;
+      const aligned = alignImages(pyramids.of(a), pyramids.of(b, bits), isStrict);
+      const alignment = aligned === 'alike' ? undefined : aligned;
+      const before = best.get(`${a} ${b}`);
       if (alignment && alignment.correlation >= requiredCorrelation(minCorrelation, alignment.detail, isSmall)) {
-        const before = best.get(`${a} ${b}`);
+        lookalikes.delete(a, b);
         // An image that is its own mirror image is a copy as it is.
         if (!before || alignment.correlation > before.correlation + 1e-3) {
           const { correlation, overlap } = alignment;
           const transform = TRANSFORMS[bits]!;
           best.set(`${a} ${b}`, { a: compared[a]!, b: compared[b]!, correlation, overlap, transform });
         }
+      } else if (!before && (aligned === 'alike' || (alignment && alignment.correlation >= LEAST_RESEMBLANCE))) {
+        lookalikes.add(a, b);
       }
       if (++done % 64 > 0) continue;
       onProgress(done, whole.length + inner.length);
@@ -100,21 +101,32 @@ export async function findNearDuplicates(search: NearSearch): Promise<{ pairs: N
   await compare(whole, ({ thumb }) => thumb);
   await compare(inner, (one) => one.inner);
   onProgress(done, done);
-  const pairs = [...best.values()].sort((x, y) => x.a - y.a || x.b - y.b);
-  return { pairs, isCut: whole.length === MAX_CANDIDATES || inner.length === MAX_CANDIDATES };
+  const kin = kinOf([...best.values()], (image) => lookalikes.fullness(places.get(image)!, places.get(image)!));
+  const pairs = [...best.values()]
+    .filter(({ a, b, correlation }) => correlation >= raised(minCorrelation, Math.max(kin(a), kin(b))))
+    .sort((x, y) => x.a - y.a || x.b - y.b);
+  const family = compared.filter((image) => kin(image) === 1).length;
+  return { pairs, isCut: whole.length === MAX_CANDIDATES || inner.length === MAX_CANDIDATES, family };
 }
 
 /** Correlation that is asked of small images: those of one class have little that tells them apart. */
 const SMALL_CORRELATION = 0.97;
-/** Correlation that is asked of images full of details, from `MUCH_DETAIL` on: pages of one form have most in common. */
+/**
+ * Correlation that is asked of a family, and of images full of details from `MUCH_DETAIL` on: pages of one form have most
+ * in common.
+ */
 const FULL_CORRELATION = 0.95;
 const SOME_DETAIL = 0.45;
 const MUCH_DETAIL = 0.6;
 
 function requiredCorrelation(least: number, detail: number, isSmall: boolean): number {
   const fullness = Math.min(1, Math.max(0, (detail - SOME_DETAIL) / (MUCH_DETAIL - SOME_DETAIL)));
-  const required = least + Math.max(0, FULL_CORRELATION - least) * fullness;
+  const required = raised(least, fullness);
   return isSmall ? Math.max(required, SMALL_CORRELATION) : required;
+}
+
+function raised(least: number, share: number): number {
+  return least + Math.max(0, FULL_CORRELATION - least) * share;
 }
 
 /** Pyramids of images as they are; turned ones are made each time. */

@@ -83,7 +83,7 @@ class MaskForm {
       const left = quiet.length - HEAD - TAIL;
       if (full || quiet.length <= LONGEST) lines.push(...quiet);
       else {
-        const note = `${left} more lines, nothing of them learned`;
+        const note = `${left} more lines, none learned`;
         lines.push(...quiet.slice(0, HEAD), `${' '.repeat(GUTTER)}${this.#styled('dim', note)}`, ...quiet.slice(-TAIL));
       }
       quiet = [];

@@ -7,7 +7,18 @@ const SHOWN_CUT = 60;
 
 /** Which sample it is, on one line. */
 export function maskTitle({ samples }: MaskView, index: number): string {
-  return `Sample ${index + 1} of ${samples.length}: ${oneLine(samples[index]!.id)}`;
+  return `Sample ${index + 1} of ${samples.length}: ${oneLine(endOfPath(samples[index]!.id))}`;
+}
+
+/** Folders of a path that are shown: the class and the split are there. */
+const SHOWN_FOLDERS = 2;
+
+/** Of an absolute path its file and the folders that tell samples apart; anything else as it is. */
+function endOfPath(id: string): string {
+  if (!/^(?:\/|[a-z]:[\\/]|\\\\)/i.test(id)) return id;
+  const parts = id.split(/[\\/]+/);
+  if (parts.length <= SHOWN_FOLDERS + 2) return id;
+  return `…/${parts.slice(-SHOWN_FOLDERS - 1).join('/')}`;
 }
 
 /** How much of a sample is learned, and what else its tokens are. */

@@ -178,6 +178,31 @@ describe('leakFreeSplit', () => {
     ]);
   });
 
+  it('is refused, as deduplicate is, where nothing would be left', async () => {
+    const [a, b] = [await drawn(1), await drawn(2)];
+    const all = {
+      train: labelled([
+        [a, 0],
+        [b, 1],
+      ]),
+      test: labelled([
+        [a, 0],
+        [a, 1],
+      ]),
+    };
+    const found = await auditDataset(all);
+    await expect(leakFreeSplit(all.test, found)).rejects.toThrow(/nothing is left of test: each of its 2 samples/);
+    await expect(deduplicate(all, found, { conflicts: 'remove' })).rejects.toThrow(/nothing is left of test/);
+    expect((await deduplicate(all, found, { conflicts: 'first' })).splits.test.length).toBe(1);
+  });
+
+  it('wants a whole report', async () => {
+    const { duplicateSamples: _, ...part } = report;
+    await expect(deduplicate(data, part as never)).rejects.toThrow(/expected the report of an audit/);
+    const saved = JSON.parse(JSON.stringify(report));
+    expect((await leakFreeSplit(data.test, saved)).removed).toEqual((await leakFreeSplit(data.test, report)).removed);
+  });
+
   it('wants the split that was audited', async () => {
     await expect(leakFreeSplit(data.train, report)).rejects.toThrow(
       /test has 7 samples, the report train \(7 samples\), test \(4/,

@@ -1,10 +1,12 @@
 import { describe, expect, it } from 'vitest';
 import { THUMB_EDGE } from '../../src/audit/align-images.js';
+import { auditDataset } from '../../src/audit/audit-dataset.js';
 import { blurEffect } from '../../src/audit/blur-effect.js';
 import { candidates, coarseShape, SHAPE_LENGTH, turned } from '../../src/audit/coarse-shape.js';
 import { commonFolder } from '../../src/audit/collect-images.js';
 import { distribution } from '../../src/audit/image-issues.js';
 import { measureImage } from '../../src/audit/measure-image.js';
+import { IndexedDataset } from '../../src/data/dataset.js';
 import { decodeImage } from '../../src/data/decode-image.js';
 import { bmpOf, grey16Png } from '../data/written-images.js';
 import { changed, drawn } from './drawn-images.js';
@@ -50,6 +52,22 @@ describe('the measures of an image', () => {
     });
     const grey = await changed(await drawn(1), (image) => image.toColourspace('b-w').jpeg());
     expect(await measureImage(grey, undefined)).toMatchObject({ mode: 'grey', content: { isColored: false } });
+  });
+
+  it('tell of a JPEG that decodes although bytes in its middle are changed', async () => {
+    const whole = await changed(await drawn(1), (image) => image.jpeg());
+    const broken = Buffer.from(whole);
+    broken.fill(0, broken.length >> 1, (broken.length >> 1) + 200);
+    const measured = await measureImage(broken, undefined);
+    expect(measured).toMatchObject({ fault: undefined, damage: expect.stringMatching(/Corrupt JPEG data/) });
+    expect(measured.content).toBeDefined();
+    await expect(decodeImage(broken)).resolves.toMatchObject({ width: 160 });
+    expect((await measureImage(whole, undefined)).damage).toBeUndefined();
+    // Between the last scan and its end, as cameras write them.
+    const padded = Buffer.concat([whole.subarray(0, -2), Buffer.alloc(9), whole.subarray(-2)]);
+    expect(await measureImage(padded, undefined)).toMatchObject({ fault: undefined, damage: undefined });
+    const { issues } = await auditDataset(IndexedDataset.from([broken, whole]));
+    expect(issues).toMatchObject([{ kind: 'damaged', image: { index: 0 }, reason: expect.stringMatching(/decodes/) }]);
   });
 
   it('are a fault for what is no image, and never an error', async () => {

@@ -102,11 +102,26 @@ describe('formatMask', () => {
     ]);
   });
 
+  it('names samples by the end of their paths', () => {
+    const titleOf = (id: string) => formatMask(viewOf({ ...sampleOf(words('a')), id }), { width: 80 }).split('\n')[2];
+    expect(titleOf('/home/me/.cache/data/bones/Train/wrist/0017.jpg')).toBe('Sample 1 of 1: …/Train/wrist/0017.jpg');
+    expect(titleOf('C:\\data\\bones\\Train\\wrist\\0017.jpg')).toBe('Sample 1 of 1: …/Train/wrist/0017.jpg');
+    expect(titleOf('/data/wrist/0017.jpg')).toBe('Sample 1 of 1: /data/wrist/0017.jpg');
+    expect(titleOf('What is 1/2/3/4/5?')).toBe('Sample 1 of 1: What is 1/2/3/4/5?');
+  });
+
+  it('fits the narrowest terminal, the line of what is left out included', () => {
+    const lines = Array.from({ length: 1030 }, (_, i) => `line${i}↵`);
+    const text = formatMask(viewOf(sampleOf([...words(...lines), ...learned('yes')])), { width: 40 });
+    expect(text).toContain('1012 more lines');
+    expect(Math.max(...text.split('\n').map((line) => line.length))).toBeLessThanOrEqual(40);
+  });
+
   it('leaves out the middle of a long text of which nothing is learned, unless all is asked for', () => {
     const lines = Array.from({ length: 30 }, (_, i) => `line${i}↵`);
     const view = viewOf(sampleOf([...words(...lines), ...learned('yes')]));
     const shown = body(view).join('\n');
-    expect(shown).toContain('12 more lines, nothing of them learned');
+    expect(shown).toContain('12 more lines, none learned');
     expect(shown).toContain('line11↵');
     expect(shown).not.toContain('line12↵');
     expect(shown).toContain('line24↵');
