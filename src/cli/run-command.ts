@@ -1,8 +1,8 @@
 /** Finds the command, runs it, and makes of what it throws a text and an exit code. */
 import { nearestName } from '../config.js';
-import { TuneError } from '../errors.js';
+import { reasonOf, TuneError } from '../errors.js';
 import { VERSION } from '../generated/version.js';
-import { oneLine } from '../messages/one-line.js';
+import { oneLine, printable } from '../messages/one-line.js';
 import { type Command, type Output, UsageError } from './command.js';
 
 /** Loaded when they are asked for: `doctor` must run where a native package that `plan` needs has no binary. */
@@ -40,8 +40,16 @@ export async function runCommand(
     );
     return 2;
   }
+  let loaded: Command;
   try {
-    return await (await command()).run(args, output);
+    loaded = await command();
+  } catch (error) {
+    output.printError(`ministral-tune ${name} cannot be loaded: ${printable(reasonOf(error))}
+  hint: Reinstall with \`npm install\`, for this system and without --omit=optional.`);
+    return 1;
+  }
+  try {
+    return await loaded.run(args, output);
   } catch (error) {
     if (!(error instanceof TuneError)) throw error;
     output.printError(error.message);

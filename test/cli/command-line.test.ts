@@ -5,6 +5,8 @@ import { afterAll, describe, expect, it } from 'vitest';
 import manifest from '../../package.json' with { type: 'json' };
 import { doctorChecks } from '../../src/cli/doctor-checks.js';
 import { formatChecks } from '../../src/cli/doctor-command.js';
+// Loaded before the tests, as it takes a while.
+import '../../src/cli/plan-command.js';
 import { runCommand } from '../../src/cli/run-command.js';
 import type { FoundMachine } from '../../src/engine/cuda/inspect-machine.js';
 
