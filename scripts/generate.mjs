@@ -107,7 +107,7 @@ await generate('uplot.ts', [...chartFiles, chartLicence], () => {
   const [script, styles] = chartFiles.map((file) => readFileSync(file, 'utf8'));
   const licence = `/*!\n${readFileSync(chartLicence, 'utf8').trim()}\n*/\n`;
   const text = (value) => JSON.stringify(value);
-  return `/** uPlot (MIT), for pages: defines the global \`uPlot\`. */\nexport const UPLOT_SCRIPT = ${text(licence + script)};\nexport const UPLOT_STYLES = ${text(styles)};\n`;
+  return `/** uPlot (MIT), for pages: defines the global \`uPlot\`. */\nexport const UPLOT_SCRIPT = ${text(licence + script)};\nexport const UPLOT_STYLES = ${text(licence + styles)};\n`;
 });
 
 const manifest = join(scripts, '..', 'package.json');

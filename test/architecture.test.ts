@@ -120,6 +120,13 @@ describe('the structure of the sources', () => {
     expect(users(/^yauzl$/)).toEqual(['archive/zip-directory.ts']);
   });
 
+  it('loads the package that decodes images with the first image', () => {
+    const users = files.filter(({ imports }) => imports.includes('sharp'));
+    expect(users.map(({ path }) => path)).toContain('data/load-sharp.ts');
+    const eager = users.filter(({ text }) => /^import (?!type\b)[^;]*? from 'sharp'/m.test(text));
+    expect(eager.map(({ path }) => path)).toEqual([]);
+  });
+
   it('lets no engine name an option of a run', () => {
     const options =
       /gradientCheckpointing|autoMicroBatch|perDevice|gradientAccumulation|maxLength|longestEdge|SftTrainer/;

@@ -1,9 +1,10 @@
 /** What an audit looks at in an image: its bytes, its header, and a reading of its pixels at half a thousand pixels an edge. */
 import { createHash } from 'node:crypto';
-import sharp, { type Sharp } from 'sharp';
+import type { Sharp } from 'sharp';
 import { decodeWithin } from '../data/decode-budget.js';
 import { imageSource } from '../data/image-digest.js';
 import { DEFAULT_MAX_PIXELS, type ImageHeader, readHeader } from '../data/image-header.js';
+import { loadSharp } from '../data/load-sharp.js';
 import type { ImageInput, RgbImage } from '../data/types.js';
 import { ImageError, reasonOf } from '../errors.js';
 import { THUMB_EDGE } from './align-images.js';
@@ -62,10 +63,12 @@ interface Decoded {
   readonly damage?: string | undefined;
 }
 
-/** Never rejects for what is wrong with an image; only with the signal's reason. */
+/** Never rejects for what is wrong with an image: only with the signal's reason, or ConfigError without a decoder. */
 export async function measureImage(input: ImageInput, signal: AbortSignal | undefined): Promise<MeasuredImage> {
   let header: ImageHeader | undefined;
   let digest: string | undefined;
+  // Its lack is no fault of the image.
+  await loadSharp();
   try {
     header = await headerOf(input);
     digest = header && digestOf(header.bytes);
@@ -132,6 +135,7 @@ async function decodeSmall(header: ImageHeader): Promise<Decoded | undefined> {
     (metadata.orientation ?? 1) === orientation;
   if (!isUsual || header.width * header.height > MAX_FAST_PIXELS) return undefined;
   const [width, height] = sizeOf(header);
+  const sharp = await loadSharp();
   const decode = (failOn: 'warning' | 'error'): Promise<RgbImage> => {
     const pipeline = sharp(bytes, { autoOrient: true, ignoreIcc: true, failOn, limitInputPixels: DEFAULT_MAX_PIXELS });
     return small(pipeline.timeout({ seconds: MAX_SECONDS }));
@@ -161,6 +165,7 @@ async function decodeWhole(input: ImageInput, signal: AbortSignal | undefined): 
     const { width, height, data } = image;
     const digest = digestOf(Buffer.concat([Buffer.from(`${width} ${height} `), data]));
     const isSmall = Math.max(width, height) <= MEASURED_EDGE;
+    const sharp = await loadSharp();
     const raw = { width, height, channels: 3 } as const;
     return {
       image: isSmall ? image : await small(sharp(data, { raw, limitInputPixels: false })),

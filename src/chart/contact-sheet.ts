@@ -1,6 +1,7 @@
 /** Images with captions in one image: a look at the data, or at answers before and after training. */
-import sharp, { type OverlayOptions } from 'sharp';
+import type { OverlayOptions } from 'sharp';
 import { checkNames, requirePath } from '../config.js';
+import { loadSharp } from '../data/load-sharp.js';
 import type { RgbImage } from '../data/types.js';
 import { ConfigError, ImageError } from '../errors.js';
 import { writeNamedFile } from '../files/atomic-file.js';
@@ -90,6 +91,7 @@ export async function contactSheet(
   }
   const title = options.title ?? `${items.length} images`;
   const page = Buffer.from(await drawableText(svgDocument(width, height, title, body)));
+  const sharp = await loadSharp();
   return sharp(page, { density: 72 }).composite(overlays).png().toBuffer();
 }
 
@@ -132,6 +134,7 @@ async function fitImage(image: RgbImage, x: number, y: number, cell: number, ind
     );
   const scale = Math.min(cell / width, cell / height);
   const fitted = [width, height].map((side) => Math.max(1, Math.min(cell, Math.round(side * scale))));
+  const sharp = await loadSharp();
   const input = await sharp(data, { raw: { width, height, channels: 3 } })
     .resize(fitted[0]!, fitted[1]!, { fit: 'fill' })
     .png()

@@ -2,7 +2,8 @@
  * Looks, before an SVG is rendered here, whether the machine has fonts for the texts that the stroke font does not have,
  * and writes them in Latin letters, with a warning, if not.
  */
-import sharp from 'sharp';
+
+import { loadSharp } from '../data/load-sharp.js';
 import { oneLine } from '../messages/one-line.js';
 import { fitText, measureText, text } from './font.js';
 import { escapeXml, unescapeXml } from './svg-values.js';
@@ -103,6 +104,7 @@ async function inkOf(characters: readonly string[]): Promise<Ink[]> {
     return `<text x="${x + 12}" y="${y + 55}" font-family="sans-serif" font-size="${PROBE_SIZE}">${escapeXml(character)}</text>`;
   });
   const page = `<svg xmlns="http://www.w3.org/2000/svg" width="${width}" height="${height}"><rect width="100%" height="100%" fill="#fff"/>${parts.join('')}</svg>`;
+  const sharp = await loadSharp();
   const { data, info } = await sharp(Buffer.from(page), { density: 72 })
     .toColourspace('b-w')
     .removeAlpha()

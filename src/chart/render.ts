@@ -1,6 +1,6 @@
 /** From SVG to a PNG file, without a browser, and without a font unless a text is in another script than Latin. */
-import sharp from 'sharp';
 import { checkNames, requirePath } from '../config.js';
+import { loadSharp } from '../data/load-sharp.js';
 import { ConfigError, ImageError, reasonOf } from '../errors.js';
 import { writeNamedFile } from '../files/atomic-file.js';
 import { describeGiven } from '../messages/given-kind.js';
@@ -26,6 +26,7 @@ export async function svgToPng(svg: string, options: RenderOptions = {}): Promis
       hint: 'barChart, lineChart and confusionChart give one: await renderPng(barChart({ … }), path).',
     });
   }
+  const sharp = await loadSharp();
   try {
     // 72 dpi is one pixel for each SVG unit.
     return await sharp(Buffer.from(await drawableText(svg)), { density: 72 * scale })

@@ -1,19 +1,23 @@
 /** Finds the command, runs it, and makes of what it throws a text and an exit code. */
 import { nearestName } from '../config.js';
-import { TuneError } from '../errors.js';
-import { oneLine } from '../messages/one-line.js';
+import { reasonOf, TuneError } from '../errors.js';
+import { VERSION } from '../generated/version.js';
+import { oneLine, printable } from '../messages/one-line.js';
 import { type Command, type Output, UsageError } from './command.js';
-import { doctorCommand } from './doctor-command.js';
-import { planCommand } from './plan-command.js';
 
-const COMMANDS: Readonly<Record<string, Command>> = { plan: planCommand, doctor: doctorCommand };
+/** Loaded when they are asked for: `doctor` must run where a native package that `plan` needs has no binary. */
+const COMMANDS: Readonly<Record<string, () => Promise<Command>>> = {
+  plan: async () => (await import('./plan-command.js')).planCommand,
+  doctor: async () => (await import('./doctor-command.js')).doctorCommand,
+};
 
 const HELP = `ministral-tune COMMAND [options]
 
 plan     what a run takes before a card is rented: tokens, memory, time, cards
 doctor   what this machine has and lacks: driver, libraries, card, disk, tokens
 
-ministral-tune COMMAND --help tells the options of a command.`;
+ministral-tune COMMAND --help tells the options of a command, --version the
+version of this package.`;
 
 /** @returns the exit code: 0 done, 1 failed, 2 not understood */
 export async function runCommand(
@@ -24,6 +28,10 @@ export async function runCommand(
     output.print(HELP);
     return 0;
   }
+  if (name === '--version' || name === '-v') {
+    output.print(VERSION);
+    return 0;
+  }
   const command = Object.hasOwn(COMMANDS, name) ? COMMANDS[name] : undefined;
   if (!command) {
     const near = nearestName(name, Object.keys(COMMANDS));
@@ -32,8 +40,16 @@ export async function runCommand(
     );
     return 2;
   }
+  let loaded: Command;
   try {
-    return await command.run(args, output);
+    loaded = await command();
+  } catch (error) {
+    output.printError(`ministral-tune ${name} cannot be loaded: ${printable(reasonOf(error))}
+  hint: Reinstall with \`npm install\`, for this system and without --omit=optional.`);
+    return 1;
+  }
+  try {
+    return await loaded.run(args, output);
   } catch (error) {
     if (!(error instanceof TuneError)) throw error;
     output.printError(error.message);

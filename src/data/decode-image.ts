@@ -5,7 +5,7 @@
  * as transparent come out black and not in their palette colour, and 16-bit grey is scaled by one range for all images
  * (see `sample-depth.ts`), where Pillow clips.
  */
-import sharp, { type Metadata, type Sharp } from 'sharp';
+import type { Metadata, Sharp } from 'sharp';
 import { checkNames } from '../config.js';
 import { ConfigError, ImageError, reasonOf } from '../errors.js';
 import { describeGiven, isKind, isObject } from '../messages/given-kind.js';
@@ -21,6 +21,7 @@ import {
   readHeader,
 } from './image-header.js';
 import { orient } from './image-orientation.js';
+import { loadSharp } from './load-sharp.js';
 import { DepthWatch, LOOKS_NARROW, narrowSamples } from './sample-depth.js';
 import type { ImageInput, LazyImage, RgbImage } from './types.js';
 
@@ -177,6 +178,7 @@ async function decodeBytes(header: ImageHeader, name: string, options: DecodeOpt
   const metadata = header.metadata!;
   // The decoder turns the image where it knows of it, the faster way.
   const isTurnedThere = format === 'avif' || (metadata.orientation ?? 1) === orientation;
+  const sharp = await loadSharp();
   const pipeline = sharp(bytes, {
     autoOrient: isTurnedThere,
     ignoreIcc: true,

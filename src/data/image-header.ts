@@ -1,11 +1,12 @@
 /** What an encoded image says before it is decoded, and what is refused by that. */
-import sharp, { type Metadata } from 'sharp';
+import type { Metadata } from 'sharp';
 import { ImageError, reasonOf, type TuneErrorOptions } from '../errors.js';
 import { readRegularFile } from '../files/regular-file.js';
 import { oneLine } from '../messages/one-line.js';
 import { type BmpHeader, readBmpHeader } from './decode-bmp.js';
 import { type ImageFormat, imageFormatOf, READ_FORMATS, type UnreadFormat, unreadFormat } from './image-format.js';
 import { orientationOf } from './image-orientation.js';
+import { loadSharp } from './load-sharp.js';
 import { readTiffTags, TAG, withoutOrientation } from './tiff-tags.js';
 
 /** Pixels above which an image is refused: where Pillow stops by default (2 × 89,478,485), 537 MB decoded. */
@@ -68,9 +69,11 @@ export async function readHeader(
   const bytes = typeof input === 'string' ? await readImageFile(input, maxPixels) : input;
   const format = imageFormatOf(bytes);
   if (format === undefined) throw unreadError(name, unreadFormat(bytes));
+  // Its lack is no fault of the file.
+  const sharp = await loadSharp();
   let header: ImageHeader;
   try {
-    header = await parseHeader(bytes, format);
+    header = await parseHeader(bytes, format, sharp);
   } catch (cause) {
     throw imageError(name, `the header of the image cannot be read: ${reasonOf(cause)}`, {
       hint: format === 'tiff' ? `${ODD_TIFF} ${DAMAGED}` : DAMAGED,
@@ -91,7 +94,11 @@ export async function readHeader(
   return header;
 }
 
-async function parseHeader(bytes: Uint8Array, format: ImageFormat): Promise<ImageHeader> {
+async function parseHeader(
+  bytes: Uint8Array,
+  format: ImageFormat,
+  sharp: Awaited<ReturnType<typeof loadSharp>>,
+): Promise<ImageHeader> {
   if (format === 'bmp') {
     const bmp = readBmpHeader(bytes);
     return { bytes, format, width: bmp.width, height: bmp.height, orientation: 1, bmp };

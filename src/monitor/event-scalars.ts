@@ -4,8 +4,8 @@ import type { TrainingEvent } from '../train/events.js';
 /**
  * The values of an event by the tags of transformers, for TensorBoard and other trackers. Of `log`: `train/loss`,
  * `train/grad_norm`, `train/learning_rate`, `train/epoch`, `train/tokens_per_second` and `train/peak_memory_gib`; of `evaluate`:
- * `eval/loss`, `eval/runtime` (s), `eval/samples_per_second`, and `eval/` with the name of each metric; of `end`:
- * `train/train_loss` and `train/train_runtime` (s). Other events have none.
+ * `eval/loss`, `eval/runtime` (s), `eval/samples_per_second`, and `eval/` with the name of each metric (`eval/metrics/` if
+ * it has the name of one of these three); of `end`: `train/train_loss` and `train/train_runtime` (s). Other events have none.
  * @param every `step`: the first four come from each `step` in place of each `log`. Default `log`
  */
 export function scalarsOf(event: TrainingEvent, every: 'log' | 'step' = 'log'): Readonly<Record<string, number>> {
@@ -18,13 +18,18 @@ export function scalarsOf(event: TrainingEvent, every: 'log' | 'step' = 'log'): 
         'train/tokens_per_second': event.tokensPerSecond,
         'train/peak_memory_gib': event.peakMemoryBytes / 2 ** 30,
       };
-    case 'evaluate':
-      return {
+    case 'evaluate': {
+      const own: Record<string, number> = {
         'eval/loss': event.evalLoss,
         'eval/runtime': event.evalRuntime,
         'eval/samples_per_second': event.evalSamplesPerSecond,
-        ...Object.fromEntries(Object.entries(event.metrics ?? {}).map(([name, value]) => [`eval/${name}`, value])),
       };
+      const metrics = Object.entries(event.metrics ?? {}).map(([name, value]) => {
+        const tag = `eval/${name}`;
+        return [tag in own ? `eval/metrics/${name}` : tag, value] as const;
+      });
+      return { ...own, ...Object.fromEntries(metrics) };
+    }
     case 'end': {
       const { trainLoss, trainRuntime } = event.output.metrics;
       return { 'train/train_loss': trainLoss, 'train/train_runtime': trainRuntime };

@@ -4,6 +4,7 @@ import { checkNames, requirePath } from '../config.js';
 import type { TrainerCallback } from '../train/callbacks.js';
 import type { TrainingEvent } from '../train/events.js';
 import { AppendedFile } from './appended-file.js';
+import { OneRun } from './one-run.js';
 
 /** Options of {@link jsonLines}. */
 export interface JsonLinesOptions {
@@ -22,7 +23,8 @@ export interface JsonLinesOptions {
  * ```
  *
  * A disk that is full later is a warning, and no reason to lose the run.
- * @throws ConfigError for bad options; when the run begins, DiskError for a file that cannot be written
+ * @throws ConfigError for bad options; when the run begins, DiskError for a file that cannot be written, ConfigError if it
+ * follows another run at that time
  */
 export function jsonLines(options: JsonLinesOptions = {}): TrainerCallback {
   checkNames(options, { path: false }, 'jsonLines', { file: 'path', filename: 'path', folder: 'path' });
@@ -30,9 +32,11 @@ export function jsonLines(options: JsonLinesOptions = {}): TrainerCallback {
   // Where it was asked for, though the process changes its working directory.
   const path = options.path === undefined ? undefined : resolve(options.path);
   let file: AppendedFile | undefined;
+  const run = new OneRun();
   return {
     name: 'jsonLines',
     async onStart({ config }) {
+      run.begin('jsonLines');
       file = await AppendedFile.open(path ?? join(config.outputDir, 'events.jsonl'));
       if (!(await file.endsLine())) await file.append('\n');
     },
@@ -40,6 +44,7 @@ export function jsonLines(options: JsonLinesOptions = {}): TrainerCallback {
       await file?.append(`${JSON.stringify(lineOf(event))}\n`);
     },
     async onClose() {
+      if (!run.end()) return;
       await file?.close();
       file = undefined;
     },

@@ -56,6 +56,8 @@ export class LiveServer {
     server.on('request', (request, response) => {
       this.#answer(request, response).catch(() => response.destroy());
     });
+    // The server keeps the process, or nothing does: a browser that follows it must not.
+    server.on('connection', (socket) => socket.unref());
     // After it listens, what fails is a single connection.
     server.on('error', () => {});
   }

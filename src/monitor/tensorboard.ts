@@ -11,6 +11,7 @@ import type { TrainerCallback } from '../train/callbacks.js';
 import { AppendedFile } from './appended-file.js';
 import { purgeRecord, scalarsRecord, textRecord, versionRecord } from './event-record.js';
 import { scalarsOf } from './event-scalars.js';
+import { OneRun } from './one-run.js';
 
 /** Options of {@link tensorBoard}. */
 export interface TensorBoardOptions {
@@ -34,7 +35,8 @@ export interface TensorBoardOptions {
  * A run that is resumed writes a new file in the same folder, and what the run before had written after the checkpoint's
  * step is shown no more. So it is with a run that begins anew in a folder: to compare runs give each its own, and
  * TensorBoard the folder above. A disk that is full later is a warning, and no reason to lose the run.
- * @throws ConfigError for bad options; when the run begins, DiskError for a folder that cannot be written
+ * @throws ConfigError for bad options; when the run begins, DiskError for a folder that cannot be written, ConfigError if it
+ * follows another run at that time
  */
 export function tensorBoard(options: TensorBoardOptions = {}): TrainerCallback {
   const aliases = { logdir: 'folder', loggingdir: 'folder', path: 'folder' };
@@ -47,9 +49,11 @@ export function tensorBoard(options: TensorBoardOptions = {}): TrainerCallback {
   // Where it was asked for, though the process changes its working directory.
   const folder = options.folder === undefined ? undefined : resolve(options.folder);
   let file: AppendedFile | undefined;
+  const run = new OneRun();
   return {
     name: 'tensorBoard',
     async onStart({ config, step }) {
+      run.begin('tensorBoard');
       file = await newEventFile(folder ?? join(config.outputDir, 'runs'));
       const time = now();
       // Step 0 itself is of the run before where a resumed one goes on from it.
@@ -67,6 +71,7 @@ export function tensorBoard(options: TensorBoardOptions = {}): TrainerCallback {
       if (scalars.length > 0) await file?.append(scalarsRecord(now(), event.step, scalars));
     },
     async onClose() {
+      if (!run.end()) return;
       await file?.close();
       file = undefined;
     },

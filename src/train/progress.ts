@@ -117,6 +117,21 @@ export class Progress {
     }
   }
 
+  /** The loss of an evaluation is known, and its metrics are not: how long they take is not known. */
+  measuring(): void {
+    if (this.#style !== 'bar') return;
+    const pieces: LinePiece[] = [
+      { text: 'evaluating', rank: 1 },
+      { text: 'computing metrics', rank: 0 },
+    ];
+    this.#line.draw(this.#fitted(pieces, 1), this.#now(), true);
+  }
+
+  /** Takes the drawn line away. */
+  clear(): void {
+    if (this.#style === 'bar') this.#line.clear();
+  }
+
   /** Leaves the terminal with a fresh line, after an error too. Call it once. */
   close(): Promise<void> {
     return this.#line.release();

@@ -7,6 +7,7 @@ import { type Collator, DataLoader } from '../data/data-loader.js';
 import type { Dataset, SkippedSample, TrainingExample } from '../data/types.js';
 import { ParameterLease } from '../engine/parameter-lease.js';
 import { ConfigError, DataError, TrainingError } from '../errors.js';
+import { warningLine } from '../messages/one-line.js';
 import { showValue } from '../messages/show-value.js';
 import { requireSignal } from '../require-given.js';
 import { judgeOf } from './best-model.js';
@@ -91,6 +92,8 @@ interface EvaluationWatch {
   readonly warn?: ((message: string) => void) | undefined;
   readonly onBatch?: (() => void) | undefined;
   readonly onProgress?: ((done: number, total: number) => void) | undefined;
+  /** The loss is known; `computeMetrics` begins. */
+  readonly onMetrics?: (() => void) | undefined;
 }
 
 const TRAINER_OPTIONS = {
@@ -259,6 +262,7 @@ export class SftTrainer {
           this.#evaluate(this.#options.evalDataset, {
             ...{ signal: aborted, warn, onBatch },
             onProgress: (done, total) => progress.evaluating(done, total),
+            onMetrics: () => progress.measuring(),
           }),
         saveAdapter: this.#options.saveAdapter,
         collator: this.#options.collator,
@@ -283,7 +287,8 @@ export class SftTrainer {
 
   /**
    * Mean loss of a labelled token over a data set, by default the evaluation set, with dropout and noise off; for the
-   * evaluation set also what `computeMetrics` gives.
+   * evaluation set also what `computeMetrics` gives. The terminal shows how far it is, as `progress` of the configuration
+   * says.
    * @param dataset may be an array, as the trainer's own
    * @param signal heard though a data set, the collator or `computeMetrics` does not answer
    * @throws DataError if there is no data set, or nothing in it is labelled; the signal's reason
@@ -294,7 +299,20 @@ export class SftTrainer {
   ): Promise<EvalResult> {
     requireSignal(signal, 'evaluate');
     const isOwn = dataset === this.#givenEvalDataset;
-    return this.#evaluate(isOwn ? this.#options.evalDataset : asDataset(dataset, 'evaluate'), { signal });
+    const evaluated = isOwn ? this.#options.evalDataset : asDataset(dataset, 'evaluate');
+    const progress = new Progress(this.config.progress);
+    try {
+      return await this.#evaluate(evaluated, {
+        signal,
+        // No run has events for it.
+        warn: (message) => process.emitWarning(warningLine(message), 'EvaluationWarning'),
+        onProgress: (done, total) => progress.evaluating(done, total),
+        onMetrics: () => progress.measuring(),
+      });
+    } finally {
+      progress.clear();
+      await progress.close();
+    }
   }
 
   async #checkData(signal: AbortSignal | undefined): Promise<readonly string[]> {
@@ -307,7 +325,7 @@ export class SftTrainer {
 
   async #evaluate(
     dataset: Dataset<TrainingExample> | undefined,
-    { signal, warn, onBatch, onProgress }: EvaluationWatch,
+    { signal, warn, onBatch, onProgress, onMetrics }: EvaluationWatch,
   ): Promise<EvalResult> {
     if (!dataset?.length) throw new DataError('there is no evaluation set, or it is empty');
     const { model, evalDataset, computeMetrics } = this.#options;
@@ -319,6 +337,7 @@ export class SftTrainer {
     const loss = evaluateDataset(model, parts);
     const result = await (signal ? afterAbort(loss, signal, MODEL_GRACE) : loss);
     if (!computeMetrics || dataset !== evalDataset) return result;
+    onMetrics?.();
     const metrics = checkMetrics(await orAborted(computeMetrics({ signal }), signal));
     return { ...result, ...(metrics && { metrics }) };
   }

@@ -2,8 +2,11 @@ import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, describe, expect, it } from 'vitest';
+import manifest from '../../package.json' with { type: 'json' };
 import { doctorChecks } from '../../src/cli/doctor-checks.js';
 import { formatChecks } from '../../src/cli/doctor-command.js';
+// Loaded before the tests, as it takes a while.
+import '../../src/cli/plan-command.js';
 import { runCommand } from '../../src/cli/run-command.js';
 import type { FoundMachine } from '../../src/engine/cuda/inspect-machine.js';
 
@@ -42,6 +45,10 @@ describe('the command line', () => {
       expect(out).toContain(`ministral-tune ${command}`);
       expect(out.split('\n').filter((line) => line.length > 80)).toEqual([]);
     }
+  });
+
+  it('tells the version of the package', async () => {
+    expect(await run('--version')).toEqual({ code: 0, out: manifest.version, err: '' });
   });
 
   it('answers what it does not understand with 2', async () => {

@@ -1,12 +1,15 @@
-import { appendFile, mkdtemp, open, readFile, rm } from 'node:fs/promises';
+import { appendFile, mkdtemp, open, readdir, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { ConfigError } from '../../src/errors.js';
 import { jsonLines } from '../../src/monitor/json-lines.js';
+import { tensorBoard } from '../../src/monitor/tensorboard.js';
 import { readHistory } from '../../src/train/history.js';
+import { parseSftConfig } from '../../src/train/sft-config.js';
 import { follow } from '../train/follow.js';
 import { linearModel, linearTrainer } from '../train/linear-model.js';
+import { begin } from './scripted-run.js';
 
 let outputDir: string;
 beforeEach(async () => {
@@ -73,6 +76,18 @@ describe('jsonLines', () => {
     expect(warned.mock.calls).toEqual([
       [`${path} lacks events from here on: ENOSPC: no space left on device, write`, 'TrainerCallbackWarning'],
     ]);
+  });
+
+  it.each([jsonLines, tensorBoard])('follows one run at a time: the events of two would mix', async (make) => {
+    const callback = make();
+    await begin(callback, { config: parseSftConfig({ outputDir: join(outputDir, 'first') }) });
+    const other = begin(callback, { config: parseSftConfig({ outputDir: join(outputDir, 'second') }) });
+    await expect(other).rejects.toThrow(/follows another run already\n {2}hint: Make one for each run/);
+    await callback.onClose?.();
+    await callback.onClose?.();
+    await begin(callback, { config: parseSftConfig({ outputDir: join(outputDir, 'third') }) });
+    await callback.onClose?.();
+    expect((await readdir(outputDir)).sort()).toEqual(['first', 'third']);
   });
 
   it('checks its options', () => {

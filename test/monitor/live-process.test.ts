@@ -46,6 +46,14 @@ describe('the process of a live page', () => {
     expect(await exit).toBe(0);
   });
 
+  it('is not kept by a browser that follows such a page', async () => {
+    const { child, exit, said } = start('followed');
+    const follower = await Follower.open(await said(/live page: (http:\S+)\n/));
+    await follower.until(({ messages }) => messages.length >= 1);
+    child.stdin.write('go on\n');
+    expect(await exit).toBe(0);
+  });
+
   it('ends after the run though browsers follow, which have the last message', async () => {
     const { child, exit, said } = start('run');
     const follower = await Follower.open(await said(/live page: (http:\S+)\n/));

@@ -4,10 +4,12 @@ import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { ConfigError, DiskError } from '../../src/errors.js';
 import { versionRecord } from '../../src/monitor/event-record.js';
+import { scalarsOf } from '../../src/monitor/event-scalars.js';
 import { ProtobufMessage } from '../../src/monitor/protobuf-message.js';
 import { type TensorBoardOptions, tensorBoard } from '../../src/monitor/tensorboard.js';
 import { linearDataset, linearModel, linearTrainer } from '../train/linear-model.js';
 import { describeEvent, fieldsOf, maskedCrc32c, recordsOf } from './event-file.js';
+import { evaluateEvent } from './scripted-run.js';
 
 let outputDir: string;
 beforeEach(async () => {
@@ -52,6 +54,16 @@ describe('tensorBoard', () => {
     ]);
     expect(events!.at(-3)).toMatch(/train\/epoch=3\.000 .* train\/peak_memory_gib=4\.000$/);
     expect(events!.at(-2)).toMatch(/eval\/accuracy=0\.7500 eval\/a b=NaN$/);
+  });
+
+  it('keeps its own values apart from metrics of the same name', () => {
+    expect(scalarsOf(evaluateEvent(3, { loss: 9, accuracy: 1 }))).toEqual({
+      'eval/loss': 0.5,
+      'eval/runtime': 1,
+      'eval/samples_per_second': 1,
+      'eval/metrics/loss': 9,
+      'eval/accuracy': 1,
+    });
   });
 
   it('takes the loss of each step if asked to', async () => {

@@ -1,4 +1,5 @@
 import { describe, expect, it } from 'vitest';
+import { UPLOT_SCRIPT, UPLOT_STYLES } from '../../src/generated/uplot.js';
 import { html } from '../../src/page/html.js';
 import { renderPage } from '../../src/page/page.js';
 import { THEME } from '../../src/page/theme.js';
@@ -45,6 +46,12 @@ describe('a page', () => {
         }
         for (let i = 1; i <= 5; i++) expect(contrast(colors[`series-${i}`]!, background)).toBeGreaterThanOrEqual(3);
       }
+    }
+  });
+
+  it('has the notice that the licence of uPlot asks for in whatever it takes from it', () => {
+    for (const part of [UPLOT_SCRIPT, UPLOT_STYLES]) {
+      expect(part).toMatch(/^\/\*!\nThe MIT License \(MIT\)\n\nCopyright \(c\) \d{4} Leon Sorokin\n.*\n\*\/\n\S/s);
     }
   });
 });

@@ -1,11 +1,12 @@
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import type { SftExample } from '../../src/data/types.js';
 import type { Deferred } from '../../src/engine/engine.js';
 import { ConfigError, DataError, TrainingError } from '../../src/errors.js';
 import type { TrainingEvent } from '../../src/train/events.js';
+import { Progress } from '../../src/train/progress.js';
 import type { SftConfigInput } from '../../src/train/sft-config.js';
 import type { SftTrainerOptions } from '../../src/train/sft-trainer.js';
 import { warningsOf } from './follow.js';
@@ -334,4 +335,16 @@ describe('options of a step', () => {
       'step 0: `warmupRatio` is the older name: write `warmupSteps: 0.5`, a share below 1',
     ]);
   });
+});
+
+it('an evaluation outside of a run shows how far it is, then that its metrics are computed, and is gone', async () => {
+  const shown: string[] = [];
+  vi.spyOn(Progress.prototype, 'evaluating').mockImplementation((done, total) => void shown.push(`${done}/${total}`));
+  vi.spyOn(Progress.prototype, 'measuring').mockImplementation(() => void shown.push('metrics'));
+  vi.spyOn(Progress.prototype, 'clear').mockImplementation(() => void shown.push('gone'));
+  const parts = { evalDataset: linearDataset(3, 20), computeMetrics: () => ({ accuracy: 1 }) };
+  const trainer = linearTrainer(linearModel(), { outputDir, perDeviceEvalBatchSize: 2 }, parts);
+  await trainer.evaluate();
+  expect(shown).toEqual(['0/3', '2/3', '3/3', 'metrics', 'gone']);
+  vi.restoreAllMocks();
 });

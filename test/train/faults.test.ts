@@ -1,7 +1,7 @@
 import { mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import type { SftExample } from '../../src/data/types.js';
 import { DataError, TrainingError } from '../../src/errors.js';
 import type { TrainingEvent } from '../../src/train/events.js';
@@ -259,6 +259,16 @@ describe('samples that cannot be read', () => {
     }
     expect(model.seen.flat().filter((id) => id === '3' || id === '6').length).toBeLessThan(6);
     expect(events.at(-1)).toMatchObject({ output: { globalStep: 6 } });
+  });
+
+  it('are warned of where the set is evaluated outside of a run', async () => {
+    const warning = vi.spyOn(process, 'emitWarning').mockImplementation(() => undefined);
+    const model = linearModel();
+    const result = await trainer(model, {}, { collator: skipping(model, ['1'], 0) }).evaluate(linearDataset(3));
+    expect(result.evalLoss).toBeGreaterThan(0);
+    const message = 'evaluation: a sample cannot be read and is left out: 1 (ENOENT)';
+    expect(warning.mock.calls).toEqual([[message, 'EvaluationWarning']]);
+    warning.mockRestore();
   });
 
   it('stop the run with a checkpoint when nothing else is left', async () => {

@@ -130,6 +130,24 @@ describe('Progress', () => {
     ]);
   });
 
+  it('says that metrics are computed once the loss is known, and takes the line away', () => {
+    const evaluate = (style: 'auto' | 'none', stream: { isTTY?: boolean }): string => {
+      let text = '';
+      const progress = new Progress(style, { ...stream, columns: 60, write: (part) => (text += part) }, () => 0);
+      progress.evaluating(0, 140);
+      progress.evaluating(140, 140);
+      progress.measuring();
+      progress.clear();
+      progress.close();
+      return stripVTControlCharacters(text.replaceAll('\r\u001b[2K', '|'));
+    };
+    expect(evaluate('auto', { isTTY: true })).toMatch(
+      /^\|░+ evaluating {2}0\/140\|█+ evaluating {2}computing metrics\|$/,
+    );
+    expect(evaluate('auto', {})).toBe('');
+    expect(evaluate('none', { isTTY: true })).toBe('');
+  });
+
   it('says that a run is held, and leaves the time out of what is left', () => {
     const held: TrainingEvent[] = [
       { type: 'pause', step: 12 },
