@@ -71,6 +71,9 @@ function intervalText({ low, high }: Interval, level: number, format: (value: nu
 function trainingCards({ logs, evaluations, ...known }: TrainingCourse): Html[] {
   const [first, last] = [logs[0], logs.at(-1)];
   if (!first || !last) return [];
+  // The last steps of a run may be behind its last log.
+  const step = Math.max(last.step, known.steps?.at(-1)?.step ?? 0);
+  const epoch = last.step > 0 ? (last.epoch * step) / last.step : last.epoch;
   // Logs may come from files that are damaged.
   const finite = (value: unknown): number => (Number.isFinite(value) ? (value as number) : 0);
   const [totalSteps, samples, trainableParameters] = [known.totalSteps, known.samples, known.trainableParameters].map(
@@ -85,14 +88,10 @@ function trainingCards({ logs, evaluations, ...known }: TrainingCourse): Html[] 
       first === last ? `step ${last.step}` : `step ${first.step} to step ${last.step}`,
       best.length > 0 && `evaluation loss ${fixed(best.at(-1))}, lowest ${fixed(Math.min(...best))}`,
     ]),
-    card(
-      'Steps',
-      totalSteps !== undefined && totalSteps !== last.step ? `${last.step} of ${totalSteps}` : String(last.step),
-      [
-        `${fixed(last.epoch, 2)} epochs${samples === undefined ? '' : ` of ${counted(samples, 'sample')}`}`,
-        trainableParameters !== undefined && `${counted(trainableParameters, 'trainable parameter')}`,
-      ],
-    ),
+    card('Steps', totalSteps !== undefined && totalSteps !== step ? `${step} of ${totalSteps}` : String(step), [
+      `${fixed(epoch, 2)} epochs${samples === undefined ? '' : ` of ${counted(samples, 'sample')}`}`,
+      trainableParameters !== undefined && `${counted(trainableParameters, 'trainable parameter')}`,
+    ]),
     card('Time in steps', duration(seconds), [
       seconds > 0 && `${Math.round(tokens / seconds).toLocaleString('en-US')} tokens a second`,
       peak > 0 && `peak memory ${formatBytes(peak)}`,
