@@ -92,7 +92,7 @@ export const CHART_PROGRAM = `
       const options = {
         width: Math.max(200, plot.clientWidth), height: 240, series,
         scales: { x: { time: false }, y: isLog ? { distr: 3, log: 10 } : {} },
-        axes: [{ ...axis, size: 30, label: data.xLabel, labelSize: 20, labelGap: -2 }, yAxis],
+        axes: [{ ...axis, size: 32, label: data.xLabel, labelSize: 20, labelGap: 0 }, yAxis],
         legend: { markers: { width: 3, dash: (chart, i) => markerOf(chart.series[i].dash ?? []) } },
         cursor: { y: false, drag: { x: true, y: false }, points: { size: 8 } },
       };

@@ -66,7 +66,7 @@ function shortNames(names: readonly string[]): string[] {
       : '';
   const short = names.map((name) => {
     if (name.length <= start.length + end.length) return ends(name);
-    const own = ends(name.slice(start.length, name.length - end.length));
+    const own = ends(name.slice(start.length, name.length - end.length).trim());
     return `${start && '…'}${own}${end && '…'}`;
   });
   const isAlike = (name: string): boolean => short.indexOf(name) !== short.lastIndexOf(name);

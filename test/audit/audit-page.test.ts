@@ -89,6 +89,10 @@ describe('an audit as a page', () => {
     expect(page).toContain('different labels; across train and test; exact copies');
   });
 
+  it('loads its images at once: printed and linked pages need them before anybody scrolls', async () => {
+    expect(renderAuditPage(report, { thumbnails: await auditThumbnails(data, report) })).not.toContain('loading=');
+  });
+
   it('says how much is not shown, and makes thumbnails of the rest alone', async () => {
     const limits = { maxGroups: 1, maxIssues: 0 };
     const thumbnails = await auditThumbnails(data, report, { ...limits, longestEdge: 20 });

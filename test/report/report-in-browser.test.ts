@@ -83,7 +83,9 @@ describe.skipIf(path === undefined)('the report of a run in a browser', () => {
     const total = counts.reduce((a, b) => a + b, 0);
     expect(await read(row)).toEqual(counts.map((count) => Math.round((100 * count) / total)));
 
-    const shown = '[...document.querySelectorAll("#mistakes .card")].filter((card) => !card.hidden).length';
+    await read('document.querySelector("#mistakes details").open = true');
+    const shown =
+      '[...document.querySelectorAll("#mistakes .card")].filter((card) => card.getClientRects().length > 0).length';
     const all = await read<number>(shown);
     await read('document.querySelector("#mistakes select").focus()');
     await page.press('ArrowDown');
