@@ -39,7 +39,7 @@ export function matrixTable({ caption, rowTitle, columnTitle, rowNames, columnNa
   return html`<figure class="matrix">
 <figcaption>${caption}</figcaption>
 <div class="scroll" tabindex="0" role="region" aria-label="${caption}"><table>
-<thead><tr><th class="corner"><span class="quiet">${`${rowTitle} ↓ ${columnTitle} →`}</span></th>${head}</tr></thead>
+<thead><tr><th class="corner"><span class="quiet">${rowTitle}&nbsp;↓<br>${columnTitle}&nbsp;→</span></th>${head}</tr></thead>
 <tbody>${rows}</tbody>
 </table></div>
 </figure>`;

@@ -26,7 +26,7 @@ button, input, select { font: inherit; }
 .good { color: var(--good); }
 .bad { color: var(--bad); }
 .warn { color: var(--warn); }
-.scroll { overflow-x: auto; background: linear-gradient(to left, var(--under, var(--page)) 40%, transparent) right / 2.5rem 100% no-repeat local,
+.scroll { position: relative; overflow-x: auto; background: linear-gradient(to left, var(--under, var(--page)) 40%, transparent) right / 2.5rem 100% no-repeat local,
   linear-gradient(to left, color-mix(in srgb, var(--text) 30%, transparent), transparent) right / 0.9rem 100% no-repeat scroll; }
 .scroll tbody th[scope="row"] { position: sticky; left: 0; z-index: 1; background: var(--under, var(--page)); }
 .hidden { position: absolute; width: 1px; height: 1px; overflow: hidden; clip-path: inset(50%); white-space: nowrap; }
