@@ -47,7 +47,7 @@ const sectionSchema = z.strictObject({
 });
 
 /** Groups that are open at first: a page with all of them hides what comes after. */
-const FIRST_GROUPS = 9;
+const FIRST_GROUPS = 6;
 
 /** Rules that `auditSection` needs beside the theme. */
 export const AUDIT_STYLES = `
@@ -57,15 +57,17 @@ export const AUDIT_STYLES = `
 .audit-classes th[scope="row"] { min-width: 7rem; }
 .audit-classes .number { white-space: nowrap; }
 .audit-classes .swatch { display: inline-block; width: 0.7em; height: 0.7em; }
+.audit-tall { max-height: 34rem; overflow: auto; }
 .audit-groups { display: flex; flex-wrap: wrap; gap: 1rem; margin: 0.75rem 0; }
 .audit-group { max-width: 100%; }
-.audit-group h4 { margin: 0 0 0.5rem; font-size: 1rem; }
+.audit-group h4 { width: 0; min-width: 100%; margin: 0 0 0.5rem; font-size: 1rem; }
 .audit-images { display: flex; flex-wrap: wrap; gap: 0.75rem; margin: 0; padding: 0; list-style: none; }
 .audit-images li { flex: 0 1 10rem; min-width: 8rem; }
 .audit-images li:not(:has(img)) { flex: 1 1 18rem; }
 .audit-images img { display: block; width: 100%; height: 10rem; object-fit: contain; margin: 0 0 0.25rem; background: #000; border-radius: 0.25rem; }
 .audit-images figcaption { font-size: 0.875rem; overflow-wrap: anywhere; }
 .audit-images strong { display: block; }
+@media print { .audit-tall { max-height: none; } }
 `;
 
 /** The section, with a heading of level 2 and id `audit`. @throws ConfigError for wrong options */
@@ -116,7 +118,7 @@ function classTable({ classNames, splits }: AuditReport): Html | false {
     return html`<th scope="col" class="number" colspan="2">${tableCell(name)} ${swatch}</th>`;
   });
   return html`<h3>Classes</h3>
-<div class="scroll" tabindex="0" role="region" aria-label="Samples of each class"><table class="audit-classes">
+<div class="scroll${classNames.length > 30 && ' audit-tall'}" tabindex="0" role="region" aria-label="Samples of each class"><table class="audit-classes">
 <thead><tr><th scope="col">Class</th>${heads}<th scope="col">Share of the split</th></tr></thead>
 <tbody>${rows}</tbody>
 </table></div>`;

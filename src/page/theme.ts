@@ -43,7 +43,7 @@ img { max-width: 100%; height: auto; }
 @media (max-width: 40rem) { th, td { padding: 0.25rem 0.35rem; } .scroll table { font-size: 0.875rem; }
   th.number { white-space: normal; } th[scope="row"] { min-width: 5.5rem; }
   .scroll tbody th[scope="row"] { max-width: 42vw; } }
-@media print { body { max-width: none; font-size: 12px; } .card { break-inside: avoid; } .scroll { overflow: visible; background: none; }
+@media print { :root, body { font-size: 12px; } body { max-width: none; padding: 0; } .card { break-inside: avoid; } .scroll { overflow: visible; background: none; }
   .scroll tbody th[scope="row"] { position: static; }
   .skip, .on-screen { display: none !important; } }
 `;

@@ -165,7 +165,7 @@ export const SAMPLE_STYLES = `
   .samples dl { margin: 0; gap: 0 0.4rem; font-size: 0.875rem; }
   .samples .id { grid-column: 2; }
 }
-@media print { .samples img { height: 8rem; } .cards.samples { grid-template-columns: repeat(4, minmax(0, 1fr)); gap: 0.5rem; } }
+@media print { .samples img { height: 10rem; } .cards.samples { grid-template-columns: repeat(4, minmax(0, 1fr)); gap: 0.5rem; } }
 `;
 
 /** Hides the cards that are not asked for. */
