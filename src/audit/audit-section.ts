@@ -46,21 +46,28 @@ const sectionSchema = z.strictObject({
   maxIssues: z.int().nonnegative().default(12),
 });
 
+/** Groups that are open at first: a page with all of them hides what comes after. */
+const FIRST_GROUPS = 6;
+
 /** Rules that `auditSection` needs beside the theme. */
 export const AUDIT_STYLES = `
 .audit-classes { width: 100%; max-width: 60rem; }
-.audit-classes .bar { display: inline-block; height: 0.7em; min-width: 1px; background: var(--series-1); }
+.audit-classes .bar { display: block; height: 0.7em; min-width: 1px; margin: 0.15rem 0; print-color-adjust: exact; }
 .audit-classes .bars { width: 40%; min-width: 5rem; }
 .audit-classes th[scope="row"] { min-width: 7rem; }
 .audit-classes .number { white-space: nowrap; }
 .audit-classes .swatch { display: inline-block; width: 0.7em; height: 0.7em; }
-.audit-group { margin: 0 0 1rem; }
-.audit-group h4 { margin: 0 0 0.5rem; font-size: 1rem; }
+.audit-tall { max-height: 34rem; overflow: auto; }
+.audit-groups { display: flex; flex-wrap: wrap; gap: 1rem; margin: 0.75rem 0; }
+.audit-group { max-width: 100%; }
+.audit-group h4 { width: 0; min-width: 100%; margin: 0 0 0.5rem; font-size: 1rem; }
 .audit-images { display: flex; flex-wrap: wrap; gap: 0.75rem; margin: 0; padding: 0; list-style: none; }
-.audit-images li { flex: 0 1 12.5rem; min-width: 8rem; }
-.audit-images img { display: block; max-height: 12.5rem; margin: 0 0 0.25rem; background: var(--line); }
+.audit-images li { flex: 0 1 10rem; min-width: 8rem; }
+.audit-images li:not(:has(img)) { flex: 1 1 18rem; }
+.audit-images img { display: block; width: 100%; height: 10rem; object-fit: contain; margin: 0 0 0.25rem; background: #000; border-radius: 0.25rem; }
 .audit-images figcaption { font-size: 0.875rem; overflow-wrap: anywhere; }
 .audit-images strong { display: block; }
+@media print { .audit-tall { max-height: none; } }
 `;
 
 /** The section, with a heading of level 2 and id `audit`. @throws ConfigError for wrong options */
@@ -79,7 +86,7 @@ ${classTable(report)}
 <h3>Copies</h3>
 <p>${copiesLine(report)}.</p>
 ${sampleLines(report).map((line) => html`<p>${line}.</p>`)}
-${report.duplicates.slice(0, maxGroups).map((group) => groupCard(group, thumbnails))}
+${groupCards(report.duplicates.slice(0, maxGroups), thumbnails)}
 ${leftOut(report.duplicates.length - maxGroups, 'more group')}
 ${issuesByKind(report).map((issues) => issueList(issues, maxIssues, thumbnails))}
 ${report.issues.length === 0 && html`<p>No image is damaged, blank, dark, blurred, tiny or odd.</p>`}
@@ -102,7 +109,7 @@ function classTable({ classNames, splits }: AuditReport): Html | false {
     });
     const bars = splits.map(({ classCounts, samples }, s) => {
       const width = samples > 0 ? ((scale * classCounts[i]!) / samples).toFixed(1) : '0';
-      return html`<span class="bar" style="width: ${width}%; background: ${colorOf(s)}"></span><br>`;
+      return html`<span class="bar" style="width: ${width}%; background: ${colorOf(s)}"></span>`;
     });
     return html`<tr><th scope="row">${name}</th>${cells}<td class="bars" aria-hidden="true">${bars}</td></tr>`;
   });
@@ -111,13 +118,22 @@ function classTable({ classNames, splits }: AuditReport): Html | false {
     return html`<th scope="col" class="number" colspan="2">${tableCell(name)} ${swatch}</th>`;
   });
   return html`<h3>Classes</h3>
-<div class="scroll" tabindex="0" role="region" aria-label="Samples of each class"><table class="audit-classes">
+<div class="scroll${classNames.length > 30 && ' audit-tall'}" tabindex="0" role="region" aria-label="Samples of each class"><table class="audit-classes">
 <thead><tr><th scope="col">Class</th>${heads}<th scope="col">Share of the split</th></tr></thead>
 <tbody>${rows}</tbody>
 </table></div>`;
 }
 
 const colorOf = (split: number): string => `var(--series-${(split % 5) + 1})`;
+
+function groupCards(groups: readonly DuplicateGroup[], thumbnails: AuditThumbnails): Html {
+  const cards = groups.map((group) => groupCard(group, thumbnails));
+  const rest = cards.slice(FIRST_GROUPS);
+  return html`<div class="audit-groups">${cards.slice(0, FIRST_GROUPS)}</div>${
+    rest.length > 0 &&
+    html`<details><summary>${counted(rest.length, 'more group')}</summary><div class="audit-groups">${rest}</div></details>`
+  }`;
+}
 
 function groupCard(group: DuplicateGroup, thumbnails: AuditThumbnails): Html {
   const left = group.images.length - shownMembers(group).length;
@@ -140,10 +156,12 @@ function imageItem(image: AuditedImage, thumbnails: AuditThumbnails, reason?: st
   const key = imageKey(image);
   const uri = Object.hasOwn(thumbnails, key) ? thumbnails[key] : undefined;
   const name = tableCell(image.name);
-  const size = image.width > 0 && `${image.width} × ${image.height}`;
-  return html`<li><figure>${isImageUri(uri) && html`<img src="${uri}" alt="${name}" loading="lazy">`}
+  const size = `${image.width} × ${image.height}`;
+  // Some reasons begin with the size.
+  const facts = [image.width > 0 && !reason?.startsWith(size) && size, reason !== undefined && tableCell(reason)];
+  return html`<li><figure>${isImageUri(uri) && html`<img src="${uri}" alt="${name}">`}
 <figcaption><strong>${tableCell(image.split)}${image.label !== null && `: ${tableCell(image.label)}`}</strong>
-<span class="quiet">${name}${size && html`<br>${size}`}${reason !== undefined && html`<br>${tableCell(reason)}`}</span></figcaption></figure></li>`;
+<span class="quiet">${name}${facts.map((fact) => fact && html`<br>${fact}`)}</span></figcaption></figure></li>`;
 }
 
 /** Thumbnails may come from a file: only images within the page are shown. */

@@ -12,7 +12,19 @@ interface ShownLimits {
 /** Images of a group that are shown at most. */
 const MAX_SHOWN_MEMBERS = 6;
 
-export const shownMembers = ({ images }: DuplicateGroup): readonly AuditedImage[] => images.slice(0, MAX_SHOWN_MEMBERS);
+/** The first of each split, then of each label, then others, in their order: what the group is reported for is among them. */
+export function shownMembers({ images }: DuplicateGroup): readonly AuditedImage[] {
+  const firstOf = (key: (image: AuditedImage) => string): AuditedImage[] => [
+    ...new Map([...images].reverse().map((image) => [key(image), image])).values(),
+  ];
+  const chosen = new Set([
+    ...firstOf(({ split }) => split).reverse(),
+    ...firstOf(({ label }) => JSON.stringify(label)).reverse(),
+    ...images,
+  ]);
+  const shown = new Set([...chosen].slice(0, MAX_SHOWN_MEMBERS));
+  return images.filter((image) => shown.has(image));
+}
 
 /** Issues by kind, all of them: the first are shown. Kinds without issues are left out. */
 export function issuesByKind(report: AuditReport): (readonly ImageIssue[])[] {

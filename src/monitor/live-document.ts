@@ -51,14 +51,16 @@ ul.cards, #notes { padding: 0; list-style: none; }
 .cards p, .cards dl { margin: 0.25rem 0; }
 .cards dt { color: var(--quiet); font-size: 0.875rem; }
 .cards dd { margin: 0 0 0.25rem; white-space: pre-wrap; }
+#samples h3 { font-size: 0.875rem; }
+#samples img { display: block; width: 100%; height: 11rem; object-fit: contain; background: #000; border-radius: 0.25rem; }
 #evaluations { white-space: nowrap; }
+#evaluations tbody th[scope=row] { min-width: 0; }
 #evaluations th { max-width: 16rem; overflow: hidden; text-overflow: ellipsis; }
 .note-text { white-space: pre-wrap; }
 #notes { max-height: 20rem; overflow-y: auto; }
 dialog { max-width: 32rem; border: 1px solid var(--line); border-radius: 0.5rem; background: var(--page); color: var(--text); }
 dialog::backdrop { background: rgb(0 0 0 / 0.6); }
 .away { position: absolute; width: 1px; height: 1px; overflow: hidden; clip-path: inset(50%); white-space: nowrap; }
-[hidden] { display: none !important; }
 @media (prefers-reduced-motion: reduce) { * { animation: none !important; transition: none !important; scroll-behavior: auto; } }
 `;
 

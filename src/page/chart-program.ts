@@ -4,6 +4,9 @@ export const CHART_PROGRAM = `
   'use strict';
   const root = document.documentElement;
   const figures = [...document.querySelectorAll('figure.chart')];
+  /** Lines differ without their colours too. */
+  const DASHES = [[], [8, 4], [2, 3], [10, 3, 2, 3], [14, 6]];
+  const markerOf = ([length]) => (length === undefined ? 'solid' : length < 3 ? 'dotted' : 'dashed');
   const charts = figures.map(prepare);
 
   function shown(value, suffix) {
@@ -74,11 +77,12 @@ export const CHART_PROGRAM = `
         const stroke = color('series-' + one.color);
         const known = one.values.filter((value) => value !== null).length;
         const points = { show: known <= 40, size: 5, fill: stroke };
+        const dash = DASHES[one.color - 1] ?? [];
         if (one.isSparse) add(one, one.values, { stroke, dash: [6, 4], points: { show: true, size: 8, fill: stroke } });
         else if (one.canSmooth && weight > 0) {
-          add(one, one.values, { stroke: stroke + '66', width: 1, points: { show: false } });
-          add({ ...one, name: one.name + ', smoothed' }, smooth(one.values, weight), { stroke, points: { show: false } });
-        } else add(one, one.values, { stroke, points });
+          add(one, one.values, { stroke: stroke + '99', width: 1, points: { show: false } });
+          add({ ...one, name: one.name + ', smoothed' }, smooth(one.values, weight), { stroke, dash, points: { show: false } });
+        } else add(one, one.values, { stroke, dash, points });
       }
       const axis = { stroke: color('quiet'), font: '13px system-ui, sans-serif', labelFont: '13px system-ui, sans-serif',
         grid: { stroke: color('line'), width: 1 }, ticks: { stroke: color('line'), width: 1 } };
@@ -88,7 +92,8 @@ export const CHART_PROGRAM = `
       const options = {
         width: Math.max(200, plot.clientWidth), height: 240, series,
         scales: { x: { time: false }, y: isLog ? { distr: 3, log: 10 } : {} },
-        axes: [{ ...axis, label: data.xLabel, labelSize: 20 }, yAxis],
+        axes: [{ ...axis, size: 32, label: data.xLabel, labelSize: 20, labelGap: 0 }, yAxis],
+        legend: { markers: { width: 3, dash: (chart, i) => markerOf(chart.series[i].dash ?? []) } },
         cursor: { y: false, drag: { x: true, y: false }, points: { size: 8 } },
       };
       if (data.x.length === 1) options.scales.x.range = [data.x[0] - 1, data.x[0] + 1];

@@ -76,7 +76,8 @@ export const CHART_STYLES: readonly string[] = [
 .chart .uplot, .chart .uplot .u-legend { font: 0.875rem/1.5 system-ui, sans-serif; }
 .chart .uplot .u-legend { text-align: left; margin: 0; }
 .chart .uplot .u-legend th, .chart .uplot .u-legend td { padding: 0 0.2rem; border: 0; font-weight: normal; }
-.chart .u-legend .u-marker { width: 1rem; height: 0.25rem; vertical-align: middle; }
+.chart .u-legend .u-marker { width: 1.75rem; height: 0; border-width: 3px 0 0 !important; vertical-align: middle; }
+.chart .u-legend .u-series:first-child .u-marker { display: none; }
 .chart p, .chart details { font-size: 0.875rem; margin: 0.25rem 0; }
 .chart details .scroll { max-height: 20rem; overflow: auto; }
 @media print { .chart { break-inside: avoid; } .chart details { display: none; } }

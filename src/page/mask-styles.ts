@@ -1,7 +1,7 @@
 /** Rules of the mask section. Learned tokens differ by a line below and their weight too, not by colour alone. */
 export const MASK_STYLES = `
 :root { scroll-padding-bottom: 5rem; }
-.masks { padding-bottom: 5rem; }
+main > .masks { padding-bottom: 5rem; }
 .mask-sample { margin-top: 1rem; }
 .mask-sample h3 { margin: 0; font-size: 1rem; }
 .mask-sample p { margin: 0.25rem 0; }
@@ -43,6 +43,6 @@ export const MASK_STYLES = `
 .mask-sample details summary { cursor: pointer; padding: 0.25rem 0; }
 .mask-table { max-height: 30rem; overflow: auto; }
 .mask-table table { font-size: 0.875rem; }
-@media print { .masks { padding-bottom: 0; } .mask-image { break-inside: avoid; } }
+@media print { main > .masks { padding-bottom: 0; } .mask-image { break-inside: avoid; } }
 @media (forced-colors: active) { .token.learned { border-bottom: 3px solid Highlight; } }
 `;

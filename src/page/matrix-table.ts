@@ -20,7 +20,10 @@ const MAX_NAME = 24;
 const MANY_COLUMNS = 16;
 
 export function matrixTable({ caption, rowTitle, columnTitle, rowNames, columnNames, values }: MatrixTable): Html {
-  const head = columnNames.map((name) => html`<th scope="col" ${full(name)}><span>${ends(name)}</span></th>`);
+  const short = shortNames(rowNames);
+  const head = columnNames.map(
+    (name, c) => html`<th scope="col" ${full(name, short[c])}><span>${short[c] ?? name}</span></th>`,
+  );
   const zero = columnNames.length > MANY_COLUMNS ? '·' : '0';
   const rows = rowNames.map((name, r) => {
     const row = values[r]!;
@@ -31,15 +34,59 @@ export function matrixTable({ caption, rowTitle, columnTitle, rowNames, columnNa
       const name = shade === 0 ? '' : ` class="${r === c ? 'g' : 'b'}${shade}"`;
       return `<td${name}>${count === 0 ? zero : count}</td>`;
     });
-    return html`<tr data-total="${total}"><th scope="row" ${full(name)}>${ends(name)}</th>${new Html(cells.join(''))}</tr>`;
+    return html`<tr data-total="${total}"><th scope="row" ${full(name, short[r])}>${short[r]}</th>${new Html(cells.join(''))}</tr>`;
   });
   return html`<figure class="matrix">
 <figcaption>${caption}</figcaption>
 <div class="scroll" tabindex="0" role="region" aria-label="${caption}"><table>
-<thead><tr><th class="corner"><span class="quiet">${`${rowTitle} ↓ ${columnTitle} →`}</span></th>${head}</tr></thead>
+<thead><tr><th class="corner"><span class="quiet">${rowTitle}&nbsp;↓<br>${columnTitle}&nbsp;→</span></th>${head}</tr></thead>
 <tbody>${rows}</tbody>
 </table></div>
 </figure>`;
+}
+
+/** Names beside a matrix. Long ones lose the words that all begin or end with, and then their middle, unless two would be alike. */
+function shortNames(names: readonly string[]): string[] {
+  if (names.every((name) => [...name].length <= MAX_NAME)) return [...names];
+  const start =
+    names.length > 1
+      ? commonWords(
+          names,
+          (a, b) => a.startsWith(b),
+          (words, n) => words.slice(0, n),
+        )
+      : '';
+  const end =
+    names.length > 1
+      ? commonWords(
+          names,
+          (a, b) => a.endsWith(b),
+          (words, n) => words.slice(-n),
+        )
+      : '';
+  const short = names.map((name) => {
+    if (name.length <= start.length + end.length) return ends(name);
+    const own = ends(name.slice(start.length, name.length - end.length).trim());
+    return `${start && '…'}${own}${end && '…'}`;
+  });
+  const isAlike = (name: string): boolean => short.indexOf(name) !== short.lastIndexOf(name);
+  return short.map((name, i) => (isAlike(name) ? names[i]! : name));
+}
+
+/** The most words, with the spaces between, that all names have at one end. */
+function commonWords(
+  names: readonly string[],
+  has: (name: string, part: string) => boolean,
+  take: (words: readonly string[], count: number) => readonly string[],
+): string {
+  const words = names[0]!.split(/(?<=\s)/);
+  let found = '';
+  for (let count = 1; count < words.length; count++) {
+    const part = take(words, count).join('');
+    if (!names.every((name) => has(name, part))) break;
+    found = part;
+  }
+  return found;
 }
 
 /** A long name by its ends: names of classes often begin alike. */
@@ -49,8 +96,8 @@ function ends(name: string): string {
   return `${characters.slice(0, MAX_NAME / 2 - 1).join('')}…${characters.slice(-MAX_NAME / 2).join('')}`;
 }
 
-function full(name: string): Html | undefined {
-  return [...name].length > MAX_NAME ? html`title="${name}" aria-label="${name}"` : undefined;
+function full(name: string, short: string | undefined): Html | undefined {
+  return short !== undefined && short !== name ? html`title="${name}" aria-label="${name}"` : undefined;
 }
 
 /** The choice between counts and shares, for all matrices of a page. */
@@ -72,20 +119,22 @@ export const MATRIX_STYLES = `
 .matrix { min-width: 0; }
 .matrix figcaption { font-weight: 600; }
 .matrix table { font-size: 0.875rem; }
-.matrix td { min-width: 2.2rem; padding: 0.2rem; text-align: center; color: var(--quiet); font-variant-numeric: tabular-nums;
+.matrix td { min-width: 2rem; padding: 0.2rem; text-align: center; color: var(--quiet); font-variant-numeric: tabular-nums;
   border: 1px solid var(--line); }
 .matrix thead th { vertical-align: bottom; padding: 0.25rem 0.1rem; font-weight: normal; }
 .matrix thead th:not(.corner) span { display: inline-block; writing-mode: vertical-rl; max-height: 12rem; overflow: hidden;
   white-space: nowrap; text-overflow: ellipsis; }
 .matrix .corner { max-width: 9rem; }
-.matrix tbody th { position: sticky; left: 0; background: var(--page); font-weight: normal; max-width: 13rem;
-  overflow: hidden; white-space: nowrap; text-overflow: ellipsis; }
+.matrix .scroll tbody th[scope="row"] { min-width: 6.5rem; max-width: 13rem; padding: 0.2rem 0.4rem 0.2rem 0; font-weight: normal;
+  line-height: 1.2; overflow-wrap: anywhere; }
+.wide .matrix table { font-size: 0.8125rem; }
+.wide .matrix td { min-width: 1.5rem; padding: 0.2rem 0; }
 .matrix-choice { border: 0; margin: 0 0 0.75rem; padding: 0; display: flex; flex-wrap: wrap; gap: 0 1rem; }
 .matrix-choice legend { float: left; margin-right: 1rem; }
 ${shades('g', 'good')}
 ${shades('b', 'bad')}
-@media (max-width: 40rem) { .matrix tbody th, .matrix .corner { max-width: 6.5rem; } }
-@media print { .matrix tbody th { position: static; } .matrix td { print-color-adjust: exact; } }
+@media (max-width: 40rem) { .matrix .scroll tbody th[scope="row"], .matrix .corner { max-width: 6.5rem; } }
+@media print { .matrix td { print-color-adjust: exact; } }
 `;
 
 /** Writes the cells anew when another way is chosen. */

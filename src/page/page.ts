@@ -15,6 +15,14 @@ interface PageParts {
   readonly connect?: "'self'";
 }
 
+/**
+ * A program as the content of a script element. In its texts `</script` would end the element, and after `<!--` another
+ * `<script` would take the end of this one for its own, and the rest of the page with it.
+ */
+function scriptText(script: string): string {
+  return script.replace(/<(?=\/script|!--)/gi, '\\x3c');
+}
+
 export function renderPage({ title, body, styles = [], scripts = [], connect }: PageParts): string {
   const policy = [
     "default-src 'none'",
@@ -25,7 +33,7 @@ export function renderPage({ title, body, styles = [], scripts = [], connect }: 
     "base-uri 'none'",
     "form-action 'none'",
   ];
-  const inline = scripts.map((script) => `<script>${script.replace(/<\/(?=script)/gi, '<\\/')}</script>`);
+  const inline = scripts.map((script) => `<script>${scriptText(script)}</script>`);
   return `<!doctype html>
 <html lang="en">
 <head>

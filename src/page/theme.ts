@@ -15,6 +15,7 @@ export const THEME = `
 :root, :root.on-paper { ${LIGHT} }
 @media screen and (prefers-color-scheme: dark) { :root { ${DARK} } }
 * { box-sizing: border-box; }
+[hidden] { display: none !important; }
 body { margin: 0 auto; padding: 1rem; max-width: 75rem; background: var(--page); color: var(--text);
   font: 16px/1.5 system-ui, sans-serif; overflow-wrap: anywhere; }
 h1, h2, h3 { line-height: 1.25; }
@@ -25,7 +26,9 @@ button, input, select { font: inherit; }
 .good { color: var(--good); }
 .bad { color: var(--bad); }
 .warn { color: var(--warn); }
-.scroll { overflow-x: auto; }
+.scroll { position: relative; overflow-x: auto; background: linear-gradient(to left, var(--under, var(--page)) 40%, transparent) right / 2.5rem 100% no-repeat local,
+  linear-gradient(to left, color-mix(in srgb, var(--text) 30%, transparent), transparent) right / 0.9rem 100% no-repeat scroll; }
+.scroll tbody th[scope="row"] { position: sticky; left: 0; z-index: 1; background: var(--under, var(--page)); }
 .hidden { position: absolute; width: 1px; height: 1px; overflow: hidden; clip-path: inset(50%); white-space: nowrap; }
 table { border-collapse: collapse; }
 th[scope="row"] { min-width: 7rem; }
@@ -34,9 +37,13 @@ td.number, th.number { text-align: right; font-variant-numeric: tabular-nums; wh
 figure { margin: 0; }
 img { max-width: 100%; height: auto; }
 .cards { display: grid; gap: 1rem; grid-template-columns: repeat(auto-fill, minmax(min(16rem, 100%), 1fr)); }
-.card { padding: 0.75rem; border: 1px solid var(--line); border-radius: 0.5rem; background: var(--card); }
+.card { padding: 0.75rem; border: 1px solid var(--line); border-radius: 0.5rem; background: var(--card); --under: var(--card); }
 .skip { position: absolute; left: -100vw; }
 .skip:focus { left: 1rem; }
-@media print { body { max-width: none; font-size: 12px; } .card { break-inside: avoid; } .scroll { overflow: visible; }
+@media (max-width: 40rem) { th, td { padding: 0.25rem 0.35rem; } .scroll table { font-size: 0.875rem; }
+  th.number { white-space: normal; } th[scope="row"] { min-width: 5.5rem; }
+  .scroll tbody th[scope="row"] { max-width: 42vw; } }
+@media print { :root, body { font-size: 12px; } body { max-width: none; padding: 0; } .card { break-inside: avoid; } .scroll { overflow: visible; background: none; }
+  .scroll tbody th[scope="row"] { position: static; }
   .skip, .on-screen { display: none !important; } }
 `;

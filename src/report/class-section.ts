@@ -29,7 +29,7 @@ export function classSection(
   const head = (text: string, name: string): Html =>
     html`<th scope="col" class="${name}"><button type="button">${text}<span class="arrow" aria-hidden="true"></span></button></th>`;
   return section('classes', 'Classes', [
-    html`<p class="quiet on-screen">A heading sorts the table. Recall is the share of a class that is found; precision the share of right ones among the answers that name it.</p>`,
+    html`<p class="quiet on-screen">A heading sorts the table. Recall is the share of a class that is found; precision the share of right ones among the answers that name it.${earlier && ' The mark in a bar is the recall before.'}</p>`,
     scrolled(
       'Classes',
       html`<table class="sortable"><thead><tr>${head('Class', '')}${heads.map((text) => head(text, 'number'))}</tr></thead><tbody>${rows}</tbody></table>`,
@@ -45,7 +45,7 @@ function bar(value: number, before: number | undefined): Html {
 }
 
 export const CLASS_STYLES = `
-.sortable thead { position: sticky; top: 0; z-index: 1; background: var(--page); }
+.sortable thead { position: sticky; top: 0; z-index: 2; background: var(--page); }
 .sortable th button { border: 0; padding: 0.2rem; background: none; color: inherit; font-weight: 600; cursor: pointer; text-align: inherit; }
 .sortable th .arrow::after { content: ' ↕'; color: var(--quiet); }
 .sortable th[aria-sort="ascending"] .arrow::after { content: ' ↑'; }
@@ -53,10 +53,10 @@ export const CLASS_STYLES = `
 .sortable tbody th { font-weight: normal; max-width: 20rem; }
 .share-bar { float: left; position: relative; width: 5rem; height: 0.75rem; margin: 0.4rem 0.75rem 0 0;
   background: var(--mark); border: 1px solid var(--edge); border-radius: 2px; print-color-adjust: exact; }
-.share-bar span { position: absolute; inset: 0 auto 0 0; background: var(--series-1); }
-.share-bar i { position: absolute; top: -3px; bottom: -3px; width: 3px; margin-left: -1px; background: var(--series-2); }
+.share-bar span { position: absolute; inset: 0 auto 0 0; background: var(--series-1); print-color-adjust: exact; }
+.share-bar i { position: absolute; top: -3px; bottom: -3px; width: 3px; margin-left: -1px; background: var(--text); box-shadow: 0 0 0 1px var(--page); print-color-adjust: exact; }
 .tall { max-height: 34rem; overflow: auto; }
-@media (max-width: 40rem) { .share-bar { display: none; } }
+@media (max-width: 40rem) { .share-bar, .sortable th:not([aria-sort]) .arrow { display: none; } .sortable th button { padding: 0.2rem 0; min-width: 1.5rem; min-height: 1.5rem; } }
 @media print { .tall { max-height: none; } .sortable th .arrow { display: none; } .sortable thead { position: static; } }
 `;
 

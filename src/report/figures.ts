@@ -9,7 +9,8 @@ export function percent(share: number | null | undefined, digits = 1): string {
 
 export function fixed(value: number | null | undefined, digits = 3): string {
   if (value === null || value === undefined || !Number.isFinite(value)) return '–';
-  return Math.abs(value) < 1e5 ? value.toFixed(digits) : value.toExponential(2);
+  const text = Math.abs(value) < 1e5 ? value.toFixed(digits) : value.toExponential(2);
+  return text.replace(/^-(0\.?0*$)?/, (_, zero?: string) => zero ?? '−');
 }
 
 /** A difference with its sign, unless it shows as zero. */

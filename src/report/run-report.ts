@@ -124,6 +124,7 @@ summary { cursor: pointer; padding: 0.25rem 0; }
 .reliability { min-width: 0; }
 .reliability figcaption { font-weight: 600; }
 .settings th { font-weight: normal; color: var(--quiet); vertical-align: top; }
-.settings td { font-variant-numeric: tabular-nums; }
-@media print { section { margin-top: 1rem; } h2, h3 { break-after: avoid; } tr { break-inside: avoid; } }
+.settings td { font-variant-numeric: tabular-nums; overflow-wrap: anywhere; }
+@media print { #provenance details::details-content { content-visibility: visible; block-size: auto; }
+  section { margin-top: 1rem; } h2, h3 { break-after: avoid; } tr { break-inside: avoid; } }
 `;

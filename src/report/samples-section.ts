@@ -17,8 +17,9 @@ export interface SampleView {
   readonly isPair: boolean;
 }
 
-/** Cards that are open at first. */
-const FIRST_CARDS = 12;
+/** Cards that are open at first: whole rows where five are beside each other. */
+const FIRST_MISTAKES = 10;
+const FIRST_CORRECTED = 5;
 /** Cards of mistakes; all answers are in the table. */
 export const MAX_MISTAKES = 240;
 export const MAX_CORRECTED = 36;
@@ -49,7 +50,7 @@ export function mistakesSection(view: SampleView): ReportSection {
   return section('mistakes', 'Mistakes', [
     html`<p>${`${sentence.join('; ')}. ${order}`}</p>`,
     filters(view, mistakes, lost, invalid),
-    cards(view, mistakes, MAX_MISTAKES, 'mistakes'),
+    cards(view, mistakes, FIRST_MISTAKES, MAX_MISTAKES, 'mistakes'),
   ]);
 }
 
@@ -58,7 +59,7 @@ export function correctedSection(view: SampleView): ReportSection | undefined {
   if (corrected.length === 0) return undefined;
   return section('corrected', 'Became right', [
     html`<p>${`${counted(corrected.length, 'answer')} ${corrected.length === 1 ? 'was' : 'were'} wrong before and ${corrected.length === 1 ? 'is' : 'are'} right now.`}</p>`,
-    cards(view, corrected, MAX_CORRECTED, 'of these'),
+    cards(view, corrected, FIRST_CORRECTED, MAX_CORRECTED, 'of these'),
   ]);
 }
 
@@ -107,9 +108,9 @@ function filters(
   return html`<div class="filters on-screen">${kinds.length > 0 && choice('kind', 'Kind', kinds)}${classes.length > 1 && choice('label', 'True class', classes)}<span class="quiet" role="status"></span></div>`;
 }
 
-function cards(view: SampleView, samples: readonly PairedSample[], most: number, what: string): Html {
+function cards(view: SampleView, samples: readonly PairedSample[], open: number, most: number, what: string): Html {
   const shown = samples.slice(0, most);
-  const [first, rest] = [shown.slice(0, FIRST_CARDS), shown.slice(FIRST_CARDS)];
+  const [first, rest] = [shown.slice(0, open), shown.slice(open)];
   const without = shown.filter(({ sample }) => !view.images.has(sample.id)).length;
   const notes = [
     ...(samples.length > shown.length
@@ -156,7 +157,15 @@ export const SAMPLE_STYLES = `
 .filters label { display: inline-flex; gap: 0.4rem; align-items: center; max-width: 100%; }
 .filters select { max-width: min(20rem, 60vw); min-height: 2rem; }
 .answers th[scope="row"] { font-weight: normal; }
-@media print { .samples img { height: 8rem; } .cards.samples { grid-template-columns: repeat(4, minmax(0, 1fr)); gap: 0.5rem; } }
+@media (max-width: 40rem) {
+  .cards.samples { gap: 0.5rem; }
+  .samples .card { display: grid; grid-template-columns: 7rem minmax(0, 1fr); gap: 0 0.75rem; align-items: start; }
+  .samples .card:not(:has(img, .no-image)) { display: block; }
+  .samples img, .samples .no-image { height: 7rem; grid-row: span 2; }
+  .samples dl { margin: 0; gap: 0 0.4rem; font-size: 0.875rem; }
+  .samples .id { grid-column: 2; }
+}
+@media print { .samples img { height: 10rem; } .cards.samples { grid-template-columns: repeat(4, minmax(0, 1fr)); gap: 0.5rem; } }
 `;
 
 /** Hides the cards that are not asked for. */

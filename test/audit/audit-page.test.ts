@@ -89,6 +89,23 @@ describe('an audit as a page', () => {
     expect(page).toContain('different labels; across train and test; exact copies');
   });
 
+  it('shows of a large group what it is reported for', async () => {
+    const copy = await drawn(3);
+    const many = (count: number, className: string) =>
+      IndexedDataset.from(
+        Array.from({ length: count }, (_, i) => ({ image: copy, className, id: `${className} ${i}.png` })),
+      );
+    const { markup } = auditSection(await auditDataset({ train: many(9, 'cat'), test: many(2, 'dog') }));
+    expect(
+      [...markup.matchAll(/<strong>(train|test): (\w+)<\/strong>/g)].map(([, split, label]) => `${split} ${label}`),
+    ).toEqual([...['train cat', 'train cat', 'train cat', 'train cat', 'train cat', 'test dog']]);
+    expect(markup).toContain('5 more images not shown');
+  });
+
+  it('loads its images at once: printed and linked pages need them before anybody scrolls', async () => {
+    expect(renderAuditPage(report, { thumbnails: await auditThumbnails(data, report) })).not.toContain('loading=');
+  });
+
   it('says how much is not shown, and makes thumbnails of the rest alone', async () => {
     const limits = { maxGroups: 1, maxIssues: 0 };
     const thumbnails = await auditThumbnails(data, report, { ...limits, longestEdge: 20 });

@@ -71,7 +71,7 @@ describe('the mask section', () => {
     const { markup } = maskSection(withImage());
     const figure = markup.slice(markup.indexOf('<figure'), markup.indexOf('</figure>'));
     expect(figure).toContain('Image 1: 84 × 56 pixels, 3 × 2 cells of 28 pixels, tokens 1 to 8');
-    expect(figure).toContain('<img src="data:image/webp;base64,AAAA" alt="" loading="lazy">');
+    expect(figure).toContain('<img src="data:image/webp;base64,AAAA" alt="">');
     // Counters number the cells: the first one is token 1.
     expect(figure).toContain('--ratio: 3 / 2; counter-reset: mask-token 0 mask-row -1');
     expect(

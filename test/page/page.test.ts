@@ -29,6 +29,17 @@ describe('a page', () => {
     expect(page).not.toMatch(/(?:src|href)="(?!#)/);
   });
 
+  it('ends a program where it ends, whatever its texts hold', () => {
+    const page = renderPage({
+      title: 't',
+      body: html``,
+      scripts: ['const a = "<!--<script>", b = /<!--/u, c = "</SCRIPT>";'],
+    });
+    const [, program] = /<script>(.*)<\/script>/s.exec(page)!;
+    expect(program).not.toMatch(/<!--|<\/script/i);
+    expect(new Function(`${program} return [a, b.test(a), c]`)()).toEqual(['<!--<script>', true, '</SCRIPT>']);
+  });
+
   it('runs no program where it has none', () => {
     expect(renderPage({ title: 't', body: html`` })).not.toContain('script-src');
   });

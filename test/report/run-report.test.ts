@@ -91,6 +91,26 @@ describe('the report of a run', () => {
     expect(page.match(/<\/script>/g)!.length).toBe(page.match(/<script\b/g)!.length);
   });
 
+  it('keeps names apart in a matrix, whatever they have in common', () => {
+    const heads = (names: readonly string[]): string[] => {
+      const page = renderRunReport(runParts({ classNames: names, samples: 60 }));
+      const matrix = /<figure class="matrix">.*?<\/figure>/s.exec(page)![0];
+      return [...matrix.matchAll(/<th scope="row"[^>]*>(.*?)<\/th>/g)].map(([, name]) => name!);
+    };
+    const numbered = Array.from({ length: 20 }, (_, i) => `Species number ${i} of a long list of names`);
+    expect(heads(numbered)).toEqual(numbered.map((_, i) => `…${i}…`));
+    const inside = Array.from({ length: 20 }, (_, i) => `Speciesnumber${i}ofalonglistofnamesthatgoeson`);
+    expect(heads(inside)).toEqual(inside);
+    expect(heads(FRACTURES)).toContain('Compression…ush fracture');
+  });
+
+  it('counts the steps behind the last log', () => {
+    const { logs, ...course } = parts.training!;
+    const steps = logs.map(({ step, loss, gradNorm, learningRate }) => ({ step, loss, gradNorm, learningRate }));
+    const training = { ...course, logs: logs.slice(0, -3), steps };
+    expect(text(renderRunReport({ training }))).toMatch(/Steps 120 1\.00 epochs/);
+  });
+
   it('bounds what many classes and samples take', () => {
     const classNames = Array.from({ length: 200 }, (_, i) => `种类 ${i} ${CHINESE[i % 10]}`);
     const page = renderRunReport(runParts({ classNames, samples: 1000, steps: 20_000, isScored: true }));

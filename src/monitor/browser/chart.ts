@@ -118,7 +118,11 @@ export class Chart {
       axes: [
         {
           ...axis,
-          size: 34,
+          size: 30,
+          label: 'step',
+          labelSize: 18,
+          labelGap: 0,
+          labelFont: FONT,
           values: (_, splits) => splits.map((step) => (Number.isInteger(step) ? step.toLocaleString('en-US') : '')),
         },
         {

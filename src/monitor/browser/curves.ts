@@ -48,7 +48,7 @@ export class Curves {
     ]);
     this.#loss.element.classList.add('wide');
     this.#learningRate = this.#add('Learning rate', [{ label: 'learning rate', color: '--series-1' }]);
-    this.#gradNorm = this.#add('Gradient norm', [{ label: 'before clipping', color: '--series-4' }]);
+    this.#gradNorm = this.#add('Gradient norm', [{ label: 'before clipping', color: '--series-4', width: 1 }]);
     this.#throughput = this.#add('Throughput', [{ label: 'tokens a second', color: '--series-3' }]);
     this.#memory = this.#add('Memory of the engine', [
       { label: 'now', color: '--series-1' },

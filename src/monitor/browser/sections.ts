@@ -116,8 +116,14 @@ export class Sections {
       ['Expected', sample.expected],
       ['Answered', sample.answer],
     ].flatMap(([name, text]) => (text === undefined ? [] : [make('dt', {}, name!), make('dd', {}, text)]));
-    const head = make('h3', {}, sample.id);
-    if (verdict) head.append(' ', make('span', { class: sample.correct ? 'good' : 'bad' }, `(${verdict})`));
+    // The end of a path says which file it is.
+    const name = sample.id.slice(Math.max(sample.id.lastIndexOf('/'), sample.id.lastIndexOf('\\')) + 1) || sample.id;
+    const head = make('h3', { title: sample.id }, name);
+    if (verdict)
+      head.append(
+        ' ',
+        make('span', { class: sample.correct ? 'good' : 'bad' }, `${sample.correct ? '✓' : '✗'} ${verdict}`),
+      );
     const card = make(
       'li',
       { class: 'card' },
