@@ -75,7 +75,14 @@ export async function measureData(
       if (index % 64 === 0) await turn();
     }
   };
-  await Promise.all(Array.from({ length: AT_ONCE }, work));
+  const stopping = async (): Promise<void> => {
+    await work().catch((error: unknown) => {
+      // The others need not go on.
+      next = dataset.length;
+      throw error;
+    });
+  };
+  await Promise.all(Array.from({ length: AT_ONCE }, stopping));
   const kept = measured.flatMap((one) => one ?? []);
   const prefixes = prefixTokens(kept.map(({ packed }) => packed));
   const perSample = kept.map(({ planned }, i) => ({ ...planned, prefixTokens: prefixes[i]! }));
