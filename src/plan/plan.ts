@@ -11,7 +11,7 @@ import { LAYER_PROJECTIONS, LoraConfig, type LoraConfigOptions } from '../lora/l
 import { describeGiven } from '../messages/given-kind.js';
 import { wantedWeights } from '../model/network/modules.js';
 import { requireCallback } from '../require-given.js';
-import { parseSftConfig, type SftConfigInput } from '../train/sft-config.js';
+import { parseSftConfig, type SftConfig, type SftConfigInput } from '../train/sft-config.js';
 import { type CommonParts, imageShareOf, planOnCard, rehearseFormat } from './card-plan.js';
 import { type Card, cardNamed, MEASURED_CARD, USUAL_CARDS } from './cards.js';
 import { trainingData } from './data-source.js';
@@ -190,12 +190,16 @@ export async function plan(options: TrainingPlanOptions): Promise<TrainingPlan> 
     flops,
     formats: planned.formats,
     cards: planned.cards.sort((a, b) => order(a.card) - order(b.card)),
-    notes: [...notes, ...notesOf(cards, run)],
+    notes: [...notes, ...notesOf(cards, run, config)],
   };
 }
 
 /** What the figures rest on. */
-function notesOf(cards: readonly Card[], { windows, steps, representative }: RunWindows): string[] {
+function notesOf(
+  cards: readonly Card[],
+  { windows, steps, representative }: RunWindows,
+  { onNonFiniteLoss }: SftConfig,
+): string[] {
   const notes = ['images were read up to their headers: damage behind them is found by `verify`, or in the run'];
   if (representative < steps) {
     notes.push(`${windows.length} of ${steps} optimizer steps were planned, the heaviest among them`);
@@ -206,6 +210,9 @@ function notesOf(cards: readonly Card[], { windows, steps, representative }: Run
   const untried = cards.filter(({ isUntried }) => isUntried).map(({ name }) => name);
   if (untried.length > 0) {
     notes.push(`never tried: the kernels compile for ${untried.join(' and ')}, but have not run there`);
+  }
+  if (onNonFiniteLoss === 'skip') {
+    notes.push('`onNonFiniteLoss: "skip"` waits for each loss: its steps do not overlap and take longer than told');
   }
   notes.push('times leave out loading, evaluation, saving, and the first steps, in which the card loads code');
   return notes;

@@ -118,6 +118,17 @@ describe('plan', () => {
     expect(text).toContain('1 sample too long: the run would stop there');
   });
 
+  it('names a sample whose name is a number', async () => {
+    const numbered = { ...sample('', undefined, 'no '.repeat(60)), id: 7 as unknown as string };
+    const { data } = await told({ trainDataset: [numbered], collator: make({ maxLength: 50 }) });
+    expect(data.overlong).toMatchObject([{ id: '7', isLeftOut: false, tokens: expect.any(Number) }]);
+  });
+
+  it('says that steps which wait for their loss take longer', async () => {
+    const { notes } = await told({ trainDataset: [], config: { ...RUN, onNonFiniteLoss: 'skip' } });
+    expect(notes.join('\n')).toContain('its steps do not overlap');
+  });
+
   it('lists a sample without an answer as one that teaches nothing', async () => {
     const masked: TrainingExample = {
       id: 'masked',
