@@ -17,7 +17,7 @@ export interface Command {
   run(args: readonly string[], output: Output): Promise<number>;
 }
 
-/** The command line is not understood: exit code 2. */
+/** The command line is not understood, or something is missing in it: exit code 2. */
 export class UsageError extends ConfigError {}
 
 interface OptionForm {

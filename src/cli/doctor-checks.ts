@@ -1,6 +1,6 @@
 /** What a machine has and lacks for this package, found without network and without taking memory on a card. */
 
-import { statfs } from 'node:fs/promises';
+import { access, constants, stat, statfs } from 'node:fs/promises';
 import { createRequire } from 'node:module';
 import { availableParallelism, homedir, totalmem } from 'node:os';
 import { dirname, join, resolve } from 'node:path';
@@ -40,7 +40,7 @@ const E4M3_CAPABILITY = 89;
 const WANTED_DISK = 40 * 2 ** 30;
 
 export async function doctorChecks(options: DoctorOptions = {}): Promise<Check[]> {
-  const { env = process.env, home = homedir(), machine = findMachine } = options;
+  const { env = process.env, home = homeFolder(), machine = findMachine } = options;
   return [
     nodeCheck(process.versions.node),
     { name: 'host', state: 'ok', found: `${availableParallelism()} cores, ${formatBytes(totalmem())} of memory` },
@@ -57,6 +57,15 @@ export async function doctorChecks(options: DoctorOptions = {}): Promise<Check[]
     ])),
     ...peerChecks(),
   ];
+}
+
+/** A user without a home, as in some containers, keeps no tokens there. */
+function homeFolder(): string {
+  try {
+    return homedir();
+  } catch {
+    return '/';
+  }
 }
 
 /** Loaded when it is asked for: the package that calls libraries may have no binary for this system. */
@@ -138,7 +147,9 @@ async function diskCheck(name: string, folderOf: () => string): Promise<Check> {
   try {
     folder = folderOf();
   } catch (error) {
-    return { name, state: 'missing', found: error instanceof TuneError ? error.summary : oneLine(reasonOf(error)) };
+    const found = error instanceof TuneError ? error.summary : oneLine(reasonOf(error));
+    const cure = error instanceof TuneError ? error.hint : 'set HOME to a folder of this user';
+    return { name, state: 'missing', found, cure };
   }
   // It may not be there yet: then the disk of the nearest folder above counts.
   for (let at = resolve(folder); ; at = dirname(at)) {
@@ -148,12 +159,33 @@ async function diskCheck(name: string, folderOf: () => string): Promise<Check> {
       continue;
     }
     const free = disk.bavail * disk.bsize;
+    const fault = await writeFault(at);
+    if (fault !== undefined) {
+      const cure = `${UNWRITABLE[name] ?? 'work in another folder'}; what lies there already can be read`;
+      return { name, state: 'optional', found: `${oneLine(folder)}: ${oneLine(at)} ${fault}`, cure };
+    }
     const found = `${oneLine(folder)}: ${formatBytes(free)} free`;
     if (free >= WANTED_DISK || name === 'kernel cache') return { name, state: 'ok', found };
     const cure = `a 14B model in 16 bits takes 28 GB, a checkpoint under 1 GB; ${MOVES[name] ?? 'free some of it'}`;
     return { name, state: 'optional', found, cure };
   }
 }
+
+/** Why nothing can be written into the folder; undefined if something can. */
+async function writeFault(folder: string): Promise<string | undefined> {
+  if (!(await stat(folder)).isDirectory()) return 'is not a folder';
+  return access(folder, constants.W_OK | constants.X_OK).then(
+    () => undefined,
+    () => 'cannot be written to',
+  );
+}
+
+const UNWRITABLE: Readonly<Record<string, string>> = {
+  'Hub cache': 'downloads need another one: set HF_HUB_CACHE',
+  'Kaggle cache': 'downloads need another one: set KAGGLEHUB_CACHE',
+  'kernel cache': 'each start compiles the kernels anew: set MINISTRAL_TUNE_CACHE to a folder that can be written to',
+  'working folder': 'checkpoints need another one: set outputDir, or start elsewhere',
+};
 
 const MOVES: Readonly<Record<string, string>> = {
   'Hub cache': 'HF_HUB_CACHE moves it to a larger disk',
@@ -167,8 +199,10 @@ async function tokenCheck(name: string, cure: string, find: () => Promise<string
     if (source !== undefined) return { name, state: 'ok', found: `found: ${oneLine(source)}` };
     return { name, state: 'optional', found: 'none: public names need none', cure };
   } catch (error) {
-    if (!(error instanceof TuneError)) throw error;
-    return { name, state: 'missing', found: error.summary, cure: error.hint ?? cure };
+    if (error instanceof TuneError) return { name, state: 'missing', found: error.summary, cure: error.hint ?? cure };
+    // The text of an error that nobody foresaw may quote what was read.
+    const code = error instanceof Error ? ((error as NodeJS.ErrnoException).code ?? error.name) : 'unknown fault';
+    return { name, state: 'optional', found: `cannot be looked for: ${code}; is there a HOME?`, cure };
   }
 }
 

@@ -1,5 +1,7 @@
 /** `npx ministral-tune doctor`: what this machine has and lacks. */
-import { styleText } from 'node:util';
+import { displayWidth } from '../messages/display-width.js';
+import { usesColor } from '../messages/terminal-color.js';
+import { styled } from '../messages/terminal-style.js';
 import { type Command, optionsOf } from './command.js';
 import { type Check, doctorChecks } from './doctor-checks.js';
 
@@ -40,7 +42,7 @@ export function formatChecks(checks: readonly Check[]): string {
     const [first, ...rest] = wrap(found, WIDTH - indent.length);
     // A long name has a line of its own.
     const isLong = name.length >= NAME_WIDTH;
-    const begin = `${paint(color, mark)}  ${name.padEnd(NAME_WIDTH)}`;
+    const begin = `${styled(color, mark, usesColor(process.stdout))}  ${name.padEnd(NAME_WIDTH)}`;
     const texts = isLong ? [begin, `${indent}${first}`] : [`${begin}${first}`];
     return [
       ...texts,
@@ -60,17 +62,12 @@ export function formatChecks(checks: readonly Check[]): string {
   return [...lines, '', `${engine} ${verdict}`].join('\n');
 }
 
-function paint(color: 'green' | 'yellow' | 'red', text: string): string {
-  const isPlain = !process.stdout.isTTY || Boolean(process.env.NO_COLOR);
-  return isPlain ? text : styleText(color, text);
-}
-
 /** Paths are not broken: they may be longer than the width. */
 function wrap(text: string, width: number): string[] {
   const lines: string[] = [];
   let line = '';
   for (const word of text.split(' ')) {
-    if (line !== '' && line.length + 1 + word.length > width) {
+    if (line !== '' && displayWidth(line) + 1 + displayWidth(word) > width) {
       lines.push(line);
       line = word;
     } else line = line === '' ? word : `${line} ${word}`;

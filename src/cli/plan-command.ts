@@ -6,7 +6,7 @@ import { formatTrainingPlan } from '../plan/format-training-plan.js';
 import { plan, type TrainingPlanOptions } from '../plan/plan.js';
 import type { WeightFormat } from '../plan/training-plan.js';
 import type { SftConfigInput } from '../train/sft-config.js';
-import { type Command, type OptionValues, optionsOf } from './command.js';
+import { type Command, type OptionValues, optionsOf, UsageError } from './command.js';
 
 const GIB = 2 ** 30;
 
@@ -81,9 +81,7 @@ export const planCommand: Command = {
 async function planOptions(values: Values): Promise<TrainingPlanOptions> {
   const { data, model, processor, template, precision, optim } = values;
   if (data === undefined || model === undefined) {
-    throw new ConfigError(`plan: --${data === undefined ? 'data' : 'model'} is missing`, {
-      hint: '`ministral-tune plan --help` tells the options.',
-    });
+    throw new UsageError(`plan: --${data === undefined ? 'data' : 'model'} is missing`);
   }
   const prompt = await promptOf(values);
   const config: Record<string, unknown> = {
@@ -129,7 +127,7 @@ async function planOptions(values: Values): Promise<TrainingPlanOptions> {
 async function promptOf({ prompt, 'prompt-file': file }: Values): Promise<string | undefined> {
   if (file === undefined) return prompt;
   if (prompt !== undefined)
-    throw new ConfigError('plan: --prompt and --prompt-file are both given; one of them is enough');
+    throw new UsageError('plan: --prompt and --prompt-file are both given; one of them is enough');
   return readText(file, 'prompt-file');
 }
 
@@ -158,7 +156,7 @@ function numberOf(text: string | undefined, option: string): number | undefined 
   if (text === undefined) return undefined;
   const value = Number(text);
   if (text.trim() !== '' && Number.isFinite(value) && value > 0) return value;
-  throw new ConfigError(`plan: --${option}: expected a number above 0, got ${showValue(text)}`);
+  throw new UsageError(`plan: --${option}: expected a number above 0, got ${showValue(text)}`);
 }
 
 function listOf(text: string | undefined): string[] | undefined {

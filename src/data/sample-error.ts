@@ -9,7 +9,8 @@ import type { Message } from './types.js';
  */
 export function nameSample(error: unknown, sample: string): unknown {
   if (error instanceof Error && error.name === 'AbortError') return error;
-  const who = `sample ${oneLine(sample)}`;
+  // Rows of JSON may have numbers for names.
+  const who = `sample ${oneLine(String(sample))}`;
   if (!(error instanceof TuneError))
     return new DataError(`${who}: ${reasonOf(error)}`, { details: { sample }, cause: error });
   if (error.details.sample !== undefined) return error;

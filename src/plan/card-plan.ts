@@ -79,11 +79,12 @@ export async function rehearseFormat(
 export async function planOnCard(first: RehearsedFormat, card: Card, common: CommonParts): Promise<CardPlan> {
   const { model, lora, config, engine, memoryBudget } = common;
   const { format } = first;
+  const budget = Math.min(memoryBudget ?? card.memoryBytes, config.memoryBudget ?? card.memoryBytes);
   const what = {
     card: card.name,
     format,
     cardBytes: card.memoryBytes,
-    ...(memoryBudget === undefined || memoryBudget >= card.memoryBytes ? {} : { budgetBytes: memoryBudget }),
+    ...(budget >= card.memoryBytes ? {} : { budgetBytes: budget }),
   };
   if (common.run.windows.length === 0) return { ...what, misfit: 'no sample is left to train on' };
   let own: Rehearsal | undefined;

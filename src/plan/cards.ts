@@ -2,6 +2,7 @@
 
 import { nearestName } from '../config.js';
 import { ConfigError } from '../errors.js';
+import { showValue } from '../messages/show-value.js';
 
 /** A card, by its data sheet. */
 export interface Card {
@@ -22,6 +23,8 @@ export interface Card {
   readonly hostGbs: number;
   /** Where the figures are from. */
   readonly source: string;
+  /** The kernels compile for its architecture, but have never run there. */
+  readonly isUntried?: boolean | undefined;
 }
 
 const MIB = 2 ** 20;
@@ -55,6 +58,16 @@ const CARDS: readonly Card[] = [
     source: ADA,
   },
   {
+    name: 'RTX 3090 24GB',
+    memoryBytes: 24_576 * MIB,
+    capability: 86,
+    multiprocessors: 82,
+    bf16Tflops: 71,
+    memoryGbs: 936,
+    hostGbs: 32,
+    source: GA102,
+  },
+  {
     name: 'RTX 4090 24GB',
     memoryBytes: 24_564 * MIB,
     capability: 89,
@@ -75,6 +88,18 @@ const CARDS: readonly Card[] = [
     memoryGbs: 300,
     hostGbs: 32,
     source: 'NVIDIA L4 data sheet',
+  },
+  {
+    name: 'RTX 5090 32GB',
+    memoryBytes: 32_607 * MIB,
+    capability: 120,
+    multiprocessors: 170,
+    bf16Tflops: 209.5,
+    fp8Tflops: 419,
+    memoryGbs: 1792,
+    hostGbs: 64,
+    source: 'NVIDIA RTX Blackwell GPU Architecture white paper, appendix A',
+    isUntried: true,
   },
   {
     name: 'A100 PCIe 40GB',
@@ -129,6 +154,18 @@ const CARDS: readonly Card[] = [
     hostGbs: 64,
     source: 'NVIDIA H200 data sheet',
   },
+  {
+    name: 'B200 SXM 180GB',
+    memoryBytes: 183_359 * MIB,
+    capability: 100,
+    multiprocessors: 148,
+    bf16Tflops: 2250,
+    fp8Tflops: 4500,
+    memoryGbs: 8000,
+    hostGbs: 64,
+    source: 'NVIDIA HGX B200 and DGX B200 data sheets',
+    isUntried: true,
+  },
 ];
 
 /** Figures of this card were measured; those of others are scaled from them. */
@@ -145,22 +182,31 @@ export const USUAL_CARDS: readonly string[] = [
   'H200 SXM 141GB',
 ];
 
-/** The card of that name, written in full or as `h200`, `rtx-4090`. @throws ConfigError naming those that are known */
+/** What nvidia-smi writes into names beside those of the table. */
+const SMI_WORDS = /\b(nvidia|geforce|hbm\d\w?)\b/g;
+
+/**
+ * The card of that name, in full, as `h200` or `rtx-4090`, or as nvidia-smi shows it. Whole words count: an H20 is no
+ * H200, and an L40 no L40S.
+ * @throws ConfigError naming those that are known
+ */
 export function cardNamed(name: string, what: string): Card {
-  const plain = (text: string): string => text.toLowerCase().replace(/[^a-z0-9]/g, '');
-  const wanted = plain(name);
-  const found = CARDS.filter((card) => wanted !== '' && plain(card.name).includes(wanted));
-  const ofWords = (card: Card): boolean => card.name.toLowerCase().split(' ').includes(name.trim().toLowerCase());
-  const exact =
-    found.find((card) => plain(card.name) === wanted) ??
-    (found.filter(ofWords).length === 1 ? found.find(ofWords) : undefined);
-  if (exact || found.length === 1) return exact ?? found[0]!;
+  const wanted = name
+    .toLowerCase()
+    .replace(SMI_WORDS, '')
+    .replace(/\bsxm\d\b/g, 'sxm')
+    .replace(/[^a-z0-9]/g, '');
+  const found = CARDS.filter((card) => {
+    const words = card.name.toLowerCase().split(' ');
+    return wanted !== '' && new RegExp(`^${words.map((word) => `(?:${word})?`).join('')}$`).test(wanted);
+  });
+  if (found.length === 1) return found[0]!;
   const names = CARDS.map((card) => card.name);
   const near = nearestName(name, names);
   throw new ConfigError(
     found.length > 1
       ? `${what}: "${name}" may be ${found.map((card) => card.name).join(' or ')}`
-      : `${what}: the card ${JSON.stringify(name)} is not in the table${near ? `; did you mean "${near}"?` : ''}`,
+      : `${what}: the card ${showValue(name)} is not in the table${near ? `; did you mean "${near}"?` : ''}`,
     { hint: `Known are ${names.join(', ')}.`, details: { known: names } },
   );
 }

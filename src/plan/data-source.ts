@@ -21,8 +21,9 @@ interface DataSourceOptions {
 /** @throws ConfigError for what is no data set, and what the data set throws */
 export async function trainingData(given: unknown, options: DataSourceOptions): Promise<Dataset<TrainingExample>> {
   if (typeof given === 'string') return fromName(given, options);
-  if (Array.isArray(given)) return IndexedDataset.from(given as readonly TrainingExample[]);
   if (isKind(given, 'imageFolder')) return fromFolder(given as ImageFolder, options);
+  requireNoPrompt(options);
+  if (Array.isArray(given)) return IndexedDataset.from(given as readonly TrainingExample[]);
   if (isKind(given, 'dataset')) return given as Dataset<TrainingExample>;
   throw new ConfigError(
     `plan: \`trainDataset\`: expected a data set, a list of samples or a name, got ${describeGiven(given)}`,
@@ -46,7 +47,15 @@ async function fromName(name: string, options: DataSourceOptions): Promise<Datas
     });
   }
   if (found.isDirectory()) return fromFolder(await ImageFolder.load(name, { onWarning: onNote }), options);
+  requireNoPrompt(options);
   return ConversationDataset.fromFile(name);
+}
+
+function requireNoPrompt({ prompt }: DataSourceOptions): void {
+  if (prompt === undefined) return;
+  throw new ConfigError('plan: `prompt` has no effect: only images of a folder are asked for with it', {
+    hint: 'Samples bring their own prompts: leave it out.',
+  });
 }
 
 function fromFolder(folder: ImageFolder, { prompt, onNote }: DataSourceOptions): Dataset<TrainingExample> {

@@ -1,6 +1,8 @@
 /** A plan as text of at most 80 columns. */
+import { displayWidth } from '../messages/display-width.js';
 import { formatBytes } from '../messages/format-bytes.js';
 import { oneLine } from '../messages/one-line.js';
+import { splitText } from '../messages/wrap-text.js';
 import type { CardPlan, DataPlan, FormatPlan, SampleFault, TrainingPlan } from './training-plan.js';
 
 const WIDTH = 80;
@@ -63,7 +65,10 @@ function faultLines(what: string, faults: readonly SampleFault[]): string[] {
   const more = faults.length - LISTED;
   return [
     `${count(faults.length)} ${faults.length === 1 ? 'sample' : 'samples'} ${what}: ${effect}`,
-    ...faults.slice(0, LISTED).map(({ id, reason }) => `  ${id}: ${oneLine(reason)}`),
+    ...faults.slice(0, LISTED).flatMap(({ id, reason }) => {
+      const line = `  ${id}: ${oneLine(reason)}`;
+      return displayWidth(line) <= WIDTH ? [line] : [`  ${id}:`, ...wrapped(`    ${oneLine(reason)}`, '    ')];
+    }),
     ...(more > 0 ? [`  and ${count(more)} more`] : []),
   ];
 }
@@ -162,14 +167,15 @@ function row(cells: readonly (readonly [string, number])[]): string {
 
 function wrapped(text: string, indent: string): string[] {
   const lines: string[] = [];
-  let line = '';
-  for (const word of text.split(' ')) {
-    if (line.trim() !== '' && line.length + 1 + word.length > WIDTH) {
+  let line: string | undefined;
+  for (const word of text.split(' ').flatMap((one) => splitText(one, WIDTH - indent.length))) {
+    if (line === undefined) line = word;
+    else if (line.trim() !== '' && displayWidth(line) + 1 + displayWidth(word) > WIDTH) {
       lines.push(line);
       line = `${indent}${word}`;
-    } else line = line === '' ? word : `${line} ${word}`;
+    } else line = `${line} ${word}`;
   }
-  return [...lines, line];
+  return [...lines, line ?? ''];
 }
 
 function count(value: number): string {

@@ -4,14 +4,14 @@ import { parseOptions } from '../config.js';
 import type { ImageFolder } from '../data/image-folder.js';
 import type { Dataset, TrainingExample } from '../data/types.js';
 import type { VlmCollator } from '../data/vlm-collator.js';
-import type { CudaEngineOptions } from '../engine/cuda/cuda-engine.js';
+import { type CudaEngineOptions, requireCudaOptions } from '../engine/cuda/cuda-engine.js';
 import { ConfigError } from '../errors.js';
 import { sizeOf } from '../formats/weight-source.js';
 import { LAYER_PROJECTIONS, LoraConfig, type LoraConfigOptions } from '../lora/lora-config.js';
 import { describeGiven } from '../messages/given-kind.js';
 import { wantedWeights } from '../model/network/modules.js';
 import { requireCallback } from '../require-given.js';
-import { parseSftConfig, type SftConfigInput } from '../train/sft-config.js';
+import { parseSftConfig, type SftConfig, type SftConfigInput } from '../train/sft-config.js';
 import { type CommonParts, imageShareOf, planOnCard, rehearseFormat } from './card-plan.js';
 import { type Card, cardNamed, MEASURED_CARD, USUAL_CARDS } from './cards.js';
 import { trainingData } from './data-source.js';
@@ -43,17 +43,23 @@ export interface TrainingPlanOptions {
   readonly processor?: string | undefined;
   /** Instead of a collator: the checkpoint's own chat template, or `TUTORIAL_TEMPLATE`. Default: `own`. */
   readonly template?: 'own' | 'tutorial' | undefined;
-  /** Instead of a collator: its `maxLength`; longer samples are listed. Default: no limit. */
+  /** Instead of a collator: its `maxLength`, with `overlong: 'drop'`: longer samples are left out. Default: no limit. */
   readonly maxLength?: number | undefined;
-  /** The question before each image of an image folder. Default: a plain one that lists the classes. */
+  /** The question before each image of an image folder, of none else. Default: a plain one that lists the classes. */
   readonly prompt?: string | undefined;
   /** As `SftTrainer` takes it. Default: its defaults. */
   readonly config?: SftConfigInput | undefined;
   /** As `applyLora` takes it. Default: r 16, alpha 32, dropout 0.05, on the seven linear layers of both towers. */
   readonly lora?: LoraConfig | LoraConfigOptions | undefined;
-  /** As `createEngine('cuda', { cuda })` takes it; `memoryBudget` holds for each card. Default: none. */
-  readonly cuda?: Omit<CudaEngineOptions, 'device'> | undefined;
-  /** Formats of the decoder's linear layers: `bf16`, `fp8` (e4m3), `nf4`. Default: all three. */
+  /**
+   * As `createEngine('cuda', { cuda })` takes it; `memoryBudget` holds for each card, `device` says nothing.
+   * Default: none.
+   */
+  readonly cuda?: CudaEngineOptions | undefined;
+  /**
+   * Formats of the decoder's linear layers: `bf16`, `fp8` (e4m3), `nf4`, each with the defaults of `quantization`: NF4 in
+   * blocks of 64 with double quantisation. Default: all three.
+   */
   readonly formats?: readonly WeightFormat[] | undefined;
   /** Names of cards, also as `h200`. Default: one each of 12, 16, 24, 40, 48, 80 and 141 GB. */
   readonly cards?: readonly string[] | undefined;
@@ -115,14 +121,23 @@ const WINDOWS_OF_MANY = 12;
  */
 export async function plan(options: TrainingPlanOptions): Promise<TrainingPlan> {
   const parsed = parseOptions(schema, options, 'plan', ALIASES);
-  const { signal, formats = FORMATS } = parsed;
+  const { signal } = parsed;
+  const formats = [...new Set(parsed.formats ?? FORMATS)];
   requireCallback(parsed.onNote, 'plan: `onNote`', undefined, true);
   if (parsed.collator !== undefined && typeof parsed.collator?.measure !== 'function') {
     throw new ConfigError(`plan: \`collator\`: expected a VlmCollator, got ${describeGiven(parsed.collator)}`, {
       hint: 'Tokens are counted by VlmCollator alone: write new VlmCollator({ ...processor }).',
     });
   }
-  const cards = (parsed.cards ?? USUAL_CARDS).map((name) => cardNamed(name, 'plan'));
+  for (const name of ['processor', 'template', 'maxLength'] as const) {
+    if (parsed.collator === undefined || parsed[name] === undefined) continue;
+    throw new ConfigError(`plan: \`${name}\` has no effect beside \`collator\``, {
+      hint: 'Give it to the collator itself, or leave the collator out.',
+    });
+  }
+  if (parsed.cuda !== undefined) requireCudaOptions(parsed.cuda, 'plan: `cuda`');
+  // Named twice, a card is still one.
+  const cards = [...new Set((parsed.cards ?? USUAL_CARDS).map((name) => cardNamed(name, 'plan')))];
   const config = parseSftConfig(parsed.config);
   const lora = parsed.lora instanceof LoraConfig ? parsed.lora : new LoraConfig(parsed.lora ?? USUAL_LORA);
   const notes: string[] = [];
@@ -143,7 +158,7 @@ export async function plan(options: TrainingPlanOptions): Promise<TrainingPlan> 
   const data = await measureData(dataset, { collator, model: model.config, signal });
   const few = cards.length * formats.length <= FEW_COMBINATIONS;
   const run = runWindows(data.packed, config, few ? WINDOWS_OF_FEW : WINDOWS_OF_MANY);
-  const { memoryBudget, ...engine } = parsed.cuda ?? {};
+  const { memoryBudget, device: _, ...engine } = parsed.cuda ?? {};
   const common: CommonParts = { model, lora, config, engine, memoryBudget, run, imageShare: imageShareOf(data.packed) };
   const planned: { readonly formats: FormatPlan[]; readonly cards: CardPlan[] } = { formats: [], cards: [] };
   let trainableParameters = 0;
@@ -175,18 +190,29 @@ export async function plan(options: TrainingPlanOptions): Promise<TrainingPlan> 
     flops,
     formats: planned.formats,
     cards: planned.cards.sort((a, b) => order(a.card) - order(b.card)),
-    notes: [...notes, ...notesOf(cards, run)],
+    notes: [...notes, ...notesOf(cards, run, config)],
   };
 }
 
 /** What the figures rest on. */
-function notesOf(cards: readonly Card[], { windows, steps, representative }: RunWindows): string[] {
+function notesOf(
+  cards: readonly Card[],
+  { windows, steps, representative }: RunWindows,
+  { onNonFiniteLoss }: SftConfig,
+): string[] {
   const notes = ['images were read up to their headers: damage behind them is found by `verify`, or in the run'];
   if (representative < steps) {
     notes.push(`${windows.length} of ${steps} optimizer steps were planned, the heaviest among them`);
   }
   if (cards.some(({ name }) => name !== MEASURED_CARD)) {
     notes.push(`times on cards other than ${MEASURED_CARD} are scaled by data sheets from those measured on it`);
+  }
+  const untried = cards.filter(({ isUntried }) => isUntried).map(({ name }) => name);
+  if (untried.length > 0) {
+    notes.push(`never tried: the kernels compile for ${untried.join(' and ')}, but have not run there`);
+  }
+  if (onNonFiniteLoss === 'skip') {
+    notes.push('`onNonFiniteLoss: "skip"` waits for each loss: its steps do not overlap and take longer than told');
   }
   notes.push('times leave out loading, evaluation, saving, and the first steps, in which the card loads code');
   return notes;

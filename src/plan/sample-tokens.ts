@@ -75,7 +75,14 @@ export async function measureData(
       if (index % 64 === 0) await turn();
     }
   };
-  await Promise.all(Array.from({ length: AT_ONCE }, work));
+  const stopping = async (): Promise<void> => {
+    await work().catch((error: unknown) => {
+      // The others need not go on.
+      next = dataset.length;
+      throw error;
+    });
+  };
+  await Promise.all(Array.from({ length: AT_ONCE }, stopping));
   const kept = measured.flatMap((one) => one ?? []);
   const prefixes = prefixTokens(kept.map(({ packed }) => packed));
   const perSample = kept.map(({ planned }, i) => ({ ...planned, prefixTokens: prefixes[i]! }));
@@ -135,7 +142,7 @@ function measureOf(
   });
   const packed: PackedBatch = {
     ids: Int32Array.from(inputIds),
-    positions: Int32Array.from(inputIds, (_, t) => t),
+    positions: positionsUpTo(inputIds.length),
     starts: Int32Array.of(0, inputIds.length),
     labelRows: Int32Array.from(labelRows),
     labelTargets: Int32Array.from(labelRows, (row) => labels[row + 1]!),
@@ -162,6 +169,14 @@ function measureOf(
   return { planned, packed };
 }
 
+let positions = new Int32Array(0);
+
+/** All samples look at the same ones: a data set may have 100,000. */
+function positionsUpTo(length: number): Int32Array {
+  if (positions.length < length) positions = Int32Array.from({ length: 2 * length }, (_, t) => t);
+  return positions.subarray(0, length);
+}
+
 /** Of an image in a file: the same file is the same image. */
 function nameOf(input: ImageInput): string | undefined {
   if (typeof input === 'string') return input;
@@ -175,8 +190,8 @@ function nameOf(input: ImageInput): string | undefined {
 function prefixTokens(samples: readonly PackedBatch[]): number[] {
   const images = new Map<string, number>();
   const keys = samples.map(({ ids, images: own }) => {
+    if (!own) return ids;
     const key = ids.slice();
-    if (!own) return key;
     const perFeature = own.starts.at(-1)! / own.tokenRows.length;
     for (const [n, { name = '' }] of own.images.entries()) {
       const known = images.get(name) ?? images.size + 1;

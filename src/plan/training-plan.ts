@@ -95,7 +95,7 @@ export interface CardPlan {
   readonly format: WeightFormat;
   /** Memory of the card. */
   readonly cardBytes: number;
-  /** Bytes that the run may take there, if that is less: `memoryBudget`. */
+  /** Bytes that the run may take there, if that is less: `memoryBudget` of the engine or of `SftConfig`. */
   readonly budgetBytes?: number | undefined;
   /** Why it does not run there; undefined if it does. */
   readonly misfit?: string | undefined;

@@ -1,4 +1,4 @@
-import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, describe, expect, it } from 'vitest';
@@ -9,6 +9,7 @@ import { formatChecks } from '../../src/cli/doctor-command.js';
 import '../../src/cli/plan-command.js';
 import { runCommand } from '../../src/cli/run-command.js';
 import type { FoundMachine } from '../../src/engine/cuda/inspect-machine.js';
+import { displayWidth } from '../../src/messages/display-width.js';
 
 const folder = await mkdtemp(join(tmpdir(), 'command-line-'));
 afterAll(() => rm(folder, { recursive: true }));
@@ -59,22 +60,22 @@ describe('the command line', () => {
     });
     expect((await run('plan', '--model')).code).toBe(2);
     expect((await run('doctor', 'now')).code).toBe(2);
+    expect(await run('plan', '--model', '3B')).toMatchObject({
+      code: 2,
+      err: expect.stringContaining('--data is missing'),
+    });
+    const number = await run('plan', '--model', '3B', '--data', folder, '--rank', 'many');
+    expect(number).toMatchObject({ code: 2, err: expect.stringContaining('--rank: expected a number above 0') });
+    const prompts = await run('plan', '--model', '3B', '--data', folder, '--prompt', 'a', '--prompt-file', 'b');
+    expect(prompts).toMatchObject({ code: 2, err: expect.stringContaining('one of them is enough') });
     expect(await run('constructor')).toMatchObject({ code: 2 });
   });
 
   it('answers a failure with 1 and the message of the error', async () => {
-    expect(await run('plan', '--model', '3B')).toMatchObject({
-      code: 1,
-      err: expect.stringContaining('--data is missing'),
-    });
-    const number = await run('plan', '--model', '3B', '--data', folder, '--rank', 'many');
-    expect(number).toMatchObject({ code: 1, err: expect.stringContaining('--rank: expected a number above 0') });
     const config = join(folder, 'config.json');
     await writeFile(config, '[1]');
     const list = await run('plan', '--model', '3B', '--data', folder, '--config', config);
     expect(list).toMatchObject({ code: 1, err: expect.stringContaining('expected an object of options') });
-    const prompts = await run('plan', '--model', '3B', '--data', folder, '--prompt', 'a', '--prompt-file', config);
-    expect(prompts).toMatchObject({ code: 1, err: expect.stringContaining('one of them is enough') });
   });
 
   it('gives the checks of a machine as JSON', async () => {
@@ -127,6 +128,36 @@ describe('doctor', () => {
     };
     const found = await doctorChecks({ env: EMPTY, home: folder, machine: broken });
     expect(found.find(({ name }) => name === 'cuda engine')!.found).toContain('no binary');
+  });
+
+  it('says where nothing can be written, and goes on without a home', async () => {
+    const file = join(folder, 'a-file');
+    await writeFile(file, '');
+    const env = {
+      ...EMPTY,
+      HF_HOME: join(file, 'hub'),
+      MINISTRAL_TUNE_CACHE: '/proc/self/骨折骨折骨折骨折骨折骨折骨折骨折骨折骨折',
+    };
+    const broken = Object.defineProperty({ ...env }, 'HF_TOKEN', {
+      get: () => {
+        throw new Error('no home; secret');
+      },
+    });
+    const checks = await doctorChecks({ env: broken, home: folder, machine: machine({}) });
+    const named = (wanted: string) => checks.find(({ name }) => name === wanted)!;
+    expect(named('Hub cache')).toMatchObject({ state: 'optional', found: expect.stringContaining('is not a folder') });
+    expect(named('Hub cache').cure).toContain('HF_HUB_CACHE');
+    expect(named('Hub token')).toMatchObject({ state: 'optional', found: expect.stringContaining('HOME') });
+    expect(formatChecks(checks)).not.toContain('secret');
+    const wide = formatChecks([{ name: 'card 0', state: 'ok', found: '骨折 '.repeat(40) }]);
+    expect(wide.split('\n').filter((line) => displayWidth(line) > 80)).toEqual([]);
+  });
+
+  it('loads in Node before 20.12, which has no styleText', async () => {
+    const source = new URL('../../src/', import.meta.url);
+    const names = (await readdir(source, { recursive: true })).filter((name) => name.endsWith('.ts'));
+    const texts = await Promise.all(names.map((name) => readFile(new URL(name, source), 'utf8')));
+    expect(names.filter((_, i) => /import \{[^}]*\bstyleText\b[^}]*\} from 'node:util'/.test(texts[i]!))).toEqual([]);
   });
 
   it('calls a token that cannot be one broken', async () => {

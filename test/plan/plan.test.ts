@@ -8,6 +8,8 @@ import type { ImageInput, TrainingExample } from '../../src/data/types.js';
 import { VlmCollator, type VlmCollatorOptions } from '../../src/data/vlm-collator.js';
 import { ConfigError, ImageError } from '../../src/errors.js';
 import { LAYER_PROJECTIONS } from '../../src/lora/lora-config.js';
+import { displayWidth } from '../../src/messages/display-width.js';
+import { cardNamed } from '../../src/plan/cards.js';
 import { formatTrainingPlan } from '../../src/plan/format-training-plan.js';
 import { plan, type TrainingPlanOptions } from '../../src/plan/plan.js';
 import type { TrainingPlan } from '../../src/plan/training-plan.js';
@@ -110,8 +112,10 @@ describe('plan', () => {
       ['bad', false],
       ['skip', true],
     ]);
-    const stopping = await told({ trainDataset: [samples[0]!, long], collator: make({ maxLength: 150 }) });
-    expect(stopping.data.overlong).toMatchObject([{ id: 'long', isLeftOut: false }]);
+    // A row of JSON may have a number for its name.
+    const numbered = { ...long, id: 7 as unknown as string };
+    const stopping = await told({ trainDataset: [samples[0]!, numbered], collator: make({ maxLength: 150 }) });
+    expect(stopping.data.overlong).toMatchObject([{ id: '7', isLeftOut: false }]);
     const text = formatTrainingPlan(stopping);
     expect(text).toContain('1 sample too long: the run would stop there');
   });
@@ -228,8 +232,46 @@ describe('plan', () => {
       /neither a size nor a folder; did you mean "14B"/,
     );
     await expect(wrong({ model: '/nowhere', collator: make() })).rejects.toThrow(/nowhere/);
+    // What would be left unread is refused: its plan would be of another run.
+    await expect(wrong({ collator: make(), cuda: { tokenPerPass: 1 } })).rejects.toThrow(/tokensPerPass/);
+    await expect(wrong({ collator: make(), cuda: { memoryBudget: Number.NaN } })).rejects.toThrow(/memoryBudget/);
+    for (const option of [{ maxLength: 9 }, { template: 'tutorial' }, { processor: '/nowhere' }]) {
+      await expect(wrong({ collator: make(), ...option })).rejects.toThrow(/has no effect beside `collator`/);
+    }
+    await expect(wrong({ collator: make(), prompt: 'Well?' })).rejects.toThrow(/`prompt` has no effect/);
     const signal = AbortSignal.abort(new Error('enough'));
     await expect(wrong({ collator: make(), trainDataset: [sample('a', undefined)], signal })).rejects.toThrow('enough');
+  });
+});
+
+describe('cardNamed', () => {
+  it('takes whole words, in the spelling of nvidia-smi too', () => {
+    const known = {
+      'rtx-4090': 'RTX 4090 24GB',
+      'NVIDIA GeForce RTX 5090': 'RTX 5090 32GB',
+      'NVIDIA A100-SXM4-80GB': 'A100 SXM 80GB',
+      'NVIDIA H100 80GB HBM3': 'H100 SXM 80GB',
+      b200: 'B200 SXM 180GB',
+      l4: 'L4 24GB',
+    };
+    expect(Object.keys(known).map((name) => cardNamed(name, 'plan').name)).toEqual(Object.values(known));
+    // Cards of their own, whose names begin like those of others.
+    for (const name of ['h20', 'l40', 'gb200', '3090 Ti', 'H100 PCIe', '', '3'])
+      expect(() => cardNamed(name, 'plan')).toThrow('is not in the table');
+  });
+
+  it('plans a card but once, by the budget of the run, and says what it leaves out', async () => {
+    const { cards, notes } = await told({
+      trainDataset: [sample('a', undefined)],
+      cards: ['h200', 'H200 SXM', '5090'],
+      config: { ...RUN, memoryBudget: 9 * GIB, onNonFiniteLoss: 'skip' },
+    });
+    expect(cards.map(({ card, run, budgetBytes }) => [card, run !== undefined, budgetBytes])).toEqual([
+      ['H200 SXM 141GB', true, 9 * GIB],
+      ['RTX 5090 32GB', true, 9 * GIB],
+    ]);
+    expect(notes.join('\n')).toContain('its steps do not overlap');
+    expect(notes.join('\n')).toContain('compile for RTX 5090 32GB, but have not run there');
   });
 });
 
@@ -244,5 +286,13 @@ describe('formatTrainingPlan', () => {
     expect(lines.filter((line) => line.length > 80)).toEqual([]);
     expect(lines.join('\n')).not.toContain('\u001b');
     expect(lines.some((line) => line.startsWith('L4 24GB         bf16'))).toBe(true);
+    const reason = 'a reason of some length '.repeat(8);
+    const unreadable = [{ index: 0, id: '骨折'.repeat(9), reason, isLeftOut: false }];
+    const wide = { ...plan, data: { ...plan.data, unreadable }, notes: ['骨折 '.repeat(40), '骨折'.repeat(60)] };
+    expect(
+      formatTrainingPlan(wide)
+        .split('\n')
+        .filter((line) => displayWidth(line) > 80),
+    ).toEqual([]);
   });
 });

@@ -432,6 +432,11 @@ export class CudaEngine extends CountingEngine implements Engine {
   }
 }
 
+/** @param what name of the option, for messages @throws ConfigError listing every fault */
+export function requireCudaOptions(options: unknown, what: string): void {
+  parseOptions(optionsSchema, options, what);
+}
+
 /**
  * @param parts overrides, to test what other cards support
  * @throws EngineError naming what is missing: a card, the driver, NVRTC or cuBLASLt
@@ -440,7 +445,7 @@ export function createCudaEngine(
   options: CudaEngineOptions = {},
   parts: Pick<CudaParts, 'e4m3Scales'> = {},
 ): CudaEngine {
-  parseOptions(optionsSchema, options, 'cuda engine');
+  requireCudaOptions(options, 'cuda engine');
   const driver = new CudaDriver(options.device);
   try {
     const compiler = new KernelCompiler();
