@@ -39,7 +39,7 @@ import {
   VlmCollator,
   verifyAdapter,
 } from 'ministral-tune';
-import { auditDataset, auditThumbnails, formatAudit, leakFreeSplit } from 'ministral-tune/audit';
+import { auditDataset, auditThumbnails, formatAudit } from 'ministral-tune/audit';
 import { barChart, confusionChart, lineChart, renderPng, writeContactSheet } from 'ministral-tune/charts';
 import { formatMask, maskView } from 'ministral-tune/data';
 import { compareSubsets, writePredictions } from 'ministral-tune/eval';
@@ -75,7 +75,7 @@ const TUTORIAL = {
 };
 const settings = options.model ? TUTORIAL : { ...TUTORIAL, ...DEMONSTRATION };
 
-const page = options.live ? livePage() : undefined;
+const page = options.live ? livePage({ title: 'Kinds of bone fractures' }) : undefined;
 await page?.open();
 
 heading('Engine');
@@ -138,8 +138,8 @@ const nearDuplicates = options.data !== undefined || options.kaggle;
 const audit = await auditDataset(splits, { nearDuplicates, onProgress: showProgress('audit') });
 console.log(formatAudit(audit, { maxGroups: 3 }));
 // Where an image of the test has a copy in training, its answer says nothing about new images.
-const leakFree = await leakFreeSplit(data.test, audit);
-const copied = new Set(await Promise.all(leakFree.removed.map(async ({ index }) => (await data.test.get(index)).path)));
+const leaks = audit.leaks.find(({ split }) => split === 'test')?.samples ?? [];
+const copied = new Set(await Promise.all(leaks.map(async (index) => (await data.test.get(index)).path)));
 
 heading('Prompt');
 const prompt = fracturePrompt(data.classNames);
