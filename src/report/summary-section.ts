@@ -100,13 +100,19 @@ function trainingCards({ logs, evaluations, steps = [], ...known }: TrainingCour
 }
 
 function pairedText(before: EvaluationReport, after: EvaluationReport): Html {
-  const { paired, gained, lost, pValue, accuracyDeltaInterval } = compareSamples(before, after);
-  if (paired === 0) return html`<p>The evaluations share no samples, so the difference cannot be tested.</p>`;
+  const { paired, mismatched, gained, lost, pValue, accuracyDeltaInterval } = compareSamples(before, after);
+  const others =
+    mismatched > 0
+      ? ` ${counted(mismatched, 'sample')} of the same id, but with another true class, ${mismatched === 1 ? 'is' : 'are'} left out: the evaluations may be of other data.`
+      : '';
+  if (paired === 0) {
+    return html`<p>${`The evaluations share no samples, so the difference cannot be tested.${others}`}</p>`;
+  }
   const p = pValue < 0.001 ? 'p < 0.001' : `p = ${pValue.toFixed(3)}`;
   const range = `${points(0, accuracyDeltaInterval.low)} to ${points(0, accuracyDeltaInterval.high)}`;
   const [was, is] = [before, after].map(({ mode }) => ANSWER_MODES[mode ?? 'free']!);
   const modes = was === is ? '' : ` Before: ${was} After: ${is}`;
-  return html`<p>${`Of ${paired.toLocaleString('en-US')} samples in both evaluations, `}<strong class="good">${`${gained} became right`}</strong> and <strong class="bad">${`${lost} became wrong`}</strong>${` (McNemar's exact test: ${p}). The accuracy changed by ${range} percentage points, with 95 % confidence.${modes}`}</p>`;
+  return html`<p>${`Of ${paired.toLocaleString('en-US')} samples in both evaluations, `}<strong class="good">${`${gained} became right`}</strong> and <strong class="bad">${`${lost} became wrong`}</strong>${` (McNemar's exact test: ${p}). The accuracy changed by ${range} percentage points, with 95 % confidence.${modes}${others}`}</p>`;
 }
 
 /** Reports of earlier versions lack what came later. */

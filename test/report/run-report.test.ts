@@ -120,6 +120,14 @@ describe('the report of a run', () => {
     expect(page.match(/<table class="sortable">.*?<\/table>/s)![0].match(/<tr>/g)).toHaveLength(201);
   });
 
+  it('says that samples of one id have another true class before than after', () => {
+    const { before, after } = runParts({ classNames: FRACTURES, samples: 20 });
+    const turned = before!.samples.map((one, i) => (i < 2 ? { ...one, expected: (one.expected + 1) % 10 } : one));
+    const html = renderRunReport({ before: { ...before!, samples: turned }, after });
+    expect(html).toContain('2 samples of the same id, but with another true class, are left out');
+    expect(renderRunReport({ before, after })).not.toContain('another true class');
+  });
+
   it('refuses what is no part, no evaluation, or of other classes', () => {
     expect(() => renderRunReport({ beforee: 1 } as RunReportParts)).toThrow(/unknown option `beforee`.*`before`/);
     expect(() => renderRunReport({ after: {} as EvaluationReport })).toThrow(ConfigError);
