@@ -8,6 +8,7 @@ import { requireMatrix } from './check-report.js';
 import type { EvaluationReport } from './evaluation-report.js';
 import { headline } from './format-figures.js';
 import { type ConfusionMatrix, normalizeConfusion, sum } from './metrics.js';
+import { mostConfused } from './most-confused.js';
 
 const confusionChartSchema = z.strictObject({
   /** `'true'`: percent of the samples of each true class, as scikit-learn's `normalize='true'`. Default: counts. */
@@ -39,7 +40,7 @@ export function confusionChart(
   const matrix = normalize === 'true' ? percentages(report.confusion) : report.confusion;
   const { counts, unparsed } = matrix;
   const isPart = classNames.length > MAX_DRAWN_CLASSES;
-  const drawn = isPart ? mostConfused(report) : classNames.map((_, i) => i);
+  const drawn = isPart ? mostConfused(report.confusion, MOST_CONFUSED) : classNames.map((_, i) => i);
   const shown = distinctNames(classNames);
   const names = drawn.map((i) => shown[i]!);
   const hasUnparsed = report.confusion.unparsed.some((count) => count > 0);
@@ -58,16 +59,6 @@ export function confusionChart(
     columnTitle: 'answer',
     values: rows,
   });
-}
-
-/** Indices of the classes that were most often answered wrongly, or given as a wrong answer, in the order of classes. */
-function mostConfused({ confusion: { counts, unparsed } }: EvaluationReport): number[] {
-  const wrong = counts.map((row, i) => sum(row) - row[i]! + unparsed[i]!);
-  for (const [r, row] of counts.entries()) {
-    for (const [c, count] of row.entries()) if (r !== c) wrong[c]! += count;
-  }
-  const ranked = wrong.map((_, i) => i).sort((a, b) => wrong[b]! - wrong[a]! || a - b);
-  return ranked.slice(0, MOST_CONFUSED).sort((a, b) => a - b);
 }
 
 /** Shares as whole percent. */

@@ -1,6 +1,7 @@
 /** What is taken for what: matrices before and after side by side, and the pairs that are confused most. */
 import type { EvaluationReport } from '../eval/evaluation-report.js';
 import type { ConfusionMatrix } from '../eval/metrics.js';
+import { mostConfused } from '../eval/most-confused.js';
 import { type Html, html } from '../page/html.js';
 import { matrixChoice, matrixTable } from '../page/matrix-table.js';
 import { percent } from './figures.js';
@@ -24,7 +25,7 @@ export function confusionSection(
     ...(after ? [{ title: 'After training', report: after }] : []),
   ];
   const isPart = names.length > MAX_CLASSES;
-  const shown = isPart ? mostConfused(last.confusion) : names.map((_, i) => i);
+  const shown = isPart ? mostConfused(last.confusion, MAX_CLASSES) : names.map((_, i) => i);
   const matrices = both.map(({ title, report }) => matrix(title, report.confusion, shown, names));
   const isWide = shown.length > SIDE_BY_SIDE;
   return section('confusion', 'Confusion', [
@@ -58,20 +59,6 @@ function matrix(
     columnNames: [...rowNames, ...(isPart ? ['(other classes)'] : []), ...(hasUnparsed ? ['(no class)'] : [])],
     values,
   });
-}
-
-/** Labels of the classes that were most often answered wrongly, or given as a wrong answer, rising. */
-function mostConfused({ counts, unparsed }: ConfusionMatrix): number[] {
-  const wrong = unparsed.map((count) => count);
-  for (const [r, row] of counts.entries()) {
-    for (const [c, count] of row.entries()) {
-      if (r === c) continue;
-      wrong[r]! += count;
-      wrong[c]! += count;
-    }
-  }
-  const ranked = wrong.map((_, label) => label).sort((a, b) => wrong[b]! - wrong[a]! || a - b);
-  return ranked.slice(0, MAX_CLASSES).sort((a, b) => a - b);
 }
 
 function pairList(

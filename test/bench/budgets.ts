@@ -11,7 +11,6 @@
 import { spawn } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
-import type { VlmBatch } from '../../src/data/types.js';
 import { createCudaEngine } from '../../src/engine/cuda/cuda-engine.js';
 import { TuneError } from '../../src/errors.js';
 import { applyLora } from '../../src/lora/apply-lora.js';
@@ -22,7 +21,7 @@ import { median } from './median.js';
 import { OPTIMIZER_SETTINGS } from './optimizer-settings.js';
 import { randomModel, type Size } from './random-model.js';
 import { watchMemory } from './watch-memory.js';
-import { workloadBatches } from './workload.js';
+import { workloadWindows } from './workload.js';
 
 const GIB = 2 ** 30;
 const { values } = parseArgs({
@@ -71,10 +70,7 @@ async function train(memoryBudget: number): Promise<Outcome> {
   const adapter = applyLora(model, { r: 16, alpha: 32, dropout: 0.05, targetModules: [...LAYER_PROJECTIONS] });
   const state = engine.createOptimizerState(adapter.parameters, 'adamw8bit');
   const [micro, accumulation] = [Number(values.micro), Number(values.accumulation)];
-  const batches = workloadBatches(values.workload!, micro);
-  const windows = Array.from({ length: Number(values.steps) }, () =>
-    Array.from({ length: accumulation }, () => batches.next().value as VlmBatch),
-  );
+  const windows = workloadWindows(values.workload!, Number(values.steps), micro, accumulation);
   let planBytes = 0;
   let passes = '';
   const times: number[] = [];

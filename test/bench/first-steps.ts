@@ -20,7 +20,7 @@ import { countLabels } from '../../src/train/trainable-model.js';
 import { accumulateGradients } from '../../src/train/window-step.js';
 import { OPTIMIZER_SETTINGS } from './optimizer-settings.js';
 import { randomModel, type Size } from './random-model.js';
-import { workloadBatches } from './workload.js';
+import { workloadWindows } from './workload.js';
 
 const { values: options } = parseArgs({
   options: {
@@ -37,10 +37,7 @@ const engine = createCudaEngine();
 const model = await randomModel(engine, options.size as Size);
 const adapter = applyLora(model, { r: 16, alpha: 32, dropout: 0.05, targetModules: [...LAYER_PROJECTIONS] });
 const state = engine.createOptimizerState(adapter.parameters, 'adamw8bit');
-const batches = workloadBatches(options.workload!, 2);
-const windows = Array.from({ length: Number(options.steps) }, () =>
-  Array.from({ length: 4 }, () => batches.next().value as VlmBatch),
-);
+const windows = workloadWindows(options.workload!, Number(options.steps), 2, 4);
 
 async function step(window: readonly VlmBatch[], number: number): Promise<() => Promise<number>> {
   const loss = await accumulateGradients(model, window, {

@@ -30,7 +30,7 @@ import { median } from './median.js';
 import { OPTIMIZER_SETTINGS } from './optimizer-settings.js';
 import { configOf, randomModel, SIZES, type Size } from './random-model.js';
 import { watchMemory } from './watch-memory.js';
-import { workloadBatches } from './workload.js';
+import { workloadWindows } from './workload.js';
 
 const GIB = 2 ** 30;
 const { values } = parseArgs({
@@ -65,12 +65,7 @@ function settingOf(name: string): Setting {
   return { name, format: format as WeightFormat, memoryBudget: budget ? Number(budget) * GIB : undefined };
 }
 
-function windowsOf(): VlmBatch[][] {
-  const batches = workloadBatches(values.workload!, micro);
-  return Array.from({ length: Number(values.steps) }, () =>
-    Array.from({ length: accumulation }, () => batches.next().value as VlmBatch),
-  );
-}
+const windowsOf = (): VlmBatch[][] => workloadWindows(values.workload!, Number(values.steps), micro, accumulation);
 
 interface Figures {
   readonly bytes: number;

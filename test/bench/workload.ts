@@ -36,6 +36,14 @@ export function* workloadBatches(path: string, batchSize: number, seed = 42): Ge
   }
 }
 
+/** The micro-batches of each optimizer step. */
+export function workloadWindows(path: string, steps: number, micro: number, accumulation: number): VlmBatch[][] {
+  const batches = workloadBatches(path, micro);
+  return Array.from({ length: steps }, () =>
+    Array.from({ length: accumulation }, () => batches.next().value as VlmBatch),
+  );
+}
+
 function wordsOf(random: MersenneTwister, count: number): number[] {
   return Array.from({ length: count }, () => 1000 + (random.nextUint32() % 129000));
 }

@@ -1,27 +1,13 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { formatMask } from '../../src/data/format-mask.js';
-import type { MaskedSample, MaskToken, MaskView } from '../../src/data/mask-view.js';
+import type { MaskView } from '../../src/data/mask-view.js';
 import { ConfigError } from '../../src/errors.js';
 import { displayWidth } from '../../src/messages/display-width.js';
 import { usesColor } from '../../src/messages/terminal-color.js';
 import { wrapText } from '../../src/messages/wrap-text.js';
+import { type Given, sampleOf, viewOf } from './mask-samples.js';
 
-type Given = Partial<MaskToken> & Pick<MaskToken, 'text'>;
-
-const sampleOf = (given: readonly Given[], more: Partial<MaskedSample> = {}): MaskedSample => {
-  const tokens = given.map((token, position): MaskToken => {
-    const isLearned = token.isLearned ?? false;
-    return { position, id: 7, kind: 'text', label: isLearned ? 7 : -100, isShared: false, ...token, isLearned };
-  });
-  const labels = tokens.filter(({ isLearned }) => isLearned).length;
-  return { id: 'a', status: 'learned', tokens, images: [], length: tokens.length, labels, sharedPrefix: 0, ...more };
-};
-const viewOf = (...samples: readonly MaskedSample[]): MaskView => ({
-  samples,
-  length: Math.max(...samples.map(({ tokens }) => tokens.length)),
-  paddingSide: 'right',
-});
 const words = (...texts: string[]): Given[] => texts.map((text) => ({ text }));
 const learned = (...texts: string[]): Given[] => texts.map((text) => ({ text, isLearned: true }));
 

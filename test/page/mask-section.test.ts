@@ -1,24 +1,9 @@
 import { describe, expect, it } from 'vitest';
-import type { MaskedSample, MaskImage, MaskToken, MaskView } from '../../src/data/mask-view.js';
+import type { MaskImage, MaskView } from '../../src/data/mask-view.js';
 import { ConfigError } from '../../src/errors.js';
 import { maskSection, renderMaskPage } from '../../src/page/mask-section.js';
 import { MASK_STYLES } from '../../src/page/mask-styles.js';
-
-type Given = Partial<MaskToken> & Pick<MaskToken, 'text'>;
-
-const sampleOf = (given: readonly Given[], more: Partial<MaskedSample> = {}): MaskedSample => {
-  const tokens = given.map((token, position): MaskToken => {
-    const isLearned = token.isLearned ?? false;
-    return { position, id: 7, kind: 'text', label: isLearned ? 7 : -100, isShared: false, ...token, isLearned };
-  });
-  const labels = tokens.filter(({ isLearned }) => isLearned).length;
-  return { id: 'a', status: 'learned', tokens, images: [], length: tokens.length, labels, sharedPrefix: 0, ...more };
-};
-const viewOf = (...samples: readonly MaskedSample[]): MaskView => ({
-  samples,
-  length: Math.max(0, ...samples.map(({ tokens }) => tokens.length)),
-  paddingSide: 'right',
-});
+import { type Given, sampleOf, viewOf } from '../data/mask-samples.js';
 
 const IMAGE: MaskImage = {
   width: 84,
