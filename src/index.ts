@@ -61,7 +61,7 @@ export type { ModelCard } from './publish/model-card.js';
 export { formatHubProgress } from './hub/hub-options.js';
 
 // Errors.
-export { ArchiveError } from './archive/zip-directory.js';
+export { ArchiveError } from './archive/archive-error.js';
 export {
   CheckpointError,
   ConfigError,

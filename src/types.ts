@@ -83,7 +83,7 @@ export type { AnswerMode } from './eval/parse-answer.js';
 export type { PushToHubOptions } from './publish/push-to-hub.js';
 
 // Errors.
-export type { ArchiveErrorOptions, ZipFault } from './archive/zip-directory.js';
+export type { ArchiveErrorOptions, ZipFault } from './archive/archive-error.js';
 export type {
   EngineErrorOptions,
   HubErrorOptions,

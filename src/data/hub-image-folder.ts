@@ -1,13 +1,7 @@
 /** An image data set on the Hugging Face Hub: images in folders, tables beside them, zip archives of both. */
-import { z } from 'zod';
-import { parseOptions, requirePath } from '../config.js';
-import { ConfigError } from '../errors.js';
-import { patternsSchema } from '../hub/file-patterns.js';
-import { type HubDownloadOptions, hubDownloadSchema } from '../hub/hub-options.js';
-import { parseDatasetName } from '../hub/repo-kind.js';
-import { downloadImageFiles } from './hub-image-files.js';
+import { requirePath } from '../config.js';
+import type { HubDownloadOptions } from '../hub/hub-options.js';
 import { ImageFolder, type ImageFolderOptions } from './image-folder.js';
-import { imageFolderSchema, readImageFolder } from './read-image-folder.js';
 
 /** What a user may write beside the options of every download and of every folder. */
 export interface HubImageFolderOptions extends HubDownloadOptions, ImageFolderOptions {
@@ -26,15 +20,6 @@ export interface HubImageFolderOptions extends HubDownloadOptions, ImageFolderOp
   /** Receives each warning in one line. Default: `process.emitWarning`. */
   readonly onWarning?: ((line: string) => void) | undefined;
 }
-
-const ownSchema = z.strictObject({
-  dataDir: z.string().min(1).optional(),
-  ignorePatterns: patternsSchema.optional(),
-  allowCaseConflicts: z.boolean().default(false),
-  imageColumn: z.string().min(1).optional(),
-  labelColumn: z.string().min(1).optional(),
-});
-const schema = hubDownloadSchema.extend(imageFolderSchema.shape).extend(ownSchema.shape);
 
 /**
  * An `ImageFolder` that comes from the Hugging Face Hub, in the forms that `load_dataset('imagefolder')` reads there:
@@ -59,45 +44,14 @@ export class HubImageFolder extends ImageFolder {
    *   are of another form; DataError for an archive that is not unpacked, and like `ImageFolder.load`; the signal's reason
    */
   static async download(name: string, options: HubImageFolderOptions = {}): Promise<HubImageFolder> {
-    const parsed = parseOptions(schema, options, 'HubImageFolder.download');
-    requirePath(name, 'HubImageFolder.download');
-    const named = parseDatasetName(name);
-    const of = (shape: object) =>
-      Object.fromEntries(Object.entries(parsed).filter(([key]) => Object.hasOwn(shape, key)));
-    const ofFolder = of(imageFolderSchema.shape);
-    const download = hubDownloadSchema.parse({
-      ...of(hubDownloadSchema.shape),
-      ...said('revision', options.revision, named.revision, name),
-    });
-    const { dataDir } = { dataDir: parsed.dataDir, ...said('dataDir', parsed.dataDir, named.folder, name) };
-    const { ignorePatterns, allowCaseConflicts, imageColumn, labelColumn } = parsed;
-    const columns = { imageColumn, labelColumn };
-    const dir = await downloadImageFiles(named.repoId, download, {
-      dataDir,
-      ignorePatterns,
-      allowCaseConflicts,
-      ...columns,
-    });
-    return new HubImageFolder(await readImageFolder(dir, ofFolder));
+    const { readHubFolder } = await import('./read-hub-folder.js');
+    return new HubImageFolder(await readHubFolder(name, options));
   }
 
   /** From a folder that is there already. */
   static async fromFolder(dir: string, options: ImageFolderOptions = {}): Promise<HubImageFolder> {
     requirePath(dir, 'HubImageFolder.fromFolder');
+    const { readImageFolder } = await import('./read-image-folder.js');
     return new HubImageFolder(await readImageFolder(dir, options));
   }
-}
-
-function said(
-  option: 'revision' | 'dataDir',
-  given: string | undefined,
-  named: string | undefined,
-  text: string,
-): Record<string, string> {
-  if (named === undefined || given === named) return {};
-  if (given === undefined) return { [option]: named };
-  throw new ConfigError(`HubImageFolder.download: \`${option}\` is "${given}", and the address says "${named}"`, {
-    hint: 'Give one of them.',
-    details: { given: text },
-  });
 }

@@ -11,7 +11,6 @@ import type {
   ImageTableOptions,
   SkippedImage,
 } from './image-folder-options.js';
-import { readImageFolder, readImageTable } from './read-image-folder.js';
 import type { SplitOptions } from './split-dataset.js';
 
 export type { ImageFolderOptions, ImageSample, ImageTableOptions, SkippedImage };
@@ -60,6 +59,7 @@ export class ImageFolder {
    *   split, and ImageError for bad images; ConfigError for bad options
    */
   static async load(dir: string, options: ImageFolderOptions = {}): Promise<ImageFolder> {
+    const { readImageFolder } = await import('./read-image-folder.js');
     return new ImageFolder(await readImageFolder(dir, options));
   }
 
@@ -78,6 +78,7 @@ export class ImageFolder {
    *   rows that contradict each other; ImageError and ConfigError as `load`
    */
   static async fromTable(path: string | readonly string[], options: ImageTableOptions = {}): Promise<ImageFolder> {
+    const { readImageTable } = await import('./read-image-folder.js');
     return new ImageFolder(await readImageTable(path, options));
   }
 

@@ -1,0 +1,1 @@
+export { n as createCudaEngine } from "./cuda-engine-C3P_kk9g.js";
