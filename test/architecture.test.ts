@@ -57,6 +57,8 @@ const ALLOWED: Readonly<Record<string, readonly string[]>> = {
   train: ['async', 'batch', 'data', 'engine', 'files', 'formats', 'messages', 'model', 'ownership'],
   // From sizes alone to memory and time: what trains, without a card.
   plan: ['async', 'batch', 'data', 'engine', 'files', 'formats', 'hub', 'kaggle', 'lora', 'messages', 'model', 'train'],
+  // Files alone: nothing here trains.
+  demo: ['data', 'formats', 'messages', 'train'],
   cli: ['engine', 'hub', 'kaggle', 'messages', 'plan', 'train'],
   monitor: ['async', 'data', 'files', 'messages', 'page', 'train'],
   report: ['async', 'audit', 'data', 'eval', 'files', 'messages', 'page', 'train'],
