@@ -48,11 +48,7 @@ const applyLoraSchema = z.strictObject({
  * own, waits for `setAdapter`, as in PEFT.
  * @throws ConfigError if no layer matches, if the model has an adapter of this name already, or if `values` do not fit
  */
-export function applyLora(
-  model: LoraHost,
-  config: LoraConfig | LoraConfigOptions,
-  options: ApplyLoraOptions = {},
-): LoraAdapter {
+export function applyLora(model: LoraHost, config: LoraConfigOptions, options: ApplyLoraOptions = {}): LoraAdapter {
   const parsed = parseOptions(applyLoraSchema, options, 'applyLora');
   const adapter = putOn(model, config, parsed, 'applyLora');
   if (!adapter.isActive) {
@@ -68,7 +64,7 @@ export function applyLora(
 /** As {@link applyLora}, for one that came from files too. */
 export function putOn(
   model: LoraHost,
-  config: LoraConfig | LoraConfigOptions,
+  config: LoraConfigOptions,
   options: z.output<typeof applyLoraSchema>,
   what: string,
   origin: AdapterOrigin = {},
