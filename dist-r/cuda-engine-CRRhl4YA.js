@@ -1,1 +1,0 @@
-export { n as createCudaEngine } from "./cuda-engine-C3P_kk9g.js";

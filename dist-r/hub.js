@@ -1,1 +1,0 @@
-export { t as MODEL_FILES, i as snapshotDownload } from "./snapshot-download-D96EO7UI.js";

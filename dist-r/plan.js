@@ -1,1 +1,0 @@
-export { n as formatTrainingPlan, t as plan } from "./plan-CO1I4Pb_.js";
