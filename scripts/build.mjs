@@ -61,7 +61,9 @@ const bundle = await rolldown({
   input: Object.fromEntries([...doors, 'cli/main'].map((door) => [door, `src/${door}.ts`])),
   platform: 'node',
   // The same code, without the comments and layout that nobody looks for here.
-  resolve: { alias: { '@huggingface/tokenizers': join(root, 'node_modules/@huggingface/tokenizers/dist/tokenizers.min.mjs') } },
+  resolve: {
+    alias: { '@huggingface/tokenizers': join(root, 'node_modules/@huggingface/tokenizers/dist/tokenizers.min.mjs') },
+  },
   tsconfig: false,
   external: (id) => installed.some((name) => id === name || id.startsWith(`${name}/`)),
   treeshake: { moduleSideEffects: (id) => id.endsWith('/src/cli/main.ts') },
@@ -119,4 +121,6 @@ const head = `Parts of this package are code of others, under their own licences
 writeFileSync(join(dist, 'THIRD-PARTY-NOTICES.txt'), head + notices.sort().join(`\n${'-'.repeat(80)}\n\n`));
 
 const bytes = output.reduce((sum, { code = '' }) => sum + code.length, 0);
-console.log(`${output.length} files of ${(bytes / 1e6).toFixed(2)} MB, with ${notices.map((one) => one.split('\n')[0]).join(', ')}`);
+console.log(
+  `${output.length} files of ${(bytes / 1e6).toFixed(2)} MB, with ${notices.map((one) => one.split('\n')[0]).join(', ')}`,
+);

@@ -1,25 +1,9 @@
 /** An image data set on the Hugging Face Hub: images in folders, tables beside them, zip archives of both. */
 import { requirePath } from '../config.js';
-import type { HubDownloadOptions } from '../hub/hub-options.js';
 import { ImageFolder, type ImageFolderOptions } from './image-folder.js';
+import type { HubImageFolderOptions } from './read-hub-folder.js';
 
-/** What a user may write beside the options of every download and of every folder. */
-export interface HubImageFolderOptions extends HubDownloadOptions, ImageFolderOptions {
-  /** Folder of the repository that holds the images; others are not fetched. Default: all of it. */
-  readonly dataDir?: string | undefined;
-  /** Files that are not fetched: a pattern, or a list of them, as `snapshotDownload` has it. Default: none. */
-  readonly ignorePatterns?: string | readonly string[] | undefined;
-  /**
-   * Unpack files of a zip archive whose names are equal but for case, where the disk tells them apart. Default false.
-   */
-  readonly allowCaseConflicts?: boolean | undefined;
-  /** Column of the images in Parquet files. Default: the one of that type, else by usual names, such as `image`. */
-  readonly imageColumn?: string | undefined;
-  /** Column of the classes in Parquet files. Default: the one of that type, else by usual names, such as `label`. */
-  readonly labelColumn?: string | undefined;
-  /** Receives each warning in one line. Default: `process.emitWarning`. */
-  readonly onWarning?: ((line: string) => void) | undefined;
-}
+export type { HubImageFolderOptions };
 
 /**
  * An `ImageFolder` that comes from the Hugging Face Hub, in the forms that `load_dataset('imagefolder')` reads there:

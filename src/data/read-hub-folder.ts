@@ -3,12 +3,29 @@ import { z } from 'zod';
 import { parseOptions, requirePath } from '../config.js';
 import { ConfigError } from '../errors.js';
 import { patternsSchema } from '../hub/file-patterns.js';
-import { hubDownloadSchema } from '../hub/hub-options.js';
+import { type HubDownloadOptions, hubDownloadSchema } from '../hub/hub-options.js';
 import { parseDatasetName } from '../hub/repo-kind.js';
 import { downloadImageFiles } from './hub-image-files.js';
-import type { HubImageFolderOptions } from './hub-image-folder.js';
-import type { ImageFolderContent } from './image-folder-options.js';
+import type { ImageFolderContent, ImageFolderOptions } from './image-folder-options.js';
 import { imageFolderSchema, readImageFolder } from './read-image-folder.js';
+
+/** What a user may write beside the options of every download and of every folder. */
+export interface HubImageFolderOptions extends HubDownloadOptions, ImageFolderOptions {
+  /** Folder of the repository that holds the images; others are not fetched. Default: all of it. */
+  readonly dataDir?: string | undefined;
+  /** Files that are not fetched: a pattern, or a list of them, as `snapshotDownload` has it. Default: none. */
+  readonly ignorePatterns?: string | readonly string[] | undefined;
+  /**
+   * Unpack files of a zip archive whose names are equal but for case, where the disk tells them apart. Default false.
+   */
+  readonly allowCaseConflicts?: boolean | undefined;
+  /** Column of the images in Parquet files. Default: the one of that type, else by usual names, such as `image`. */
+  readonly imageColumn?: string | undefined;
+  /** Column of the classes in Parquet files. Default: the one of that type, else by usual names, such as `label`. */
+  readonly labelColumn?: string | undefined;
+  /** Receives each warning in one line. Default: `process.emitWarning`. */
+  readonly onWarning?: ((line: string) => void) | undefined;
+}
 
 const ownSchema = z.strictObject({
   dataDir: z.string().min(1).optional(),
