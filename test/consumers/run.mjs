@@ -24,9 +24,14 @@ const rows = [];
 
 /** Runs a program; throws with the end of its output. */
 function run(command, args, options) {
-  const { status, error, stdout, stderr } = spawnSync(command, args, { encoding: 'utf8', timeout: 600_000, ...options });
+  const { status, error, stdout, stderr } = spawnSync(command, args, {
+    encoding: 'utf8',
+    timeout: 600_000,
+    ...options,
+  });
   if (error) throw error;
-  if (status !== 0) throw new Error(`status ${status}: ${`${stdout}\n${stderr}`.trim().split('\n').slice(-12).join('\n')}`);
+  if (status !== 0)
+    throw new Error(`status ${status}: ${`${stdout}\n${stderr}`.trim().split('\n').slice(-12).join('\n')}`);
   return stdout.trim();
 }
 
@@ -42,14 +47,19 @@ function step(name, what, body) {
     said = error.message;
   }
   rows.push({ name, what, isOk, seconds: (performance.now() - start) / 1000, said: said.split('\n').at(-1) ?? '' });
-  console.log(`${isOk ? 'ok  ' : 'FAIL'} ${name}: ${what}, ${rows.at(-1).seconds.toFixed(1)} s${said ? `: ${said}` : ''}`);
+  console.log(
+    `${isOk ? 'ok  ' : 'FAIL'} ${name}: ${what}, ${rows.at(-1).seconds.toFixed(1)} s${said ? `: ${said}` : ''}`,
+  );
   return isOk;
 }
 
 function folderOf(name, manifest = {}) {
   const folder = join(work, name.replace(/[^a-z0-9.]+/gi, '-'));
   mkdirSync(folder, { recursive: true });
-  writeFileSync(join(folder, 'package.json'), JSON.stringify({ name: 'app', private: true, type: 'module', ...manifest }));
+  writeFileSync(
+    join(folder, 'package.json'),
+    JSON.stringify({ name: 'app', private: true, type: 'module', ...manifest }),
+  );
   return folder;
 }
 
@@ -72,7 +82,21 @@ const manager = (name) => tool(`manager${managers.indexOf(name)}`);
 function machine(version) {
   const bin = join(work, `bin-${version}`);
   mkdirSync(bin, { recursive: true });
-  const programs = ['sh', 'env', 'uname', 'cat', 'sed', 'dirname', 'basename', 'ls', 'mkdir', 'rm', 'cp', 'chmod', 'tr'];
+  const programs = [
+    'sh',
+    'env',
+    'uname',
+    'cat',
+    'sed',
+    'dirname',
+    'basename',
+    'ls',
+    'mkdir',
+    'rm',
+    'cp',
+    'chmod',
+    'tr',
+  ];
   for (const name of programs) link(join('/usr/bin', name), join(bin, name));
   link(tool(`node${version}/bin/node`), join(bin, 'node'));
   const cuda = join(work, 'cuda/lib64');
@@ -140,7 +164,12 @@ for (const { name, node, install, files = {}, omits, prefix } of CASES) {
   const bin = prefix ? [program, 'ministral-tune'] : [join(folder, 'node_modules/ministral-tune/dist/cli/main.js')];
   step(name, '--version', () => run(binary, [...bin, '--version'], options));
   step(name, 'doctor', () => run(binary, [...bin, 'doctor'], options).split('\n')[0]);
-  if (!omits) step(name, 'demo', () => run(binary, [...bin, 'demo', '--output-dir', 'demo'], options).split('\n').at(-1));
+  if (!omits)
+    step(name, 'demo', () =>
+      run(binary, [...bin, 'demo', '--output-dir', 'demo'], options)
+        .split('\n')
+        .at(-1),
+    );
 }
 
 if ('Deno'.includes(asked.only)) {
@@ -148,9 +177,14 @@ if ('Deno'.includes(asked.only)) {
   const env = { ...machine('22'), DENO_DIR: join(work, 'deno-cache'), DENO_NO_UPDATE_CHECK: '1' };
   for (const file of ['doors.mjs', 'train.mjs']) cpSync(join(here, file), join(folder, file));
   const options = { cwd: folder, env };
-  run(join(env.PATH, 'node'), [join(manager('npm@11'), 'bin/npm-cli.js'), 'install', '--no-audit', '--no-fund', tarball], options);
+  run(
+    join(env.PATH, 'node'),
+    [join(manager('npm@11'), 'bin/npm-cli.js'), 'install', '--no-audit', '--no-fund', tarball],
+    options,
+  );
   const deno = tool(`@deno/${system}-glibc/deno`);
-  for (const file of ['doors.mjs', 'train.mjs']) step('Deno', file, () => run(deno, ['run', '-A', '--node-modules-dir=manual', file], options));
+  for (const file of ['doors.mjs', 'train.mjs'])
+    step('Deno', file, () => run(deno, ['run', '-A', '--node-modules-dir=manual', file], options));
 }
 
 const shared = () => ({ work, tarball, here, root, run, step, folderOf, asked });
@@ -160,7 +194,9 @@ if (BUNDLERS.some((name) => name.includes(asked.only))) bundle(shared());
 const width = Math.max(...rows.map(({ name }) => name.length));
 console.log(`\n${basename(tarball)}`);
 for (const { name, what, isOk, seconds, said } of rows) {
-  console.log(`${isOk ? 'ok  ' : 'FAIL'} ${name.padEnd(width)}  ${what.padEnd(22)} ${seconds.toFixed(1).padStart(6)} s  ${said}`);
+  console.log(
+    `${isOk ? 'ok  ' : 'FAIL'} ${name.padEnd(width)}  ${what.padEnd(22)} ${seconds.toFixed(1).padStart(6)} s  ${said}`,
+  );
 }
 const failed = rows.filter(({ isOk }) => !isOk).length;
 console.log(`${rows.length - failed} passed, ${failed} failed`);

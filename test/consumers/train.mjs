@@ -4,13 +4,13 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import {
   applyLora,
+  ChatTemplate,
   ConversationDataset,
   createEngine,
   fromPretrained,
   LoraConfig,
   SftTrainer,
   TUTORIAL_TEMPLATE,
-  ChatTemplate,
   VlmCollator,
 } from 'ministral-tune';
 import { writeTinyCheckpoint } from 'ministral-tune/demo';

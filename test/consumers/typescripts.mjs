@@ -16,7 +16,8 @@ export function checkTypes({ tarball, root, run, step, folderOf, asked }) {
   const folder = folderOf('TypeScript');
   const aliases = TYPESCRIPTS.map((version) => `typescript${version}@npm:typescript@${version}`);
   run('npm', ['install', '--ignore-scripts', '--no-audit', '--no-fund', tarball, ...aliases], { cwd: folder });
-  for (const file of ['consumer.ts', 'consumer.cts']) cpSync(join(root, 'test/consumer/consumer.ts'), join(folder, file));
+  for (const file of ['consumer.ts', 'consumer.cts'])
+    cpSync(join(root, 'test/consumer/consumer.ts'), join(folder, file));
   const base = { target: 'ES2022', strict: true, exactOptionalPropertyTypes: true, types: [], noEmit: true };
   for (const version of TYPESCRIPTS.filter((one) => `TypeScript ${one}`.includes(asked.only))) {
     for (const [project, [options, file]] of Object.entries(PROJECTS)) {

@@ -7,13 +7,23 @@ import { delimiter, dirname, join } from 'node:path';
 import { EngineError, reasonOf } from '../../errors.js';
 import { type ForeignFunction, type ForeignLibrary, foreignCalls } from './foreign-calls.js';
 
-/** Functions of a library by name and parameter types; each is declared once. */
+/**
+ * Functions of a library by name and parameter types; each is declared once.
+ * @throws EngineError, when it is asked for, if the library has no such function
+ */
 export function foreignFunctions(library: ForeignLibrary) {
   const known = new Map<string, ForeignFunction>();
   return (name: string, parameters: readonly string[]): ForeignFunction => {
     let found = known.get(name);
     if (!found) {
-      found = library.func(name, 'int', [...parameters]);
+      try {
+        found = library.func(name, 'int', [...parameters]);
+      } catch (cause) {
+        throw new EngineError(`a library that the cuda engine has loaded lacks ${name}: ${reasonOf(cause)}`, {
+          hint: 'Update the NVIDIA driver and the CUDA libraries; `npx ministral-tune doctor` says where they were found.',
+          cause,
+        });
+      }
       known.set(name, found);
     }
     return found;
