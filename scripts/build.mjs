@@ -19,10 +19,13 @@ const doors = Object.keys(manifest.exports)
 const { dependencies, optionalDependencies, peerDependencies } = manifest;
 const installed = Object.keys({ ...dependencies, ...optionalDependencies, ...peerDependencies });
 
-/** Doors whose code makes a chunk each, so that a program reads few files: in this order, each without those before. */
+/**
+ * Doors that make a chunk each of what the main door loads too, in this order, each without those before: a program reads
+ * few files, and a door little that it does not need. The rest is left to the bundler.
+ */
 const CHUNKS = ['safetensors', 'hub', 'engine', 'eval', 'data', 'monitor', 'report', 'index'];
-/** What this many doors need is a chunk of its own. */
-const COMMON = 4;
+/** What this many doors load is a chunk of its own. */
+const COMMON = 6;
 
 /** A chunk takes what its modules import along, unless one before it has that. */
 const groups = ['common', ...CHUNKS].map((name, i) => ({
@@ -46,12 +49,10 @@ function chooseChunks(getModuleInfo) {
     };
     for (const imported of getModuleInfo(join(root, `src/${door}.ts`)).importedIds) visit(imported);
   }
-  const all = new Set([...loaded.values()].flatMap((modules) => [...modules]));
   return new Map(
-    [...all].flatMap((id) => {
+    [...loaded.get('index')].map((id) => {
       const users = doors.filter((door) => loaded.get(door).has(id));
-      const chunk = users.length >= COMMON ? 'common' : CHUNKS.find((door) => users.includes(door));
-      return chunk ? [[id, chunk]] : [];
+      return [id, users.length >= COMMON ? 'common' : CHUNKS.find((door) => users.includes(door))];
     }),
   );
 }
