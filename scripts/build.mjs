@@ -57,6 +57,31 @@ function chooseChunks(getModuleInfo) {
   );
 }
 
+/**
+ * In doors, an async function becomes one that loads its code with the first call: a program that imports a door does not
+ * read what it never calls, and it waits for an async function anyway.
+ */
+const loadAsyncFunctionsLater = {
+  name: 'load-async-functions-later',
+  transform: {
+    filter: { id: doors.map((door) => join(root, `src/${door}.ts`)) },
+    handler(code) {
+      return code.replace(/^export \{([^}]*)\} from '(\.[^']+)';/gm, (_, list, from) => {
+        const source = readFileSync(join(root, 'src', from.replace(/\.js$/, '.ts')), 'utf8');
+        const names = list.split(',').flatMap((name) => name.replace(/^\s*type .*/, '').trim() || []);
+        const later = names.filter((name) => new RegExp(`^export async function ${name}\\b[^*]`, 'm').test(source));
+        const now = names.filter((name) => !later.includes(name));
+        const functions = later.map(
+          (name) => `export async function ${name}(...values) {
+  return (await import('${from}')).${name}(...values);
+}`,
+        );
+        return [...(now.length > 0 ? [`export { ${now.join(', ')} } from '${from}';`] : []), ...functions].join('\n');
+      });
+    },
+  },
+};
+
 const bundle = await rolldown({
   cwd: root,
   input: Object.fromEntries([...doors, 'cli/main'].map((door) => [door, `src/${door}.ts`])),
@@ -67,6 +92,7 @@ const bundle = await rolldown({
   },
   tsconfig: false,
   external: (id) => installed.some((name) => id === name || id.startsWith(`${name}/`)),
+  plugins: [loadAsyncFunctionsLater],
   treeshake: { moduleSideEffects: (id) => id.endsWith('/src/cli/main.ts') },
   transform: { target: 'node20' },
   onwarn(warning) {

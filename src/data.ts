@@ -11,7 +11,7 @@ export type { PixelSettings, ProcessedImage } from './data/process-pixels.js';
 // Data sets and samples.
 export { ClassLabel } from './data/dataset.js';
 export type { ConversationOptions } from './data/conversations/conversation-dataset.js';
-export type { ConversationForm } from './data/conversations/row-forms.js';
+export type { ConversationForm } from './data/conversations/form-names.js';
 export type { TableRow } from './data/csv.js';
 export type { SplitName } from './data/folder-evidence.js';
 export type { HubImageFolderOptions } from './data/hub-image-folder.js';

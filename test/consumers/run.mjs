@@ -130,7 +130,7 @@ function cLibrary() {
 
 const registry = run('npm', ['config', 'get', 'registry'], { cwd: tools });
 const NPM = (...more) => ['npm@11', 'bin/npm-cli.js', ['install', '--no-audit', '--no-fund', ...more, tarball]];
-const PNPM = (name) => [name, 'bin/pnpm.cjs', ['add', tarball]];
+const PNPM = (name) => [name, name === 'pnpm@10' ? 'bin/pnpm.cjs' : 'bin/pnpm.mjs', ['add', tarball]];
 const YARN = ['@yarnpkg/cli-dist@4', 'bin/yarn.js', ['add', `ministral-tune@file:${tarball}`]];
 const yarnrc = (linker) => ({
   '.yarnrc.yml': `nodeLinker: ${linker}\nenableTelemetry: false\nnpmRegistryServer: "${registry}"\nenableGlobalCache: false\n`,
