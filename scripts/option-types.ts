@@ -183,7 +183,7 @@ function optionOf(member: ts.TypeElement, file: ts.SourceFile): Option[] {
   const { text, deprecated } = commentOf(member);
   const [, meaning, given] = /^(.*?)(?:\s*Default: (.*))?$/s.exec(text) ?? [];
   const isRequired = !member.questionToken;
-  const written = ts.isPropertySignature(member) ? (member.type?.getText() ?? 'unknown') : 'function';
+  const written = ts.isPropertySignature(member) ? writtenType(member.type, file) : 'function';
   const type = written
     .replace(/\s+/g, ' ')
     .replace(/ \| undefined$/, '')
@@ -199,6 +199,22 @@ function optionOf(member: ts.TypeElement, file: ts.SourceFile): Option[] {
       file: relative(root, file.fileName),
     },
   ];
+}
+
+/** A name for a choice of words is written out. */
+function writtenType(type: ts.TypeNode | undefined, file: ts.SourceFile): string {
+  if (!type) return 'unknown';
+  if (ts.isUnionTypeNode(type)) return type.types.map((part) => writtenType(part, file)).join(' | ');
+  if (ts.isTypeReferenceNode(type) && ts.isIdentifier(type.typeName) && !type.typeArguments) {
+    const found = find(file.fileName, type.typeName.text);
+    const text = found && ts.isTypeAliasDeclaration(found.node) ? found.node.type.getText() : '';
+    if (/^[\s|()]*'/.test(text))
+      return text
+        .replace(/\((?!string)|(?<!\{\})\)/g, '')
+        .replace(/^\s*\|/, '')
+        .trim();
+  }
+  return type.getText();
 }
 
 function commentOf(node: ts.Node): { text: string; deprecated: string | undefined } {

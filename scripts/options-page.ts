@@ -51,8 +51,8 @@ export function optionsPage(types: readonly OptionsType[] = optionTypes()): stri
   return [
     '# Options',
     '<!-- Made by `npm run docs` from the comments of the interfaces in src. -->',
-    `The ${count} options of ${types.length} types, as editors show them where they are typed. An option without a default ` +
-      'must be given. A wrong value, and a name that does not exist, is an error that lists all faults and the nearest name.',
+    `The ${count} options of ${types.length} types, as editors show them where they are typed. What is not required may be left\n` +
+      'out. A wrong value, or a name that does not exist, is an error that lists every fault, with the nearest name.',
     all
       .map(
         ([title, found]) =>

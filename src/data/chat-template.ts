@@ -49,7 +49,7 @@ export interface ChatTemplateOptions {
 
 /** Options of `ChatTemplate.render` and `segments`. */
 export interface RenderOptions {
-  /** Stop where the model is to answer. Default: false. Some templates ignore it. */
+  /** Stop where the model is to answer; some templates ignore it. Default: false. */
   readonly addGenerationPrompt?: boolean;
   /** Stop right after the text of the last message, an assistant's: its answer is to be continued. Default: false. */
   readonly continueFinalMessage?: boolean;
