@@ -245,13 +245,12 @@ export interface DefaultLrSchedule {
 /** What a user may write: {@link SftConfigOptions}, and a schedule with its settings ({@link LrScheduleOptions}). */
 export type SftConfigInput = SftConfigOptions & LrScheduleOptions;
 
-/** Options that have no default, or one that depends on others. */
-type OpenOption =
-  | ('dataloaderPrefetch' | 'evalSteps' | 'saveTotalLimit' | 'metricForBestModel' | 'greaterIsBetter')
-  | ('earlyStoppingPatience' | 'dataSeed' | 'memoryBudget');
-
 /** What the trainer works with: every default filled in. */
-export type SftConfig = WithDefaults<Omit<SftConfigOptions, 'optim'>, OpenOption> & {
+export type SftConfig = WithDefaults<
+  Omit<SftConfigOptions, 'optim'>,
+  | ('dataloaderPrefetch' | 'evalSteps' | 'saveTotalLimit' | 'metricForBestModel' | 'greaterIsBetter')
+  | ('earlyStoppingPatience' | 'dataSeed' | 'memoryBudget')
+> & {
   /** Moments of the optimizer: 32-bit (`adamw`) or block-wise 8-bit (`adamw_8bit`). Default: `adamw`. */
   optim: 'adamw' | 'adamw_8bit';
   /** Course of the learning rate after the warm-up, by the names of transformers. Default: `linear`. */
