@@ -9,7 +9,10 @@ import { API_GROUP, DOCUMENT_GROUPS, DOCUMENT_ORDER, groupOf, STORY_ORDER, story
 
 const root = fileURLToPath(new URL('../..', import.meta.url));
 /** Paths with slashes, below a folder of the repository. */
-const below = (folder, path) => relative(root + folder, path).split(sep).join('/');
+const below = (folder, path) =>
+  relative(root + folder, path)
+    .split(sep)
+    .join('/');
 
 /** Path below docs/ of each document's file. */
 const paths = new WeakMap();
