@@ -30,7 +30,18 @@ export interface TuneErrorOptions {
   cause?: unknown;
 }
 
-/** The base of every error that this package throws on purpose. */
+/**
+ * The base of every error that this package throws on purpose.
+ * @example
+ * ```ts
+ * try {
+ *   await fromPretrained('mistralai/no-such-model');
+ * } catch (error) {
+ *   if (!(error instanceof TuneError)) throw error;
+ *   console.error(error.code, error.summary, error.hint);
+ * }
+ * ```
+ */
 export abstract class TuneError extends Error {
   /** Of the class. */
   override readonly name: string = 'TuneError';

@@ -5,6 +5,7 @@
 import { relative, sep } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { Comment, CommentTag, Converter, KindRouter, ReflectionKind } from 'typedoc';
+import { importLines } from './example-imports.mjs';
 import { API_GROUP, DOCUMENT_GROUPS, DOCUMENT_ORDER, groupOf, STORY_ORDER, storyOf } from './story.mjs';
 
 const root = fileURLToPath(new URL('../..', import.meta.url));
@@ -30,6 +31,16 @@ function categorize(reflection, title) {
   reflection.comment.blockTags.push(new CommentTag('@category', [{ kind: 'text', text: title }]));
 }
 
+/** Examples in docstrings import nothing, as an editor does that; on a page they are whole. */
+function addImports(comment) {
+  for (const { content } of comment.getTags('@example')) {
+    for (const part of content.filter(({ kind }) => kind === 'code')) {
+      const [, fence, code] = /^(```ts.*\n)([^]*)```$/.exec(part.text) ?? [];
+      if (fence && !/^import /m.test(code)) part.text = `${fence}${importLines(code)}\n\n${code}\`\`\``;
+    }
+  }
+}
+
 export function load(app) {
   app.options.setValue('categoryOrder', [...DOCUMENT_GROUPS, API_GROUP, ...STORY_ORDER, '*']);
   app.renderer.defineRouter('site', SiteRouter);
@@ -45,6 +56,7 @@ export function load(app) {
   });
 
   app.converter.on(Converter.EVENT_RESOLVE_BEGIN, ({ project }) => {
+    for (const { comment } of Object.values(project.reflections)) if (comment) addImports(comment);
     project.documents?.sort((a, b) => place(a) - place(b) || a.name.localeCompare(b.name));
     for (const door of project.children ?? []) {
       door.name = door.name === 'index' ? 'ministral-tune' : `ministral-tune/${door.name}`;

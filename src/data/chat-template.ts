@@ -84,6 +84,11 @@ export interface TemplateSegment {
 /**
  * A Jinja chat template with the names of BOS and EOS. It runs within bounds of time and memory, as templates are
  * untrusted files, and reaches nothing but the conversation.
+ * @example
+ * ```ts
+ * const chatTemplate = new ChatTemplate(TUTORIAL_TEMPLATE, tokenizer);
+ * const own = await ChatTemplate.fromFolder('models/ministral-3b'); // chat_template.jinja of a folder
+ * ```
  */
 export class ChatTemplate {
   /** Jinja, with `\n` for every kind of line end. */

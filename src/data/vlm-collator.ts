@@ -39,7 +39,15 @@ const KEPT_CONVERSATIONS = 256;
 /** Longer ones hardly come again. In characters of JSON. */
 const LONGEST_KEPT = 65_536;
 
-/** Makes batches of samples, for training and for generation. */
+/**
+ * Makes batches of samples, for training and for generation.
+ * @example
+ * ```ts
+ * const collator = new VlmCollator({ tokenizer, imageProcessor, chatTemplate, maxLength: 2048 });
+ * const batch = await collator.collate(examples);
+ * console.log(batch.inputIds.shape, countLabels(batch)); // [B, T], and how many tokens are learned
+ * ```
+ */
 export class VlmCollator {
   /** With the defaults filled in; without tokenizer, template, image processor and callback. */
   readonly options: z.output<typeof vlmCollatorOptionsSchema>;

@@ -47,6 +47,14 @@ const applyLoraSchema = z.strictObject({
  * not change the start of the others. The first adapter of a model is active at once; another one, with a name of its
  * own, waits for `setAdapter`, as in PEFT.
  * @throws ConfigError if no layer matches, if the model has an adapter of this name already, or if `values` do not fit
+ * @example
+ * ```ts
+ * const adapter = applyLora(model, {
+ *   r: 16, alpha: 32, dropout: 0.05,
+ *   targetModules: [...LAYER_PROJECTIONS],
+ * });
+ * console.log(adapter.description);
+ * ```
  */
 export function applyLora(
   model: LoraHost,

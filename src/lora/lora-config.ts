@@ -165,7 +165,14 @@ const NAMES_IN_PEFT = {
 export type LoraConfigOptions = z.input<typeof loraConfigSchema>;
 type ResolvedOptions = z.output<typeof loraConfigSchema>;
 
-/** Checked settings of an adapter, every default filled in: {@link LoraConfigOptions} documents each. Immutable. */
+/**
+ * Checked settings of an adapter, every default filled in: {@link LoraConfigOptions} documents each. Immutable.
+ * @example
+ * ```ts
+ * const config = new LoraConfig({ r: 16, alpha: 32, targetModules: ['q_proj', 'v_proj'] });
+ * const adapter = applyLora(model, config);
+ * ```
+ */
 export class LoraConfig {
   /** Rank where no `rankPattern` says another. */
   readonly r!: number;

@@ -56,6 +56,10 @@ const saveAdapterSchema = z.strictObject({
  * the layers that were adapted. An adapter that is switched off or not active is saved as well.
  * @throws CheckpointError if a value is not finite, or what is on the disk is not what was to be written
  * @throws ConfigError for anything but an adapter, one that is disposed of, or without a folder
+ * @example
+ * ```ts
+ * await saveAdapter(adapter, 'adapter', { chatTemplate }); // adapter_config.json, adapter_model.safetensors, the template
+ * ```
  */
 export async function saveAdapter(
   adapter: LoraAdapter,

@@ -111,13 +111,13 @@ const WINDOWS_OF_MANY = 12;
  * Tells what a run takes: exact tokens of each sample, memory by part, operations, and on which cards it fits, how and how
  * fast. Reads texts and headers of images; no image is decoded, no weight is read, no card is needed. Memory and passes
  * are planned by the code that trains, on a card that only keeps the books.
- *
+ * @throws ConfigError for wrong options; what the data set throws; HubError, explained, if small files of a model cannot be
+ *   fetched; the signal's reason
+ * @example
  * ```ts
  * const told = await plan({ trainDataset, collator, model: '14B', config, lora, cards: ['h100'] });
  * console.log(formatTrainingPlan(told));
  * ```
- * @throws ConfigError for wrong options; what the data set throws; HubError, explained, if small files of a model cannot be
- *   fetched; the signal's reason
  */
 export async function plan(options: TrainingPlanOptions): Promise<TrainingPlan> {
   const parsed = parseOptions(schema, options, 'plan', ALIASES);

@@ -108,7 +108,18 @@ const TRAINER_OPTIONS = {
 } as const;
 const TRAIN_OPTIONS = { signal: false, resumeFromCheckpoint: false } as const;
 
-/** Trains the trainable parameters of a model, after `transformers.Trainer` and TRL's `SFTTrainer`. */
+/**
+ * Trains the trainable parameters of a model, after `transformers.Trainer` and TRL's `SFTTrainer`.
+ * @example
+ * ```ts
+ * applyLora(model, { r: 16, targetModules: ['q_proj', 'v_proj'] });
+ * const trainer = new SftTrainer({
+ *   model, collator, trainDataset, evalDataset,
+ *   config: { learningRate: 2e-4, numTrainEpochs: 1, evalStrategy: 'epoch' },
+ * });
+ * const { globalStep, trainingLoss } = await trainer.train();
+ * ```
+ */
 export class SftTrainer {
   /** Every default filled in. */
   readonly config: SftConfig;
