@@ -24,6 +24,11 @@ function doorsByName() {
   return doors;
 }
 
+/** The place of each exported name, as the doors list them. */
+export function exportOrder() {
+  return new Map([...doorsByName().keys()].map((name, i) => [name, i]));
+}
+
 /** Names that a code uses and does not declare. */
 export function freeNames(code) {
   const used = new Set();
