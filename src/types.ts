@@ -11,6 +11,7 @@ export type { PackedImage, PackedImages } from './batch/packed-images.js';
 export type { GeneratedToken, GenerateOptions, StreamedToken } from './model/generate.js';
 export type { LinearModule, LoraWeights, WriteAdapter } from './model/linear-module.js';
 export type { Ministral3Config, Ministral3Modules, Ministral3Processor } from './model/old-names.js';
+export type { GenerationOptions } from './model/sampling.js';
 export type { ScoreLabelsOptions } from './model/score-labels.js';
 export type { LoadOptions } from './model/load.js';
 export type { ModelConfig, RopeConfig, TextConfig, VisionConfig } from './model/model-config.js';
@@ -28,6 +29,7 @@ export type { LoadAdapterOptions } from './lora/adapter-file.js';
 export type { ApplyLoraOptions } from './lora/apply-lora.js';
 export type { ChatTemplateSource, TemplateHolder } from './lora/chat-template-option.js';
 export type { AdapterOrigin, LoraModule } from './lora/lora-adapter.js';
+export type { LinearLayerName, TaskType } from './lora/lora-config.js';
 export type { LoraEngine, LoraHost } from './lora/lora-host.js';
 export type { MergeAdapterOptions, MergeProgress, MergeResult } from './lora/merge-adapter.js';
 export type { Towers } from './lora/target-modules.js';
@@ -53,7 +55,14 @@ export type {
   RampType,
   WarmupStableDecayKwargs,
 } from './train/schedule.js';
-export type { SftConfig } from './train/sft-config.js';
+export type {
+  DefaultLrSchedule,
+  LrScheduleOptions,
+  MetricName,
+  OptimizerName,
+  SftConfig,
+  SftConfigOptions,
+} from './train/sft-config.js';
 export type { ComputeMetrics, SftTrainerOptions, TrainOptions } from './train/sft-trainer.js';
 export type { Costs } from './train/pass-plan.js';
 export type { AccumulateOptions, EvaluateLossOptions, PassSummary, TrainableModel } from './train/trainable-model.js';
@@ -80,7 +89,11 @@ export type {
 } from './eval/evaluator-options.js';
 export type { ClassMetrics, ConfusionMatrix, Interval } from './eval/metrics.js';
 export type { AnswerMode } from './eval/parse-answer.js';
+export type { ModelCardDataset, ModelCardImage, ModelCardMetric } from './publish/model-card.js';
 export type { PushToHubOptions } from './publish/push-to-hub.js';
+
+// Options.
+export type { WithDefaults } from './config.js';
 
 // Errors.
 export type { ArchiveErrorOptions, ZipFault } from './archive/zip-directory.js';

@@ -56,11 +56,7 @@ const applyLoraSchema = z.strictObject({
  * console.log(adapter.description);
  * ```
  */
-export function applyLora(
-  model: LoraHost,
-  config: LoraConfig | LoraConfigOptions,
-  options: ApplyLoraOptions = {},
-): LoraAdapter {
+export function applyLora(model: LoraHost, config: LoraConfigOptions, options: ApplyLoraOptions = {}): LoraAdapter {
   const parsed = parseOptions(applyLoraSchema, options, 'applyLora');
   const adapter = putOn(model, config, parsed, 'applyLora');
   if (!adapter.isActive) {
@@ -76,7 +72,7 @@ export function applyLora(
 /** As {@link applyLora}, for one that came from files too. */
 export function putOn(
   model: LoraHost,
-  config: LoraConfig | LoraConfigOptions,
+  config: LoraConfigOptions,
   options: z.output<typeof applyLoraSchema>,
   what: string,
   origin: AdapterOrigin = {},
