@@ -18,13 +18,16 @@ function firstSentence(text) {
 
 /** The first paragraph behind the heading of a document. */
 function opening(text) {
-  const paragraphs = text.split(/\n\s*\n/).map((part) => part.trim());
+  const paragraphs = text
+    .replace(/^```[\s\S]*?^```$/gm, '')
+    .split(/\n\s*\n/)
+    .map((part) => part.trim());
   const first = paragraphs.find((part) => part !== '' && !/^(#|!\[|<|```|\|)/.test(part)) ?? '';
   return firstSentence(first);
 }
 
 const textOf = (parts) => (parts ?? []).map(({ text }) => text).join('');
-const commentOf = (reflection) => reflection.comment ?? reflection.signatures?.[0]?.comment;
+const commentOf = (reflection) => reflection.signatures?.[0]?.comment ?? reflection.comment;
 
 /** A member of a door as one declares it, in a line. */
 function signatureOf(member) {

@@ -40,7 +40,17 @@ export function groupOf(path) {
 /** The story, in order: what a folder or file of src/ belongs to. The longest path that fits decides. */
 const STORY = [
   ['Data', ['data/', 'kaggle/', 'archive/', 'random', 'audit/']],
-  ['Templates', ['data/chat-template', 'data/vlm-collator', 'data/collator-options', 'data/mask-', 'data/format-mask']],
+  [
+    'Templates',
+    [
+      'data/chat-template',
+      'data/vlm-collator',
+      'data/collator-options',
+      'data/mask-',
+      'data/format-mask',
+      'train/trainable-model',
+    ],
+  ],
   ['Model', ['model/', 'pretrained/', 'data/image-processor', 'data/tokenizer']],
   ['LoRA', ['lora/']],
   ['Planning', ['plan/', 'cli/', 'demo/']],

@@ -38,9 +38,11 @@ class SiteRouter extends KindRouter {
 
 /** Adds a category without a word in the source. */
 function categorize(reflection, title) {
-  reflection.comment ??= new Comment();
-  if (reflection.comment.getTag('@category')) return;
-  reflection.comment.blockTags.push(new CommentTag('@category', [{ kind: 'text', text: title }]));
+  // A function's words are those of its signature.
+  const holder = reflection.signatures?.[0] ?? reflection;
+  holder.comment ??= new Comment();
+  if (holder.comment.getTag('@category')) return;
+  holder.comment.blockTags.push(new CommentTag('@category', [{ kind: 'text', text: title }]));
 }
 
 /** Examples in docstrings import nothing, as an editor does that; on a page they are whole. */

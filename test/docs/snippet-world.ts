@@ -7,9 +7,9 @@ import { cp, mkdir, mkdtemp, readdir, readFile, rm, symlink, writeFile } from 'n
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { build } from 'esbuild';
-import { drawSyntheticRadiographs, FRACTURE_CLASSES } from '../../examples/synthetic-radiographs.js';
-import { writeTinyCheckpoint } from '../../examples/tiny-checkpoint.js';
 import manifest from '../../package.json' with { type: 'json' };
+import { drawRadiographs, FRACTURE_CLASSES } from '../../src/demo/radiographs.js';
+import { writeTinyCheckpoint } from '../../src/demo/tiny-checkpoint.js';
 import { makeZip } from '../archive/zip-writer.js';
 import { HubServer } from '../servers/hub-server.js';
 import { KaggleServer } from '../servers/kaggle-server.js';
@@ -38,9 +38,14 @@ export interface SnippetWorld {
 export async function makeSnippetWorld(): Promise<SnippetWorld> {
   const dir = await mkdtemp(join(tmpdir(), 'snippets-'));
   const data = join(dir, 'data');
-  const drawing = { dir: join(data, 'xrays'), seed: 1, trainPerClass: TRAIN_PER_CLASS, testPerClass: TEST_PER_CLASS };
-  const checkpoint = { dir: join(dir, 'checkpoint'), seed: 1, corpus: [PROMPT, ...FRACTURE_CLASSES] };
-  await Promise.all([install(dir), drawSyntheticRadiographs(drawing), writeTinyCheckpoint(checkpoint)]);
+  const drawing = {
+    outputDir: join(data, 'xrays'),
+    seed: 1,
+    trainPerClass: TRAIN_PER_CLASS,
+    testPerClass: TEST_PER_CLASS,
+  };
+  const checkpoint = { outputDir: join(dir, 'checkpoint'), seed: 1, corpus: [PROMPT, ...FRACTURE_CLASSES] };
+  await Promise.all([install(dir), drawRadiographs(drawing), writeTinyCheckpoint(checkpoint)]);
   for (const split of ['Train', 'Test']) {
     await writeFile(join(data, `${split.toLowerCase()}.jsonl`), conversations(data, split));
   }
@@ -49,7 +54,8 @@ export async function makeSnippetWorld(): Promise<SnippetWorld> {
   await writeFile(join(data, 'labels.csv'), ['image,fracture', ...rows, ''].join('\n'));
   const hub = await HubServer.start();
   const files: Record<string, Buffer> = {};
-  for (const name of await readdir(checkpoint.dir)) files[name] = await readFile(join(checkpoint.dir, name));
+  for (const name of await readdir(checkpoint.outputDir))
+    files[name] = await readFile(join(checkpoint.outputDir, name));
   for (const name of MODELS) hub.commit(name, files);
   const bytes = pngs.map((path) => readFileSync(join(data, 'xrays', path)));
   hub.commit('datasets:OWNER/NAME', Object.fromEntries(pngs.map((path, i) => [path, bytes[i]!])));
@@ -69,7 +75,7 @@ export async function makeSnippetWorld(): Promise<SnippetWorld> {
     async workingFolder(name) {
       const folder = join(dir, 'pages', name.replace(/\W+/g, '-'));
       await cp(data, folder, { recursive: true });
-      await cp(checkpoint.dir, join(folder, 'models', 'ministral-3b'), { recursive: true });
+      await cp(checkpoint.outputDir, join(folder, 'models', 'ministral-3b'), { recursive: true });
       return folder;
     },
     async close() {
