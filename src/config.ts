@@ -103,6 +103,9 @@ export type WithDefaults<T, Open extends keyof T = never> = {
   [K in keyof T as Exclude<K, Open>]-?: Exclude<T[K], undefined>;
 } & Pick<T, Open>;
 
+/** Options as far as they are given: for interfaces that do not say `undefined`, which their schemas take all the same. */
+export type Given<T> = { [K in keyof T]: Exclude<T[K], undefined> };
+
 /**
  * Names of options in which what a schema takes (or gives) and the interface that documents it differ, where one lacks it
  * or types it otherwise.

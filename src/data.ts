@@ -16,6 +16,7 @@ export type { TableRow } from './data/csv.js';
 export type { SplitName } from './data/folder-evidence.js';
 export type { HubImageFolderOptions } from './data/hub-image-folder.js';
 export type {
+  FolderLayout,
   ImageFolderContent,
   ImageFolderOptions,
   ImageTableOptions,

@@ -22,7 +22,7 @@ export type { LoadProgress, WeightProvider } from './model/network/load-weights.
 export type { QuantizationMethod, QuantizationOptions } from './model/quantization.js';
 export type { ModelOrigin, RowOptions } from './model/network/vision-language-model.js';
 export type { AttentionModules, LayerModules, ModelModules } from './model/network/modules.js';
-export type { FromPretrainedOptions, Pretrained } from './pretrained/from-pretrained.js';
+export type { FromPretrainedOptions, ModelId, Pretrained } from './pretrained/from-pretrained.js';
 
 // LoRA.
 export type { LoadAdapterOptions } from './lora/adapter-file.js';

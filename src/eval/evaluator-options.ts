@@ -26,36 +26,36 @@ export type ScoreClasses = (
 
 /** Options of `Evaluator`. */
 export interface EvaluatorOptions {
-  /** Index = label. */
+  /** Names of the classes; the index of one is its label. Required. */
   readonly classNames: readonly string[];
-  /** How the model is asked. Default 'free'. */
+  /** How the model is asked. Default: `free`. */
   readonly mode?: EvaluationMode;
   /**
-   * Called with at most `batchSize` prompts, one call after the other; must give as many answers. Needed in the modes `free`
-   * and `constrained`.
+   * Called with at most `batchSize` prompts, one call after the other; must give as many answers. Needed in the modes
+   * `free` and `constrained`. Default: none.
    */
   readonly generate?: GenerateAnswers;
-  /** Called likewise; must give as many lists of scores. Needed in mode `scored`. */
+  /** Called likewise; must give as many lists of scores. Needed in mode `scored`. Default: none. */
   readonly score?: ScoreClasses;
-  /** Turns an example into what the model is shown. Default `withoutAnswer`. */
+  /** Turns an example into what the model is shown. Default: `withoutAnswer`. */
   readonly toPrompt?: (example: SftExample) => SftExample;
-  /** Samples per call of `generate` or `score`. Default 8. */
+  /** Samples per call of `generate` or `score`. Default: 8. */
   readonly batchSize?: number;
-  /** How answers are compared with class names, in mode `free` alone. Default 'normalized'. */
+  /** How answers are compared with class names, in mode `free` alone. Default: `normalized`. */
   readonly answerMode?: AnswerMode;
 }
 
 /** Options of one evaluation, for a data set of `T`. */
 export interface EvaluateOptions<T> {
-  /** Turns an item into a conversation; a final assistant turn is cut off by `toPrompt`. */
+  /** Turns an item into a conversation; a final assistant turn is cut off by `toPrompt`. Required. */
   readonly toExample: (item: T) => SftExample | Promise<SftExample>;
   /** At most this many samples, spread evenly over the data set so that sorted classes all have a part. Default: all. */
   readonly limit?: number | undefined;
-  /** Called by `evaluate` alone, after each batch. */
+  /** Called by `evaluate` alone, after each batch. Default: none. */
   readonly onProgress?: ((progress: EvaluationProgress) => void) | undefined;
   /**
-   * Rejects with its reason at once, whatever is waited for: the data set, `toExample`, or `generate`, which is handed
-   * the signal so that it stops as well.
+   * Rejects with its reason at once, whatever is waited for: the data set, `toExample`, or `generate`, which is
+   * handed the signal so that it stops as well. Default: none.
    */
   readonly signal?: AbortSignal | undefined;
   /**
@@ -67,7 +67,7 @@ export interface EvaluateOptions<T> {
 
 /** Options of `evaluator.asMetrics`. */
 export interface EvaluatorMetricsOptions<T> extends Omit<EvaluateOptions<T>, 'signal'> {
-  /** Receives the whole report of each evaluation of the run. A promise is waited for. */
+  /** Receives the whole report of each evaluation of the run. A promise is waited for. Default: none. */
   readonly onReport?: ((report: EvaluationReport) => void | Promise<void>) | undefined;
 }
 

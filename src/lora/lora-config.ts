@@ -72,7 +72,8 @@ export interface LoraConfigOptions {
    */
   layersPattern?: string | readonly string[] | undefined;
   /**
-   * Other ranks for some modules: regular expression for the end of a name → r. The first match counts. Default: none.
+   * Other ranks (`r`) for some modules, by a regular expression for the end of a name. The first match counts.
+   * Default: none.
    */
   rankPattern?: Readonly<Record<string, number>> | undefined;
   /** Other values of `alpha` for some modules, by the same rules. Default: none. */

@@ -35,8 +35,8 @@ export interface PushToHubOptions extends PushOptions {
    */
   overwriteCard?: boolean | undefined;
   /**
-   * The chat template that the adapter was trained with, or its Jinja source: uploaded as chat_template.jinja. Default:
-   * that of `processor`, else the folder's.
+   * The chat template that the adapter was trained with, or its Jinja source: uploaded as chat_template.jinja.
+   * Default: that of `processor`, else the folder's.
    */
   chatTemplate?: ChatTemplateSource | undefined;
   /** What `fromPretrained` gave: its chat template is taken. Default: none. */

@@ -155,8 +155,8 @@ export interface SftConfigOptions {
    */
   evalStrategy?: 'no' | 'steps' | 'epoch' | undefined;
   /**
-   * For `evalStrategy: "steps"`: measure every so many steps, or every such share of all steps if below 1. Default:
-   * `loggingSteps`.
+   * For `evalStrategy: "steps"`: measure every so many steps, or every such share of all steps if below 1.
+   * Default: `loggingSteps`.
    */
   evalSteps?: number | undefined;
   /** No evaluation before so many steps, or epochs if `evalStrategy` is `epoch`; not at the end either. Default: 0. */
