@@ -14,7 +14,7 @@ import { filesBelow, root } from './snippets.js';
 
 const site = join(root, 'docs/site');
 if (!existsSync(join(site, 'index.html'))) throw new Error('docs/site does not exist: npm run docs');
-const MAIN_OPTIONS = ['SftConfigInput', 'LoraConfigOptions', 'GenerationOptions'];
+const MAIN_OPTIONS = ['SftConfigOptions', 'LrScheduleOptions', 'LoraConfigOptions', 'GenerationOptions'];
 const MAIN_PAGES = [
   'ministral-tune',
   'ministral-tune-eval',
