@@ -17,8 +17,8 @@ const STYLE = `
     .green{fill:#0b4636;stroke:#00c492} .red{fill:#55280b;stroke:#f08a4b}
   }`;
 
-const escape = (text) => text.replaceAll('&', '&amp;').replaceAll('<', '&lt;');
-const text = (x, y, content, kind = '') => `<text x="${x}" y="${y}" class="${kind}">${escape(content)}</text>`;
+const escapeXml = (text) => text.replaceAll('&', '&amp;').replaceAll('<', '&lt;');
+const text = (x, y, content, kind = '') => `<text x="${x}" y="${y}" class="${kind}">${escapeXml(content)}</text>`;
 const rect = (x, y, width, height, kind, radius = 4) =>
   `<rect x="${x}" y="${y}" width="${width}" height="${height}" rx="${radius}" class="${kind}"/>`;
 
@@ -45,7 +45,7 @@ function svg(name, width, height, title, parts) {
   const path = fileURLToPath(new URL(`../../docs/images/concept-${name}.svg`, import.meta.url));
   const body = `${rect(0.5, 0.5, width - 1, height - 1, 'card', 8)}\n${parts.join('\n')}`;
   const head = `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${width} ${height}" width="${width}" height="${height}" role="img">`;
-  return [path, `${head}\n<title>${escape(title)}</title>\n<style>${STYLE}\n</style>\n${body}\n</svg>\n`];
+  return [path, `${head}\n<title>${escapeXml(title)}</title>\n<style>${STYLE}\n</style>\n${body}\n</svg>\n`];
 }
 
 /** A sample: its image as cells, its tokens, and which of them are learned. */
