@@ -9,7 +9,8 @@ import { readFileSync } from 'node:fs';
 const tag = process.argv[2] ?? '';
 const read = (path) => readFileSync(new URL(`../${path}`, import.meta.url), 'utf8');
 const { version } = JSON.parse(read('package.json'));
-if (tag !== `v${version}`) throw new Error(`the tag is "${tag}", package.json has version ${version}: expected v${version}`);
+if (tag !== `v${version}`)
+  throw new Error(`the tag is "${tag}", package.json has version ${version}: expected v${version}`);
 
 const sections = read('docs/CHANGELOG.md').split(/^## /m).slice(1);
 const section = sections.find((text) => text.startsWith(`${version} `));
