@@ -152,11 +152,8 @@ describe('a run that is shorter than its intervals', () => {
 
   const events = async (config: SftConfigInput, resumeFromCheckpoint = false): Promise<TrainingEvent[]> => {
     const evalDataset = linearDataset(3, 20);
-    const trainer = linearTrainer(
-      linearModel(),
-      { outputDir, ...config },
-      { evalDataset, trainDataset: linearDataset(6) },
-    );
+    const whole = { outputDir, perDeviceTrainBatchSize: 8, gradientAccumulationSteps: 1, ...config };
+    const trainer = linearTrainer(linearModel(), whole, { evalDataset, trainDataset: linearDataset(6) });
     const all: TrainingEvent[] = [];
     for await (const event of trainer.train({ resumeFromCheckpoint })) all.push(event);
     return all;
