@@ -115,7 +115,7 @@ async function planOptions(values: Values): Promise<TrainingPlanOptions> {
     ...defined({
       processor,
       prompt,
-      template: template as 'own' | undefined,
+      chatTemplate: template as 'own' | undefined,
       maxLength: numberOf(values['max-length'], 'max-length'),
       cards: listOf(values.cards),
       formats: listOf(values.formats) as WeightFormat[] | undefined,

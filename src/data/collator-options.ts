@@ -1,6 +1,6 @@
 /** Options of a collator, and what it works with. */
 import { z } from 'zod';
-import type { ChatTemplate } from './chat-template.js';
+import type { ChatTemplate, ChatTemplateName } from './chat-template.js';
 import type { ProcessedImage } from './process-pixels.js';
 import type { MinistralTokenizer } from './tokenizer.js';
 import type { ImageInput } from './types.js';
@@ -56,10 +56,13 @@ export interface DroppedSample {
 
 /** The options of a collator and what it works with. */
 export interface VlmCollatorOptions extends z.input<typeof vlmCollatorOptionsSchema> {
-  /** Of the model's checkpoint: `loadProcessor` gives all three. */
+  /** Of the model's checkpoint: the `processor` of `fromPretrained` has this and the next two. */
   readonly tokenizer: MinistralTokenizer;
-  /** Base checkpoints have none: `new ChatTemplate(TUTORIAL_TEMPLATE)`. */
-  readonly chatTemplate: ChatTemplate;
+  /**
+   * What conversations are written with: a template, or `tutorial` for a short one. A processor's own is undefined for Base
+   * checkpoints, which have none: that is an error here.
+   */
+  readonly chatTemplate: ChatTemplate | ChatTemplateName | undefined;
   /** Says the sizes of patches; makes the pixels, unless `imagePool` does. */
   readonly imageProcessor: ImagePreprocessor;
   /** Processes the images in place of `imageProcessor.process`, e.g. an `ImagePool` with its worker threads. */
