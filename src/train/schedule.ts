@@ -215,6 +215,10 @@ export function scheduleWarnings(schedule: LrSchedule, run: ScheduleRun): string
     const peak = `the run has ${steps(totalSteps)} and the warm-up ${warmupSteps}`;
     return [`${peak}: the learning rate never reaches its peak of ${run.learningRate}`];
   }
+  if (warmupSteps > totalSteps / 2) {
+    const rest = `${steps(totalSteps - warmupSteps)}`;
+    return [`the warm-up takes ${warmupSteps} of the ${steps(totalSteps)}: ${rest} are left after the peak`];
+  }
   if (schedule.lrSchedulerType !== 'warmup_stable_decay') return [];
   const { numDecaySteps, minLrRatio = 0 } = schedule.lrSchedulerKwargs!;
   const stable = stableSteps(schedule.lrSchedulerKwargs!, run);

@@ -126,7 +126,10 @@ export const sftConfigSchema = z.strictObject({
   loggingSteps: stepsOrRatio.default(10),
   /** Log the first step as well. Default: false. */
   loggingFirstStep: z.boolean().default(false),
-  /** On stderr: a bar, plain lines, or nothing. `auto`: a bar in a terminal, lines elsewhere. Default: `auto`. */
+  /**
+   * On stderr: a bar, plain lines, or nothing. `auto`: a bar in a terminal, lines elsewhere; where a loop iterates the run,
+   * losses and evaluations are the loop's to print, and no line repeats them. Default: `auto`.
+   */
   progress: z.enum(['auto', 'bar', 'lines', 'none']).default('auto'),
   /**
    * The share of probability that is spread evenly over the vocabulary instead of given to the label, 0 <= ε < 1: the
