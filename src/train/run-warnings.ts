@@ -11,7 +11,7 @@ const DROPPED_SHARE = 0.1;
 /** A learning rate that is 0 for so many steps and not throughout is a matter of the schedule. */
 const PROBED_STEPS = 1000;
 
-export interface RunSettings {
+interface RunSettings {
   /** Every default filled in. */
   readonly config: SftConfig;
   /** As it was written: what was left out is no mistake. */
@@ -23,10 +23,15 @@ export interface RunSettings {
   readonly evaluatesTraining: boolean;
 }
 
-/** A line each, to be shown once at the start of a run. */
-export function runWarnings(settings: RunSettings): string[] {
+/**
+ * A line each, to be shown once at the start of a run.
+ * @param isResumed what was said when the run began, and changes nothing in what is left of it, is not said again
+ */
+export function runWarnings(settings: RunSettings, isResumed = false): string[] {
+  const lasting = [...rateWarnings(settings), ...delayWarnings(settings)];
+  if (isResumed) return lasting;
   return [
-    ...rateWarnings(settings),
+    ...lasting,
     ...setWarnings(settings.sampler),
     ...intervalWarnings(settings),
     ...evaluationWarnings(settings),
@@ -78,8 +83,8 @@ function intervalWarnings({ config, given, sampler: { totalSteps } }: RunSetting
   const say = (name: string, interval: number, what: string): void => {
     warnings.push(`the run has ${count(totalSteps, 'step')} and \`${name}\` is ${interval}: ${what} once, at the end`);
   };
-  if (isOver(loggingSteps)) say('loggingSteps', loggingSteps, 'it is logged');
-  // The end is saved and evaluated by default too; who has written an interval expects more.
+  // The end is logged, saved and evaluated anyway; who has written an interval expects more.
+  if (given.loggingSteps !== undefined && isOver(loggingSteps)) say('loggingSteps', loggingSteps, 'it is logged');
   const isEvaluated = config.evalStrategy === 'steps' && config.evalDelay <= totalSteps;
   if (given.evalSteps !== undefined && isEvaluated && isOver(evalSteps)) {
     say('evalSteps', evalSteps, 'the evaluation set is measured');
@@ -100,13 +105,8 @@ function evaluationWarnings({ config, sampler, evalLength, evaluatesTraining }: 
   } else if (evalLength !== undefined && evalLength < FEW_EVALUATED) {
     warnings.push(`the evaluation set has ${count(evalLength, 'sample')}: its loss says little about other data`);
   }
-  const byEpoch = evalStrategy === 'epoch';
-  const epochs = sampler.place(totalSteps - 1).epochAfter;
-  const end = byEpoch ? epochs : totalSteps;
-  if (evalDelay > end) {
-    const length = `${Number(end.toFixed(2))} ${byEpoch ? 'epochs' : 'steps'}`;
-    warnings.push(`the run has ${length} and \`evalDelay\` is ${evalDelay}: nothing is ever evaluated`);
-  } else if (patience !== undefined) {
+  if (patience !== undefined) {
+    const { byEpoch, end } = evaluationEnd(config, sampler);
     const interval = byEpoch ? 1 : resolveSteps(config.evalSteps ?? config.loggingSteps, totalSteps);
     const evaluations = Math.ceil(end / interval) - Math.max(0, Math.ceil(evalDelay / interval) - 1);
     if (evaluations <= patience + 1) {
@@ -116,6 +116,20 @@ function evaluationWarnings({ config, sampler, evalLength, evaluatesTraining }: 
     }
   }
   return warnings;
+}
+
+function delayWarnings({ config, sampler }: RunSettings): string[] {
+  const { byEpoch, end } = evaluationEnd(config, sampler);
+  if (config.evalDelay <= end) return [];
+  const length = `${Number(end.toFixed(2))} ${byEpoch ? 'epochs' : 'steps'}`;
+  return [`the run has ${length} and \`evalDelay\` is ${config.evalDelay}: nothing is ever evaluated`];
+}
+
+/** The end of the run in what `evalDelay` counts. */
+function evaluationEnd({ evalStrategy }: SftConfig, sampler: Sampler): { byEpoch: boolean; end: number } {
+  const { totalSteps } = sampler;
+  const byEpoch = evalStrategy === 'epoch';
+  return { byEpoch, end: byEpoch ? sampler.place(totalSteps - 1).epochAfter : totalSteps };
 }
 
 /** What was written and has no effect beside something else. */

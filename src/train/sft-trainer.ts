@@ -261,7 +261,7 @@ export class SftTrainer {
         dataset: this.#options.trainDataset,
         evalDataset: this.#options.evalDataset,
         loader: this.#loader(this.#options.trainDataset),
-        checkData: (aborted) => this.#checkData(aborted),
+        checkData: (aborted) => this.#checkData(aborted, resumeFrom !== undefined),
         evaluate: (aborted, warn, onBatch) =>
           this.#evaluate(this.#options.evalDataset, {
             ...{ signal: aborted, warn, onBatch },
@@ -341,13 +341,14 @@ export class SftTrainer {
     await saveAdapter?.(directory);
   }
 
-  async #checkData(signal: AbortSignal | undefined): Promise<readonly string[]> {
+  async #checkData(signal: AbortSignal | undefined, isResumed: boolean): Promise<readonly string[]> {
     const { trainDataset, evalDataset, collator, model } = this.#options;
-    const doubts = runWarnings({
+    const settings = {
       ...{ config: this.config, given: this.#options.config ?? {}, sampler: this.#sampler },
       evalLength: evalDataset?.length,
       evaluatesTraining: this.#givenEvalDataset !== undefined && this.#givenEvalDataset === this.#givenTrainDataset,
-    });
+    };
+    const doubts = runWarnings(settings, isResumed);
     const warnings = await checkLabels(trainDataset, collator, signal, model.config?.eosTokenIds);
     const isEvaluated = this.config.evalStrategy !== 'no' || this.config.evalOnStart;
     if (isEvaluated && evalDataset) await checkEvaluationSet(evalDataset, collator, signal);

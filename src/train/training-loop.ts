@@ -24,6 +24,7 @@ import { ReaderLeft } from './event-readers.js';
 import type { TrainingEvent, TrainOutput } from './events.js';
 import { RunLog } from './history.js';
 import { claimRunFolder, type RunFolder } from './run-folder.js';
+import { runOutput } from './run-output.js';
 import type { Sampler } from './sampler.js';
 import { learningRateFactor, type ScheduleRun } from './schedule.js';
 import { scheduleOf } from './schedule-config.js';
@@ -471,30 +472,13 @@ export class TrainingLoop {
   }
 
   #output(seconds: number, isStopped: boolean): TrainOutput {
-    const perSecond = (count: number) => count / Math.max(seconds, 1e-9);
-    const { meanLoss, tokens, skippedSteps } = this.#metrics;
-    return {
-      globalStep: this.#globalStep,
-      trainingLoss: meanLoss,
-      metrics: {
-        trainRuntime: seconds,
-        trainSamplesPerSecond: perSecond(this.#samples),
-        trainStepsPerSecond: perSecond(this.#globalStep - this.#firstStep),
-        trainTokensPerSecond: perSecond(tokens),
-        trainLoss: meanLoss,
-        epoch: this.#epoch,
-      },
-      logHistory: this.#log.entries,
-      skippedSteps,
-      ...(this.#best?.best ? { best: this.#best.best } : {}),
-      samples: this.#samples,
-      droppedSamples: this.#leftOut.droppedSamples,
-      ...this.#metrics.lossEnds,
-      outputDir: this.#options.config.outputDir,
-      adapterDir: this.#adapterDir(),
-      // None if a reader left before the run had begun.
+    return runOutput({
+      ...{ globalStep: this.#globalStep, epoch: this.#epoch, firstStep: this.#firstStep, seconds, isStopped },
+      ...{ samples: this.#samples, droppedSamples: this.#leftOut.droppedSamples, metrics: this.#metrics },
+      ...{ logHistory: this.#log.entries, best: this.#best?.best },
+      ...{ outputDir: this.#options.config.outputDir, adapterDir: this.#adapterDir() },
+      // Missing if a reader left before the run had begun.
       checkpoints: (this.#checkpoints as CheckpointManager | undefined)?.paths ?? [],
-      ...(isStopped ? { stopped: true as const } : {}),
-    };
+    });
   }
 }
