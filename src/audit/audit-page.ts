@@ -6,7 +6,7 @@ import { AUDIT_STYLES, type AuditSectionOptions, auditSection } from './audit-se
 
 /** How the page of an audit is made. */
 export interface AuditPageOptions extends AuditSectionOptions {
-  /** Heading of the page. Default 'Data audit'. */
+  /** Heading of the page. Default: `Data audit`. */
   readonly title?: string | undefined;
 }
 

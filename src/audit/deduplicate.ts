@@ -1,6 +1,6 @@
 /** Data sets without copies, by the report of an audit: within each split, and a test split that training has not seen. */
 import { z } from 'zod';
-import { parseOptions } from '../config.js';
+import { type Given, type Mismatch, type NoMismatch, parseOptions } from '../config.js';
 import type { Dataset } from '../data/types.js';
 import { DataError } from '../errors.js';
 import { oneLine } from '../messages/one-line.js';
@@ -22,11 +22,12 @@ export type { RemovedSample };
 
 /** How copies are removed. */
 export interface DeduplicateOptions {
-  /** `near`: near copies go as well as exact ones; `exact`: only those. Default 'near'. */
+  /** `near`: near copies go as well as exact ones; `exact`: only those. Default: `near`. */
   readonly kind?: 'near' | 'exact' | undefined;
   /**
-   * What happens to copies with different labels, of which at most one label can be right: `remove` all of them, `keep`
-   * all of them, or keep the `first` as of other copies. Must be said where there are such copies.
+   * What happens to copies with different labels, of which at most one label can be right: `remove` all of them,
+   * `keep` all of them, or keep the `first` as of other copies. Default: none; must be said where there are such
+   * copies.
    */
   readonly conflicts?: 'remove' | 'keep' | 'first' | undefined;
   /** Names of the splits from which samples are removed. Default: all. */
@@ -52,8 +53,9 @@ export type SelectedSplits<I> =
 const deduplicateSchema = z.strictObject({
   kind: z.enum(['near', 'exact']).default('near'),
   conflicts: z.enum(['remove', 'keep', 'first']).optional(),
-  splits: z.array(z.string()).optional(),
+  splits: z.array(z.string()).readonly().optional(),
 });
+type _Input = NoMismatch<Mismatch<Given<z.input<typeof deduplicateSchema>>, Given<DeduplicateOptions>>>;
 
 /**
  * Removes copies within each split. Samples are gone through in their order, and one is removed if it is a direct copy of

@@ -1,13 +1,13 @@
 /** From samples (messages and images) to batches: template, tokens, image tokens, labels, padding. */
 import { createHash } from 'node:crypto';
-import type { z } from 'zod';
-import { checkNames, parseOptions } from '../config.js';
+import { checkNames, parseOptions, type WithDefaults } from '../config.js';
 import { ConfigError, DataError, ImageError } from '../errors.js';
 import { requireCallback, requireKind, requireSignal } from '../require-given.js';
 import { ChatTemplate, namedTemplate } from './chat-template.js';
 import { COLLATE_OPTIONS, checkCall, requireNoneMasked } from './check-collate.js';
 import {
   type CollateOptions,
+  type CollatorSettings,
   type DroppedSample,
   type ImagePreprocessor,
   type VlmCollatorOptions,
@@ -42,7 +42,7 @@ const LONGEST_KEPT = 65_536;
 /** Makes batches of samples, for training and for generation. */
 export class VlmCollator {
   /** With the defaults filled in; without tokenizer, template, image processor and callback. */
-  readonly options: z.output<typeof vlmCollatorOptionsSchema>;
+  readonly options: WithDefaults<CollatorSettings, 'maxLength'>;
   /** The options that decide a batch, the image settings, and a digest of the template. */
   readonly settings: Readonly<Record<string, unknown>>;
   readonly #tokenizer: MinistralTokenizer;

@@ -17,11 +17,14 @@ export interface CreateEngineOptions {
   threads?: number;
   /** Receives one line: which engine `auto` took and why. Default: none. */
   onChoice?: (line: string) => void;
-  /** Options of the cuda engine: which card, how much of its memory. */
+  /** Options of the cuda engine: which card, how much of its memory. Default: its defaults. */
   cuda?: CudaEngineOptions;
-  /** For `tfjs`: the namespace to compute with, e.g. `await import('@tensorflow/tfjs-node-gpu')` or `await loadTfjs()`. */
+  /**
+   * For `tfjs`: the namespace to compute with, e.g. `await import('@tensorflow/tfjs-node-gpu')` or `await loadTfjs()`.
+   * Default: none; `tfjs` needs it.
+   */
   tf?: TfNamespace;
-  /** Other options of the tfjs engine: how much memory, which adapter must fit. */
+  /** Other options of the tfjs engine: how much memory, which adapter must fit. Default: its defaults. */
   tfjs?: Omit<TfjsEngineOptions, 'tf'>;
 }
 

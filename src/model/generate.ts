@@ -28,14 +28,20 @@ import {
 export interface GenerateOptions extends GenerationOptions {
   /**
    * Stops with the signal's reason: while a token is computed, between its layers, and while the caller looks at one.
-   * The memory is freed at once.
+   * The memory is freed at once. Default: none.
    */
   signal?: AbortSignal | undefined;
-  /** Compute the common prefixes of prompts only once. Default true. */
+  /** Compute the common prefixes of prompts only once. Default: true. */
   sharePrefix?: boolean | undefined;
-  /** For `generate` and `generateTokens` with `stopStrings`, `choices` or `onToken`; the others are given one anyway. */
+  /**
+   * For `generate` and `generateTokens` with `stopStrings`, `choices` or `onToken`; the others are given one anyway.
+   * Default: none.
+   */
   tokenizer?: MinistralTokenizer | undefined;
-  /** Called with each new token of each sequence, in order, and waited for: text as it comes, of a whole batch. */
+  /**
+   * Called with each new token of each sequence, in order, and waited for: text as it comes, of a whole batch.
+   * Default: none.
+   */
   onToken?: ((token: StreamedToken) => void | Promise<void>) | undefined;
 }
 

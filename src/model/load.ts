@@ -31,8 +31,9 @@ import { indexByMemoryName, linearModuleName } from './tensor-names.js';
 /** Options of {@link loadModel}. */
 export interface LoadOptions {
   /**
-   * Takes the weights: an engine, or the name of one. An engine that is given stays the caller's; one that is made from
-   * a name is disposed of by `model.dispose()`. Default `auto`: cuda where a card and its libraries are found, else cpu.
+   * Takes the weights: an engine, or the name of one. An engine that is given stays the caller's; one that is made
+   * from a name is disposed of by `model.dispose()`. `auto` is cuda where a card and its libraries are found, else cpu.
+   * Default: `auto`.
    */
   engine?: Engine | EngineChoice | undefined;
   /**

@@ -1,6 +1,6 @@
 /** A page in the browser that follows a training run and may hold or end it. */
 import { z } from 'zod';
-import { callback, checkNames, parseOptions } from '../config.js';
+import { callback, checkNames, type Given, type Mismatch, type NoMismatch, parseOptions } from '../config.js';
 import type { RgbImage } from '../data/types.js';
 import { ConfigError, DataError } from '../errors.js';
 import { oneLine, printable } from '../messages/one-line.js';
@@ -40,12 +40,16 @@ const optionsSchema = z.strictObject({
         .regex(/^[\x21-\x7e]{16,}$/, 'expected at least 16 characters of ASCII without spaces, got another text'),
     ])
     .optional(),
-  allowedHosts: z.array(z.string().regex(/^[a-z0-9._-]+$/i, 'expected a name without scheme and port')).default([]),
+  allowedHosts: z
+    .array(z.string().regex(/^[a-z0-9._-]+$/i, 'expected a name without scheme and port'))
+    .readonly()
+    .default([]),
   controls: z.boolean().default(true),
   title: z.string().min(1).max(200).optional(),
   keepOpen: z.boolean().default(false),
   onOpen: callback<string>().optional(),
 });
+type _Input = NoMismatch<Mismatch<Given<z.input<typeof optionsSchema>>, Given<LivePageOptions>>>;
 
 /**
  * A page that shows a run in the browser: curves, progress, evaluations, answers, warnings and memory, with buttons to

@@ -19,7 +19,7 @@ export interface TensorBoardOptions {
   readonly folder?: string | undefined;
   /**
    * Where `train/loss`, `train/grad_norm` and `train/learning_rate` are taken from: each `log` event, whose loss is the
-   * mean since the one before, or each `step`. Default `log`.
+   * mean since the one before, or each `step`. Default: `log`.
    */
   readonly every?: 'log' | 'step' | undefined;
 }

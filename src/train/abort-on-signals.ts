@@ -29,7 +29,10 @@ export interface SignalWatch extends Disposable {
 
 /** Options of {@link abortOnSignals}. */
 export interface AbortOnSignalsOptions {
-  /** Called once, with the signal that came. What it throws is a warning: the run is stopped and saved all the same. */
+  /**
+   * Called once, with the signal that came. What it throws is a warning: the run is stopped and saved all the same.
+   * Default: none.
+   */
   readonly onStop?: (name: StopSignal) => void;
 }
 
