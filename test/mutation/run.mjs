@@ -29,7 +29,8 @@ for (const area of positionals.length > 0 ? positionals : Object.keys(AREAS)) {
     if (ranges.length === 0) continue;
     env.MUTATION_FILES = [...new Set(ranges)].join(',');
   } else rmSync(lines, { force: true });
-  spawnSync('npx', ['stryker', 'run', '.stryker.config.mjs'], { env, stdio: 'inherit' });
+  const stryker = 'node_modules/@stryker-mutator/core/bin/stryker.js';
+  spawnSync(process.execPath, [stryker, 'run', '.stryker.config.mjs'], { env, stdio: 'inherit' });
 
   const mutants = readResults(lines);
   const { killed, total, percent } = scoreOf(mutants);
