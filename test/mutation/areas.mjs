@@ -88,7 +88,7 @@ export const AREAS = {
   },
   schedule: {
     mutate: ['train/schedule.ts', 'train/schedule-config.ts'],
-    tests: ['train/schedule', 'train/sft-config'],
+    tests: ['train/schedule', 'train/schedule-config', 'train/sft-config'],
   },
   optimizer: {
     mutate: [
