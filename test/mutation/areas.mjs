@@ -100,7 +100,7 @@ export const AREAS = {
       'formats/bit-view.ts',
       'formats/nearest-code.ts',
     ],
-    tests: ['engine/cpu/optimizer', 'engine/cpu/optimizer-kernel', 'formats/nf4', 'engine/tfjs/conformance'],
+    tests: ['engine/cpu/optimizer', 'engine/tfjs/host-optimizer', 'engine/parameter-lease', 'engine/parameter-layout'],
   },
   checkpoint: {
     mutate: [
