@@ -194,7 +194,7 @@ console.log(`${steps} optimizer steps over ${train.length} samples`);
 if (options.plan) {
   const { quantization } = options;
   const told = await plan({
-    ...{ trainDataset: train.map(toExample), model: modelName, template: 'tutorial', config: sftConfig, lora },
+    ...{ trainDataset: train.map(toExample), model: modelName, chatTemplate: 'tutorial', config: sftConfig, lora },
     ...(quantization ? { formats: [quantization === 'none' ? 'bf16' : quantization] } : {}),
     ...(memoryBudget ? { cuda: { memoryBudget } } : {}),
   });

@@ -38,7 +38,7 @@ export interface LineChartOptions {
     /** Each is joined to the one before it. */
     readonly points: readonly Point[];
   }[];
-  /** Default: `linear`. */
+  /** Scale of the vertical axis. Default: `linear`. */
   readonly yScale?: 'linear' | 'log';
   /** Smallest y on a linear axis: 0 if it is no further away than the values spread, or where the values begin. Default: `auto`. */
   readonly yFrom?: 'auto' | 'zero' | 'values';

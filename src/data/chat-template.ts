@@ -39,6 +39,9 @@ export const TUTORIAL_TEMPLATE = `{{ bos_token }}[INST]
   {%- endfor -%}
 {%- endif -%}`;
 
+/** A chat template by name: `tutorial` is {@link TUTORIAL_TEMPLATE}, short and without the model's own system prompt. */
+export type ChatTemplateName = 'tutorial';
+
 /** Names of tokens for a `ChatTemplate`; the collator wants them equal to the tokenizer's. */
 export interface ChatTemplateOptions {
   /** What `bos_token` stands for in the template. Default: `<s>`. */
@@ -49,7 +52,7 @@ export interface ChatTemplateOptions {
 
 /** Options of `ChatTemplate.render` and `segments`. */
 export interface RenderOptions {
-  /** Stop where the model is to answer. Default: false. Some templates ignore it. */
+  /** Stop where the model is to answer; some templates ignore it. Default: false. */
   readonly addGenerationPrompt?: boolean;
   /** Stop right after the text of the last message, an assistant's: its answer is to be continued. Default: false. */
   readonly continueFinalMessage?: boolean;
@@ -137,7 +140,7 @@ export class ChatTemplate {
     const template = await ChatTemplate.findInFolder(dir);
     if (template) return template;
     throw new TextError(`no chat template in ${dir}`, {
-      hint: 'base models have none: pass `new ChatTemplate(TUTORIAL_TEMPLATE)` or a template of your own',
+      hint: 'base models have none: give the collator `chatTemplate: "tutorial"`, or a template of your own',
       details: { path: dir },
     });
   }
@@ -218,6 +221,11 @@ export class ChatTemplate {
     this.#answerTail ??= tailOf((messages) => this.#arranger.arrange({ messages, addGenerationPrompt: false }));
     return this.#answerTail;
   }
+}
+
+/** The template that is meant: itself, or the one of this name with the tokens of a tokenizer. */
+export function namedTemplate<T>(given: T | ChatTemplateName, tokens: ChatTemplateOptions): T | ChatTemplate {
+  return given === 'tutorial' ? new ChatTemplate(TUTORIAL_TEMPLATE, tokens) : (given as T);
 }
 
 /** A tokenizer will do as well: it has both. */

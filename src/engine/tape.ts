@@ -34,7 +34,7 @@ interface TapeEntry {
 }
 
 export interface TapeOptions {
-  /** Save what backward needs. Default: true; false at inference. */
+  /** Save what backward needs; false at inference. Default: true. */
   record?: boolean;
 }
 

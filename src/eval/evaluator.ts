@@ -34,6 +34,7 @@ import type {
   LabelledItem,
   ScoreClasses,
 } from './evaluator-options.js';
+import { answersOfModel, scoresOfModel } from './model-answers.js';
 import { type AnswerMode, type AnswerParser, createAnswerParser } from './parse-answer.js';
 import { argmax, softmax } from './probabilities.js';
 
@@ -51,11 +52,7 @@ const METRICS_OPTIONS = {
  * Asks a model for the class of every sample of a data set.
  * @example
  * ```ts
- * const evaluator = new Evaluator({
- *   classNames,
- *   generate: async (batch) =>
- *     generateText(model, tokenizer, await collator.collatePrompts(batch), { maxNewTokens: 20 }),
- * });
+ * const evaluator = new Evaluator({ model, collator, classNames: data.classNames });
  * const report = await evaluator.evaluate(test, { toExample });
  * console.log(report.accuracy, report.macroF1);
  * ```
@@ -74,19 +71,21 @@ export class Evaluator {
   readonly #parse: AnswerParser;
 
   /**
-   * @throws ConfigError for class names that cannot be told apart, a batch size below 1, or a mode without its function
+   * @throws ConfigError for class names that cannot be told apart, a batch size below 1, or nothing to ask
    */
   constructor(options: EvaluatorOptions) {
     this.mode = requireModeOptions(options);
     requireClassNames(options.classNames);
-    if (this.mode === 'scored') {
-      requireCallback(options.score, 'Evaluator: `score`', SCORE_HINT);
-    } else requireCallback(options.generate, 'Evaluator: `generate`', GENERATE_HINT);
+    const { classNames, model, collator, maxNewTokens, sharePrefix } = options;
+    const asked = model && collator && { model, collator, classNames, maxNewTokens, sharePrefix };
+    const isScored = this.mode === 'scored';
+    this.#generate = asked && !isScored ? answersOfModel(asked) : options.generate;
+    this.#score = asked && isScored ? scoresOfModel(asked) : options.score;
+    if (isScored) requireCallback(this.#score, 'Evaluator: `score`', SCORE_HINT);
+    else requireCallback(this.#generate, 'Evaluator: `generate`', GENERATE_HINT);
     requireCallback(options.toPrompt, 'Evaluator: `toPrompt`', 'It takes an example and gives the prompt.', true);
     this.classNames = [...options.classNames];
     this.#labels = new Map(this.classNames.map((name, label) => [name, label]));
-    this.#generate = options.generate;
-    this.#score = options.score;
     this.#toPrompt = options.toPrompt ?? withoutAnswer;
     this.#batchSize = positiveInteger('batchSize', options.batchSize ?? 8);
     this.#answerMode = options.answerMode ?? (this.mode === 'free' ? 'normalized' : 'exact');

@@ -39,7 +39,7 @@ export interface PushProgress {
 export interface PushOptions extends HubConnectionOptions {
   /** Whether the repository is private, if it is made now; one that exists stays as it is. Default: false. */
   private?: boolean | undefined;
-  /** Branch. Default: `main`. */
+  /** Branch that the commit goes to. Default: `main`. */
   revision?: string | undefined;
   /** First line of the commit's message. Default: `Upload adapter with ministral-tune`, or `merged model`. */
   commitMessage?: string | undefined;

@@ -36,7 +36,7 @@ export type KaggleProgress =
 /** Credentials of Kaggle: a token, or user name and key. */
 export type KaggleLogin =
   | {
-      /** An API token. */
+      /** An API token of the account. */
       token: string;
     }
   | {

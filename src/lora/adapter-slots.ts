@@ -6,7 +6,7 @@ import { showValue } from '../messages/show-value.js';
 import type { WriteAdapter } from '../model/linear-module.js';
 import type { LoraAdapter } from './lora-adapter.js';
 import { describeValue, type LoraHost, requireLoraHost } from './lora-host.js';
-import { writeIntoCheckpoint } from './write-adapter.js';
+import { writeIntoFolder } from './write-adapter.js';
 
 /** PEFT's name for an adapter that was given none. */
 export const DEFAULT_ADAPTER = 'default';
@@ -60,7 +60,7 @@ export class AdapterSlots {
     wanted?.attach(true);
     this.#attached = wanted;
     const write: WriteAdapter | undefined =
-      wanted && ((directory, parameters, maker) => writeIntoCheckpoint(wanted, directory, parameters, maker));
+      wanted && ((directory, parameters, ...how) => writeIntoFolder(wanted, directory, parameters, ...how));
     this.#model.setTrainable?.(wanted?.parameters, write);
   }
 

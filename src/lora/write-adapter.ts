@@ -82,19 +82,21 @@ export async function saveAdapter(
  * As `WriteAdapter`, with these values [parameters.size].
  * @throws as {@link saveAdapter}
  */
-export async function writeIntoCheckpoint(
+export async function writeIntoFolder(
   adapter: LoraAdapter,
   directory: string,
   parameters: Float32Array,
   maker: unknown,
+  replaces = false,
 ): Promise<void> {
-  if ((await ADAPTER_SELECTION.missingFrom(directory)).length === 0) return;
+  if (!replaces && (await ADAPTER_SELECTION.missingFrom(directory)).length === 0) return;
   const values = new Map(
     adapter.parameters.parameters.map(({ name, offset, size }) => [name, parameters.subarray(offset, offset + size)]),
   );
   const { data } = chatTemplateFields.processor.safeParse(maker);
-  // What is to be known of the base model's name is said when the adapter itself is saved.
-  await writeAdapter(adapter, values, directory, { processor: data, onWarning: () => undefined });
+  // What is to be known of the base model's name is said when the adapter itself is saved, not for each checkpoint.
+  const onWarning = replaces ? undefined : () => undefined;
+  await writeAdapter(adapter, values, directory, { processor: data, onWarning });
 }
 
 async function writeAdapter(

@@ -35,7 +35,7 @@ export interface AccumulateOptions {
   readonly labelSmoothing?: number | undefined;
   /**
    * NEFTune: noise on the embeddings of the tokens, uniform in ± alpha / √(tokens of the sample · width), which follows
-   * from `dropoutSeeds`. Default: none.
+   * from `dropoutSeeds`; 0: off. Default: 0.
    */
   readonly neftuneNoiseAlpha?: number | undefined;
   /**
