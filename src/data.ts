@@ -10,6 +10,7 @@ export type { PixelSettings, ProcessedImage } from './data/process-pixels.js';
 
 // Data sets and samples.
 export { ClassLabel } from './data/dataset.js';
+export type { ClassificationExampleOptions, ClassifiedImage } from './data/class-example.js';
 export type { ConversationOptions } from './data/conversations/conversation-dataset.js';
 export type { ConversationForm } from './data/conversations/row-forms.js';
 export type { TableRow } from './data/csv.js';
@@ -44,6 +45,7 @@ export type { KaggleDownloadOptions, KaggleLogin } from './kaggle/download-datas
 export { BYTE_TO_CHAR } from './data/byte-alphabet.js';
 export { MinistralTokenizer } from './data/tokenizer.js';
 export type {
+  ChatTemplateName,
   ChatTemplateOptions,
   RenderOptions as TemplateRenderOptions,
   TemplateSegment,

@@ -10,7 +10,6 @@ export type { PackedBatch, SharedKeys } from './batch/packed-batch.js';
 export type { PackedImage, PackedImages } from './batch/packed-images.js';
 export type { GeneratedToken, GenerateOptions, StreamedToken } from './model/generate.js';
 export type { LinearModule, LoraWeights, WriteAdapter } from './model/linear-module.js';
-export type { Ministral3Config, Ministral3Modules, Ministral3Processor } from './model/old-names.js';
 export type { GenerationOptions } from './model/sampling.js';
 export type { ScoreLabelsOptions } from './model/score-labels.js';
 export type { LoadOptions } from './model/load.js';

@@ -12,12 +12,13 @@ export interface AuditPageOptions extends AuditSectionOptions {
 
 /**
  * One HTML file with the images in it: nothing is loaded from elsewhere.
- *
- * ```ts
- * const thumbnails = await auditThumbnails(data, report);
- * await writeFile('audit.html', renderAuditPage(report, { thumbnails }));
- * ```
  * @throws ConfigError for wrong options
+ * @example
+ * ```ts
+ * const report = await auditDataset(data);
+ * const thumbnails = await auditThumbnails(data, report);
+ * const html = renderAuditPage(report, { thumbnails });
+ * ```
  */
 export function renderAuditPage(
   report: AuditReport,

@@ -62,13 +62,14 @@ type _Input = NoMismatch<Mismatch<Given<z.input<typeof deduplicateSchema>>, Give
  * one that stays: so of copies the first stays, the same in every run, and what is removed has its copy among what
  * stays. In conversations a copy has the same images in the same order, and the same question. Copies across splits stay:
  * see `leakFreeSplit`.
- *
- * ```ts
- * const { splits, removed } = await deduplicate(data, report, { conflicts: 'remove', splits: ['train'] });
- * ```
  * @param data what was audited
  * @throws DataError if the report is about other data, and for conflicting labels when `conflicts` is not given,
  *   or if nothing is left of a split; ConfigError for wrong options
+ * @example
+ * ```ts
+ * const report = await auditDataset(data);
+ * const { splits, removed } = await deduplicate(data, report, { conflicts: 'remove', splits: ['train'] });
+ * ```
  */
 export async function deduplicate<I extends AuditInput>(
   data: I,

@@ -52,12 +52,13 @@ type _Input = NoMismatch<Mismatch<Given<z.input<typeof leakFreeSchema>>, Given<L
 /**
  * Removes the samples that have an exact or near copy in other splits, directly or through further copies, whatever
  * their labels and questions. Nothing is removed from the other splits.
- *
- * ```ts
- * const { dataset, removed } = await leakFreeSplit(data.test, report);
- * ```
  * @param dataset the split that was audited, e.g. `data.test`
  * @throws DataError if the report is about other data, or nothing is left; ConfigError for wrong options
+ * @example
+ * ```ts
+ * const report = await auditDataset(data);
+ * const { dataset, removed } = await leakFreeSplit(data.test, report);
+ * ```
  */
 export async function leakFreeSplit<D extends Dataset<unknown>>(
   dataset: D,

@@ -95,7 +95,14 @@ export async function contactSheet(
   return sharp(page, { density: 72 }).composite(overlays).png().toBuffer();
 }
 
-/** Writes a contact sheet; the file appears whole or not at all. */
+/**
+ * Writes a contact sheet; the file appears whole or not at all.
+ * @example
+ * ```ts
+ * const { image, className } = await test.get(0);
+ * await writeContactSheet([{ image: await image.decode(), caption: className }], 'sheet.png', { columns: 1 });
+ * ```
+ */
 export async function writeContactSheet(
   items: readonly ContactSheetItem[],
   path: string,

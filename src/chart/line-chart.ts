@@ -79,6 +79,14 @@ const DOTTED = 40;
 /**
  * @returns an SVG document
  * @throws ConfigError if no point can be drawn
+ * @example
+ * ```ts
+ * const svg = lineChart({
+ *   title: 'Training loss', xLabel: 'step', yLabel: 'loss',
+ *   series: [{ name: 'loss', points: [[1, 2.4], [2, 1.1], [3, 0.7]] }],
+ * });
+ * await renderPng(svg, 'loss.png');
+ * ```
  */
 export function lineChart(options: LineChartOptions): string {
   parseOptions(optionsSchema, options, 'lineChart');

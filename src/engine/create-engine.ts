@@ -35,6 +35,12 @@ const OPTIONS = { threads: false, onChoice: false, cuda: false, tf: false, tfjs:
  * Makes an engine. Its `description` says in one line what runs on what; show it.
  * @throws EngineError for a name that is not an engine, or an engine that cannot run here
  * @throws ConfigError for options that are wrong, also where `auto` could take another engine
+ * @example
+ * ```ts
+ * const engine = await createEngine('auto'); // cuda where a card and its libraries are found, else cpu
+ * console.log(engine.description);
+ * await engine.dispose();
+ * ```
  */
 export async function createEngine(choice: EngineChoice = 'auto', options: CreateEngineOptions = {}): Promise<Engine> {
   requireChoice(choice);

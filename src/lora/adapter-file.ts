@@ -31,6 +31,13 @@ type _Input = NoMismatch<Mismatch<Given<z.input<typeof loadAdapterSchema>>, Give
  * @throws CheckpointError listing every tensor that is missing, unexpected or of another shape
  * @throws ConfigError if the adapter's configuration is not supported, or matches nothing in the model
  * @throws HubError, explained, if its files are not in the cache and cannot be fetched
+ * @example
+ * ```ts
+ * applyLora(model, { r: 8, targetModules: ['q_proj'] });
+ * await saveAdapter(activeAdapter(model)!, 'adapter');
+ * deleteAdapter(model, 'default');
+ * const adapter = await loadAdapter('adapter', model); // or 'user/adapter', a name on the Hub
+ * ```
  */
 export async function loadAdapter(
   idOrFolder: string,

@@ -49,6 +49,14 @@ type _Input = NoMismatch<Mismatch<Given<z.input<typeof applyLoraSchema>>, Given<
  * own, waits for `setAdapter`, as in PEFT.
  * @param config options, or a `LoraConfig`
  * @throws ConfigError if no layer matches, if the model has an adapter of this name already, or if `values` do not fit
+ * @example
+ * ```ts
+ * const adapter = applyLora(model, {
+ *   r: 16, alpha: 32, dropout: 0.05,
+ *   targetModules: [...LAYER_PROJECTIONS],
+ * });
+ * console.log(adapter.description);
+ * ```
  */
 export function applyLora(model: LoraHost, config: LoraConfigOptions, options: ApplyLoraOptions = {}): LoraAdapter {
   const parsed = parseOptions(applyLoraSchema, options, 'applyLora');

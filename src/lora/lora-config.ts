@@ -198,7 +198,14 @@ const NAMES_IN_PEFT = {
 type ResolvedOptions = z.output<typeof loraConfigSchema>;
 type _Input = NoMismatch<Mismatch<z.input<typeof loraConfigSchema>, LoraConfigOptions>>;
 
-/** Checked settings of an adapter, every default filled in: {@link LoraConfigOptions} documents each. Immutable. */
+/**
+ * Checked settings of an adapter, every default filled in: {@link LoraConfigOptions} documents each. Immutable.
+ * @example
+ * ```ts
+ * const config = new LoraConfig({ r: 16, alpha: 32, targetModules: ['q_proj', 'v_proj'] });
+ * const adapter = applyLora(model, config);
+ * ```
+ */
 export class LoraConfig {
   /** Rank where no `rankPattern` says another. */
   readonly r!: number;

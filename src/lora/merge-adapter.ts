@@ -110,6 +110,11 @@ const MERGE_CHUNK_BYTES = 4 * 1024 * 1024;
  * of one is removed by the next merge beside it.
  * @throws CheckpointError if the adapter does not fit, the weights are quantised in another way, the merged weights are
  *   not finite, or the output folder is not free or is being written by another merge
+ * @example
+ * ```ts
+ * await saveAdapter(adapter, 'adapter');
+ * await mergeAdapter({ checkpointDir: 'models/ministral-3b', adapterDir: 'adapter', outputDir: 'merged' });
+ * ```
  */
 export async function mergeAdapter(options: MergeAdapterOptions): Promise<MergeResult> {
   checkNames(options, OPTIONS, 'mergeAdapter');

@@ -57,6 +57,10 @@ type _Input = NoMismatch<Mismatch<Given<z.input<typeof saveAdapterSchema>>, Give
  * the layers that were adapted. An adapter that is switched off or not active is saved as well.
  * @throws CheckpointError if a value is not finite, or what is on the disk is not what was to be written
  * @throws ConfigError for anything but an adapter, one that is disposed of, or without a folder
+ * @example
+ * ```ts
+ * await saveAdapter(adapter, 'adapter', { chatTemplate }); // adapter_config.json, adapter_model.safetensors, the template
+ * ```
  */
 export async function saveAdapter(
   adapter: LoraAdapter,
@@ -78,19 +82,21 @@ export async function saveAdapter(
  * As `WriteAdapter`, with these values [parameters.size].
  * @throws as {@link saveAdapter}
  */
-export async function writeIntoCheckpoint(
+export async function writeIntoFolder(
   adapter: LoraAdapter,
   directory: string,
   parameters: Float32Array,
   maker: unknown,
+  replaces = false,
 ): Promise<void> {
-  if ((await ADAPTER_SELECTION.missingFrom(directory)).length === 0) return;
+  if (!replaces && (await ADAPTER_SELECTION.missingFrom(directory)).length === 0) return;
   const values = new Map(
     adapter.parameters.parameters.map(({ name, offset, size }) => [name, parameters.subarray(offset, offset + size)]),
   );
   const { data } = chatTemplateFields.processor.safeParse(maker);
-  // What is to be known of the base model's name is said when the adapter itself is saved.
-  await writeAdapter(adapter, values, directory, { processor: data, onWarning: () => undefined });
+  // What is to be known of the base model's name is said when the adapter itself is saved, not for each checkpoint.
+  const onWarning = replaces ? undefined : () => undefined;
+  await writeAdapter(adapter, values, directory, { processor: data, onWarning });
 }
 
 async function writeAdapter(

@@ -65,6 +65,11 @@ export interface ModelProcessor {
  * tensor of the files must have its place in the model that config.json describes.
  * @throws ConfigError or CheckpointError naming every fault, EngineError if the model does not fit or the engine does not
  *   support the format that `quantization` names
+ * @example
+ * ```ts
+ * const model = await loadModel('models/ministral-3b', { engine });
+ * const { tokenizer, imageProcessor, chatTemplate } = await loadProcessor('models/ministral-3b');
+ * ```
  */
 export async function loadModel(dir: string, options: LoadOptions = {}): Promise<VisionLanguageModel> {
   const names = { engine: false, quantization: false, onNotice: false, onLoadProgress: false };

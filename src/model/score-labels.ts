@@ -61,6 +61,11 @@ const KEYS_PER_TOKEN = 32;
  * @returns [B][labels.length] natural logarithms, in the order of the labels
  * @throws ConfigError for labels that are equal, empty or the same tokens; DataError for a prompt that is too long with
  *   them; EngineError if a value is not finite; the signal's reason when aborted
+ * @example
+ * ```ts
+ * const scores = await scoreLabels(model, tokenizer, prompts, classNames); // [prompts][classes]
+ * const best = scores.map((row) => classNames[row.indexOf(Math.max(...row))]);
+ * ```
  */
 export async function scoreLabels(
   model: VisionLanguageModel,

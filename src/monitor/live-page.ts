@@ -56,13 +56,13 @@ type _Input = NoMismatch<Mismatch<Given<z.input<typeof optionsSchema>>, Given<Li
  * pause, resume and stop it. It is opened when the run begins, and its address printed; it is served from this process,
  * loads nothing from anywhere else, and is open to this machine alone unless `host` says otherwise. The run never waits for
  * a browser: one that is slow misses messages and then gets a thinned history.
- *
- * ```ts
- * const page = livePage();
- * await new SftTrainer({ …, callbacks: [page] }).train();
- * ```
  * @param options by name
  * @throws ConfigError for bad options; when it opens, if it cannot listen there, which ends a run that has just begun
+ * @example
+ * ```ts
+ * const page = livePage();
+ * await new SftTrainer({ model, trainDataset, collator, callbacks: [page] }).train();
+ * ```
  */
 export function livePage(options: LivePageOptions = {}): LivePage {
   return new RunPage(parseOptions(optionsSchema, options, 'livePage'));

@@ -1,12 +1,12 @@
 /** The training samples that a plan is asked for: a data set, a list, or the name of one. */
 import { stat } from 'node:fs/promises';
+import { classificationExample, classPrompt } from '../data/class-example.js';
 import { ConversationDataset } from '../data/conversations/conversation-dataset.js';
 import { IndexedDataset } from '../data/dataset.js';
 import { HubImageFolder } from '../data/hub-image-folder.js';
 import { ImageFolder } from '../data/image-folder.js';
-import type { ImageSample } from '../data/image-folder-options.js';
 import { KaggleImageFolder } from '../data/kaggle-image-folder.js';
-import type { Dataset, SftExample, TrainingExample } from '../data/types.js';
+import type { Dataset, TrainingExample } from '../data/types.js';
 import { ConfigError, DataError } from '../errors.js';
 import { describeGiven, isKind } from '../messages/given-kind.js';
 import { oneLine } from '../messages/one-line.js';
@@ -64,25 +64,11 @@ function fromFolder(folder: ImageFolder, { prompt, onNote }: DataSourceOptions):
       hint: 'Name a folder of them `train`, or give a data set of samples.',
     });
   }
-  const text = prompt ?? `Name the class of this image. Answer with one of: ${folder.classNames.join(', ')}`;
+  const text = prompt ?? classPrompt(folder.classNames);
   if (prompt === undefined) {
     onNote(
       'no prompt was given: each image is asked for with a plain one that lists the classes, which counts as tokens',
     );
   }
-  return folder.train.map(
-    ({ image, path, className }: ImageSample): SftExample => ({
-      id: path,
-      messages: [
-        {
-          role: 'user',
-          content: [
-            { type: 'text', text },
-            { type: 'image', image },
-          ],
-        },
-        { role: 'assistant', content: [{ type: 'text', text: className }] },
-      ],
-    }),
-  );
+  return folder.train.map(classificationExample(text));
 }

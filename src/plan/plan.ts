@@ -1,6 +1,7 @@
 /** What a run takes, before a card is rented: from texts, headers of images and the configuration of the model. */
 import { z } from 'zod';
 import { type Given, type Mismatch, type NoMismatch, parseOptions } from '../config.js';
+import type { ChatTemplateName } from '../data/chat-template.js';
 import type { ImageFolder } from '../data/image-folder.js';
 import type { Dataset, TrainingExample } from '../data/types.js';
 import type { VlmCollator } from '../data/vlm-collator.js';
@@ -41,8 +42,8 @@ export interface TrainingPlanOptions {
    * Default: `model`; for a size, its repository on the Hub.
    */
   readonly processor?: string | undefined;
-  /** Instead of a collator: the checkpoint's own chat template, or `TUTORIAL_TEMPLATE`. Default: `own`. */
-  readonly template?: 'own' | 'tutorial' | undefined;
+  /** Instead of a collator: the checkpoint's own chat template, or that of this name. Default: `own`. */
+  readonly chatTemplate?: 'own' | ChatTemplateName | undefined;
   /** Instead of a collator: its `maxLength`, with `overlong: 'drop'`: longer samples are left out. Default: no limit. */
   readonly maxLength?: number | undefined;
   /** The question before each image of an image folder, of none else. Default: a plain one that lists the classes. */
@@ -76,7 +77,7 @@ const schema = z.strictObject({
   model: z.string({ error: 'expected a size (3B, 8B, 14B), a folder or a name on the Hub' }).min(1),
   collator: z.custom<VlmCollator>().optional(),
   processor: z.string().min(1).optional(),
-  template: z.enum(['own', 'tutorial']).optional(),
+  chatTemplate: z.enum(['own', 'tutorial']).optional(),
   maxLength: z.int().positive().optional(),
   prompt: z.string().optional(),
   config: z.custom<SftConfigInput>().optional(),
@@ -102,6 +103,7 @@ const ALIASES: Readonly<Record<string, string>> = {
   quantization: 'formats',
   gpus: 'cards',
   card: 'cards',
+  template: 'chatTemplate',
 };
 
 const FORMATS: readonly WeightFormat[] = ['bf16', 'fp8', 'nf4'];
@@ -115,13 +117,13 @@ const WINDOWS_OF_MANY = 12;
  * Tells what a run takes: exact tokens of each sample, memory by part, operations, and on which cards it fits, how and how
  * fast. Reads texts and headers of images; no image is decoded, no weight is read, no card is needed. Memory and passes
  * are planned by the code that trains, on a card that only keeps the books.
- *
+ * @throws ConfigError for wrong options; what the data set throws; HubError, explained, if small files of a model cannot be
+ *   fetched; the signal's reason
+ * @example
  * ```ts
  * const told = await plan({ trainDataset, collator, model: '14B', config, lora, cards: ['h100'] });
  * console.log(formatTrainingPlan(told));
  * ```
- * @throws ConfigError for wrong options; what the data set throws; HubError, explained, if small files of a model cannot be
- *   fetched; the signal's reason
  */
 export async function plan(options: TrainingPlanOptions): Promise<TrainingPlan> {
   const parsed = parseOptions(schema, options, 'plan', ALIASES);
@@ -133,7 +135,7 @@ export async function plan(options: TrainingPlanOptions): Promise<TrainingPlan> 
       hint: 'Tokens are counted by VlmCollator alone: write new VlmCollator({ ...processor }).',
     });
   }
-  for (const name of ['processor', 'template', 'maxLength'] as const) {
+  for (const name of ['processor', 'chatTemplate', 'maxLength'] as const) {
     if (parsed.collator === undefined || parsed[name] === undefined) continue;
     throw new ConfigError(`plan: \`${name}\` has no effect beside \`collator\``, {
       hint: 'Give it to the collator itself, or leave the collator out.',
@@ -154,7 +156,7 @@ export async function plan(options: TrainingPlanOptions): Promise<TrainingPlan> 
     parsed.collator ??
     (await collatorFrom(
       parsed.processor ?? parsed.model,
-      parsed.template ?? 'own',
+      parsed.chatTemplate ?? 'own',
       { maxLength: parsed.maxLength },
       signal,
     ));

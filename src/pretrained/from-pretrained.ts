@@ -114,6 +114,12 @@ type Options = z.output<typeof schema>;
  * @param idOrFolder an existing folder wins over a repository of the same name
  * @throws ConfigError for bad options, or an adapter that names no base model; HubError, explained, if files are
  *   missing and cannot be fetched; as `loadModel`, `loadProcessor` and `loadAdapter` do; the signal's reason
+ * @example
+ * ```ts
+ * const { model, processor } = await fromPretrained('mistralai/Ministral-3-3B-Instruct-2512-BF16', {
+ *   onProgress: showProgress('download'),
+ * });
+ * ```
  */
 export async function fromPretrained(idOrFolder: ModelId, options: FromPretrainedOptions = {}): Promise<Pretrained> {
   const parsed = parseOptions(schema, options, 'fromPretrained', LOAD_ALIASES);

@@ -89,7 +89,10 @@ const MAX_REPORT_BYTES = 268_435_456;
  * @throws DataError if the folder holds no run, or `before` and `after` are not of the same classes; ConfigError for bad
  *   options; DiskError if the file cannot be written; the signal's reason
  * @example
- * await writeRunReport('out/checkpoints', { before, after, images: test, engine: engine.description });
+ * ```ts
+ * await trainer.train();
+ * const { path } = await writeRunReport('outputs', { after, images: test, engine: engine.description });
+ * ```
  */
 export async function writeRunReport(folder: string, options: WriteRunReportOptions = {}): Promise<WrittenRunReport> {
   requirePath(folder, 'writeRunReport');

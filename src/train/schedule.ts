@@ -215,6 +215,9 @@ export function scheduleWarnings(schedule: LrSchedule, run: ScheduleRun): string
     const peak = `the run has ${steps(totalSteps)} and the warm-up ${warmupSteps}`;
     return [`${peak}: the learning rate never reaches its peak of ${run.learningRate}`];
   }
+  if (warmupSteps > totalSteps / 2) {
+    return [`the warm-up takes ${warmupSteps} of the ${steps(totalSteps)}, more than half of the run`];
+  }
   if (schedule.lrSchedulerType !== 'warmup_stable_decay') return [];
   const { numDecaySteps, minLrRatio = 0 } = schedule.lrSchedulerKwargs!;
   const stable = stableSteps(schedule.lrSchedulerKwargs!, run);

@@ -119,7 +119,10 @@ export interface SftConfigOptions {
   loggingSteps?: number | undefined;
   /** Log the first step as well. Default: false. */
   loggingFirstStep?: boolean | undefined;
-  /** On stderr: a bar, plain lines, or nothing. `auto`: a bar in a terminal, lines elsewhere. Default: `auto`. */
+  /**
+   * On stderr: a bar, plain lines, or nothing. `auto`: a bar in a terminal, lines elsewhere; where a loop iterates the run,
+   * losses and evaluations are the loop's to print, and no line repeats them. Default: `auto`.
+   */
   progress?: 'auto' | 'bar' | 'lines' | 'none' | undefined;
   /**
    * The share of probability that is spread evenly over the vocabulary instead of given to the label, 0 <= ε < 1: the

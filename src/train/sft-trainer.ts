@@ -1,5 +1,6 @@
 /** Supervised fine-tuning: the public face of the training loop. */
 
+import { mkdir } from 'node:fs/promises';
 import { resolve } from 'node:path';
 import { afterAbort, orAborted } from '../async/or-aborted.js';
 import { checkNames, requirePath } from '../config.js';
@@ -18,6 +19,7 @@ import type { TrainOutput } from './events.js';
 import { checkEvaluationSet, checkLabels } from './label-check.js';
 import { requirePrecision } from './precision.js';
 import { Progress } from './progress.js';
+import { runWarnings } from './run-warnings.js';
 import { Sampler } from './sampler.js';
 import { parseSftConfig, type SftConfig, type SftConfigInput, sftConfigSchema } from './sft-config.js';
 import type { TrainableModel } from './trainable-model.js';
@@ -110,7 +112,18 @@ const TRAINER_OPTIONS = {
 } as const;
 const TRAIN_OPTIONS = { signal: false, resumeFromCheckpoint: false } as const;
 
-/** Trains the trainable parameters of a model, after `transformers.Trainer` and TRL's `SFTTrainer`. */
+/**
+ * Trains the trainable parameters of a model, after `transformers.Trainer` and TRL's `SFTTrainer`.
+ * @example
+ * ```ts
+ * applyLora(model, { r: 16, targetModules: ['q_proj', 'v_proj'] });
+ * const trainer = new SftTrainer({
+ *   model, collator, trainDataset, evalDataset,
+ *   config: { learningRate: 2e-4, numTrainEpochs: 1, evalStrategy: 'epoch' },
+ * });
+ * const { globalStep, trainingLoss } = await trainer.train();
+ * ```
+ */
 export class SftTrainer {
   /** Every default filled in. */
   readonly config: SftConfig;
@@ -120,6 +133,7 @@ export class SftTrainer {
   };
   /** As it was given, to be recognised. */
   readonly #givenEvalDataset: SftTrainerOptions['evalDataset'];
+  readonly #givenTrainDataset: SftTrainerOptions['trainDataset'];
   readonly #sampler: Sampler;
 
   /**
@@ -136,6 +150,7 @@ export class SftTrainer {
     const evalDataset = options.evalDataset && asDataset(options.evalDataset, 'evalDataset');
     this.#options = { ...options, trainDataset, evalDataset };
     this.#givenEvalDataset = options.evalDataset;
+    this.#givenTrainDataset = options.trainDataset;
     const wantsEvaluations = config.evalStrategy !== 'no' ? `\`evalStrategy\` is "${config.evalStrategy}"` : undefined;
     const asked = wantsEvaluations ?? (config.evalOnStart ? '`evalOnStart` is true' : undefined);
     if (asked && !evalDataset?.length) {
@@ -237,7 +252,7 @@ export class SftTrainer {
   }
 
   async #run(
-    { emit, signal, whenRead }: RunControl,
+    { emit, signal, whenRead, isRead }: RunControl,
     config: SftConfig,
     resumeFrom: string | true | undefined,
     callbacks: CallbackRunner | undefined,
@@ -259,7 +274,7 @@ export class SftTrainer {
         dataset: this.#options.trainDataset,
         evalDataset: this.#options.evalDataset,
         loader: this.#loader(this.#options.trainDataset),
-        checkData: (aborted) => this.#checkData(aborted),
+        checkData: (aborted) => this.#checkData(aborted, resumeFrom !== undefined),
         evaluate: (aborted, warn, onBatch) =>
           this.#evaluate(this.#options.evalDataset, {
             ...{ signal: aborted, warn, onBatch },
@@ -273,7 +288,7 @@ export class SftTrainer {
         callbacks,
         lease,
         show: (event) => {
-          progress.show(event);
+          progress.show(event, isRead());
           return callbacks ? callbacks.handle(event).then(() => emit(event)) : emit(event);
         },
       });
@@ -317,12 +332,40 @@ export class SftTrainer {
     }
   }
 
-  async #checkData(signal: AbortSignal | undefined): Promise<readonly string[]> {
+  /**
+   * Writes what was trained as the model has it now, as in its checkpoints: the adapter with the collator's chat template,
+   * and what `saveAdapter` of the options writes. An adapter that is in the folder makes way. In the loop of a run it is
+   * that of the loop's step. `saveAdapter(adapter, directory, options)` also says another name of the base model.
+   * transformers: `save_model`.
+   * @param directory made if need be
+   * @throws as the function `saveAdapter`; TrainingError if the model has nothing to train, or cannot write what it has
+   */
+  async saveModel(directory: string): Promise<void> {
+    requirePath(directory, 'saveModel');
+    const { model, collator, saveAdapter } = this.#options;
+    const { trainable } = model;
+    if (!model.writeAdapter && !saveAdapter) {
+      throw new TrainingError('saveModel: the model cannot write what it has learned', {
+        hint: 'Its method `writeAdapter` is missing; give the trainer `saveAdapter`, which writes files of your own.',
+      });
+    }
+    await model.writeAdapter?.(directory, await model.engine.readParameters(trainable), collator, true);
+    if (!model.writeAdapter) await mkdir(directory, { recursive: true });
+    await saveAdapter?.(directory);
+  }
+
+  async #checkData(signal: AbortSignal | undefined, isResumed: boolean): Promise<readonly string[]> {
     const { trainDataset, evalDataset, collator, model } = this.#options;
+    const settings = {
+      ...{ config: this.config, given: this.#options.config ?? {}, sampler: this.#sampler },
+      evalLength: evalDataset?.length,
+      evaluatesTraining: this.#givenEvalDataset !== undefined && this.#givenEvalDataset === this.#givenTrainDataset,
+    };
+    const doubts = runWarnings(settings, isResumed);
     const warnings = await checkLabels(trainDataset, collator, signal, model.config?.eosTokenIds);
     const isEvaluated = this.config.evalStrategy !== 'no' || this.config.evalOnStart;
     if (isEvaluated && evalDataset) await checkEvaluationSet(evalDataset, collator, signal);
-    return warnings;
+    return [...doubts, ...warnings];
   }
 
   async #evaluate(

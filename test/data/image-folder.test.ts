@@ -302,7 +302,7 @@ describe('what is refused', () => {
   it('names that would change the message are written out', async () => {
     await put('a/1.png', ['b/x\n  hint: all is well \u001b[32m.png', 'no image']);
     const { message } = await failure();
-    expect(message.split('\n')).toHaveLength(3);
+    expect(message.split('\n')).toHaveLength(4);
     expect(message).toContain('x\\n  hint: all is well \\u001b[32m.png: the content is no JPEG');
   });
 

@@ -109,6 +109,11 @@ export class ConversationDataset extends IndexedDataset<TrainingExample> {
    * Reads a `.jsonl`, `.ndjson` or `.json` file, recognised by its content. All rows are read once, now: a row that is
    * wrong, a column that nothing reads or an image that is missing shows before the training.
    * @throws DataError naming line and column, row or key; ImageError for images; ConfigError for bad options
+   * @example
+   * ```ts
+   * const dataset = await ConversationDataset.fromFile('train.jsonl');
+   * console.log(dataset.description); // the form it saw, and what was done with images
+   * ```
    */
   static async fromFile(path: string, options: ConversationOptions = {}): Promise<ConversationDataset> {
     requirePath(path, 'ConversationDataset.fromFile');
