@@ -5,7 +5,10 @@ import { type Option, type OptionsType, optionTypes } from './option-types.js';
 
 /** Options types in the order of the work; those that are not named come last. */
 const GROUPS: readonly (readonly [title: string, names: string])[] = [
-  ['Data sets', 'ImageFolder ImageTable KaggleDownload KaggleLogin HubImageFolder Conversation Split'],
+  [
+    'Data sets',
+    'ImageFolder ImageTable KaggleDownload KaggleLogin HubImageFolder Conversation ClassificationExample Split',
+  ],
   ['Models', 'FromPretrained Quantization Load'],
   ['Engines', 'CreateEngine CudaEngine Offload TfjsEngine'],
   ['LoRA', 'LoraConfig ApplyLora LoadAdapter SaveAdapter MergeAdapter'],
@@ -27,6 +30,7 @@ const GROUPS: readonly (readonly [title: string, names: string])[] = [
     'Hub',
     'HubConnection HubDownload SnapshotDownload Push PushToHub ModelCard ModelCardMetric ModelCardDataset ModelCardImage',
   ],
+  ['Demonstration', 'Demonstration DrawRadiographs TinyCheckpoint'],
   ['Models and loops of your own', 'Tape Region Pass Row Accumulate EvaluateLoss'],
 ];
 
@@ -50,7 +54,7 @@ export function optionsPage(types: readonly OptionsType[] = optionTypes()): stri
   const count = types.reduce((sum, { options }) => sum + options.length, 0);
   return [
     '# Options',
-    '<!-- Made by `npm run docs` from the comments of the interfaces in src. -->',
+    '<!-- Made by `npm run options` from the comments of the interfaces in src. -->',
     `The ${count} options of ${types.length} types, as editors show them where they are typed. What is not required may be left\n` +
       'out. A wrong value, or a name that does not exist, is an error that lists every fault, with the nearest name.',
     all

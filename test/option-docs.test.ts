@@ -97,7 +97,7 @@ describe('the comment of each option', () => {
     expect(wrong).toEqual([]);
   });
 
-  it('is in docs/options.md as it is here: `npm run docs` writes it', () => {
+  it('is in docs/options.md as it is here: `npm run options` writes it', () => {
     expect(readFileSync(join(root, 'docs', 'options.md'), 'utf8')).toBe(optionsPage(types));
   });
 });

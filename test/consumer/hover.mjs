@@ -129,7 +129,11 @@ function check() {
     const wanted = COMPLETIONS[place];
     if (!wanted) continue;
     completed.add(place);
-    const offered = service.getCompletionsAtPosition(join(folder, 'calls.ts'), text.getStart() + 1, {})?.entries ?? [];
+    // As it is while it is typed: empty.
+    const typed = join(folder, `${place}.ts`);
+    files.set(typed, `${calls.slice(0, text.getStart() + 1)}${calls.slice(text.end - 1)}`);
+    const offered = service.getCompletionsAtPosition(typed, text.getStart() + 1, {})?.entries ?? [];
+    files.delete(typed);
     if (!offered.some(({ name }) => name === wanted)) faults.push(`${place}: completion does not offer ${wanted}`);
   }
   for (const place of Object.keys(COMPLETIONS)) if (!completed.has(place)) faults.push(`${place}: not in calls.ts`);
