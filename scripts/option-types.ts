@@ -20,6 +20,8 @@ export interface Option {
   /** As it is written, without `undefined` if the option may be left out. */
   readonly type: string;
   readonly isRequired: boolean;
+  /** Whether the comment says so. */
+  readonly saysRequired: boolean;
   /** What it means, without the default. */
   readonly meaning: string;
   /** What the comment says behind `Default:`, without the full stop. */
@@ -193,6 +195,7 @@ function optionOf(member: ts.TypeElement, file: ts.SourceFile): Option[] {
       name: member.name.getText(),
       type: type.replace(/^\((.*)\)$/, '$1'),
       isRequired,
+      saysRequired: /\bRequired\.$/.test(text),
       meaning: meaning!.replace(/\s*Required\.$/, ''),
       default: given?.replace(/\.$/, ''),
       deprecated,

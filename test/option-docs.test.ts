@@ -62,7 +62,8 @@ describe('the comment of each option', () => {
   it('says what it means, and its default or that it is required', () => {
     expect(options.length).toBeGreaterThan(400);
     const wrong = options.filter(
-      ({ meaning, isRequired, default: given }) => meaning.length < 15 || isRequired === (given !== undefined),
+      ({ meaning, isRequired, saysRequired, default: given }) =>
+        meaning.length < 15 || isRequired !== saysRequired || isRequired === (given !== undefined),
     );
     expect(wrong.map(({ type, name }) => `${type}.${name}`)).toEqual([]);
   });
