@@ -29,7 +29,6 @@ export const AREAS = {
       'data/training-rows.ts',
       'data/sample-trace.ts',
       'data/sample-error.ts',
-      'data/sample-depth.ts',
     ],
     tests: [
       'data/vlm-collator',
@@ -40,7 +39,6 @@ export const AREAS = {
       'data/chat-template.encode',
       'data/check-message',
       'data/mask-view',
-      'data/sample-depth',
     ],
   },
   masking: {
