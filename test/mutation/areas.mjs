@@ -90,6 +90,7 @@ export const AREAS = {
       'lora/apply-lora',
       'lora/adapter-file',
       'lora/load-adapter',
+      'lora/foreign-adapter',
       'lora/tensor-names',
       'lora/lora-config',
       'e2e/adapters',
