@@ -2,6 +2,7 @@
 const RUNS = [
   'train/checkpoint',
   'train/checkpoint-checks',
+  'train/checkpoint-adapter',
   'train/checkpoint-digests',
   'train/checkpoint-folder',
   'train/checkpoint-saver',
@@ -51,6 +52,7 @@ export const AREAS = {
       'data/shared-prefix.ts',
     ],
     tests: [
+      'data/mask-notes',
       'data/mask-view',
       'data/format-mask',
       'data/vlm-collator',
