@@ -9,6 +9,7 @@ const RUNS = [
   'train/best-model',
   'train/best-kept',
   'train/compare-runs',
+  'train/run-differences',
   'train/resume-rules',
   'train/lost-output',
   'train/dataset-fingerprint',
