@@ -39,7 +39,7 @@ export function requireModeOptions(options: EvaluatorOptions): EvaluationMode {
     {
       classNames: true,
       mode: false,
-      generate: !isScored && options.score === undefined,
+      generate: !isScored && options?.score === undefined,
       score: isScored,
       toPrompt: false,
       batchSize: false,

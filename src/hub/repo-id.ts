@@ -101,7 +101,9 @@ export async function localFolder(idOrFolder: string): Promise<string | undefine
   if (/^([./\\~]|[A-Za-z]:[\\/])/.test(idOrFolder) || /\\|\/.*\//.test(idOrFolder)) {
     if (ADDRESS.test(idOrFolder.trim())) parseRepoId(idOrFolder);
     throw new ConfigError(`${idOrFolder}: there is no such folder`, {
-      hint: adviceFor(idOrFolder) ?? 'Check the path; a repository on the Hub is named "owner/name".',
+      hint:
+        (/^[./\\~]/.test(idOrFolder) ? undefined : adviceFor(idOrFolder)) ??
+        'Check the path; a repository on the Hub is named "owner/name".',
       details: { path },
     });
   }

@@ -5,6 +5,7 @@
 import { z } from 'zod';
 import { parseOptions } from '../config.js';
 import type { OptimizerStep } from '../engine/engine.js';
+import { budgetUnitFault } from '../engine/memory-budget.js';
 import { LR_SCHEDULER_TYPES, type LrSchedule, type NoKwargs, type ScheduleRun } from './schedule.js';
 import { scheduleFaults, scheduleNameFault } from './schedule-config.js';
 
@@ -222,7 +223,11 @@ export const sftConfigSchema = z.strictObject({
    * Most bytes that `auto` and the passes of a step are planned for, weights included; on `cuda` all that the process
    * uses on the card, as nvidia-smi shows it. Default: the limit of the engine, which an own `memoryBudget` may set.
    */
-  memoryBudget: z.number().positive().optional(),
+  memoryBudget: z
+    .number()
+    .positive()
+    .refine((bytes) => budgetUnitFault(bytes) === undefined, { error: ({ input }) => budgetUnitFault(input) })
+    .optional(),
   /**
    * Where a micro-batch does not fit into the memory, halve it until it does and run as many more: a warning says so,
    * effective batch and result stay the same. false: that is an error before the step. Default: false.
@@ -236,6 +241,31 @@ const ALIASES: Readonly<Record<string, string>> = {
   fp16: 'precision',
   fp8: 'precision',
   mixedprecision: 'precision',
+  lr: 'learningRate',
+  batchsize: 'perDeviceTrainBatchSize',
+  trainbatchsize: 'perDeviceTrainBatchSize',
+  evalbatchsize: 'perDeviceEvalBatchSize',
+  gradclip: 'maxGradNorm',
+  scheduler: 'lrSchedulerType',
+};
+
+/** Arguments of transformers and TRL that belong to something else here, with where. */
+const ELSEWHERE: Readonly<Record<string, string>> = {
+  maxlength: 'new VlmCollator({ …, maxLength }) has it',
+  maxseqlength: 'new VlmCollator({ …, maxLength }) has it',
+  assistantonlyloss: 'only answers are learned by default: `maskPrompt` of VlmCollator',
+  completiononlyloss: 'only answers are learned by default: `maskPrompt` of VlmCollator',
+  datasettextfield: 'samples are { messages }, { prompt, completion } or { text }',
+  packing: 'leave it out: the samples of a step are packed already',
+  padding: 'leave it out: the collator pads',
+  reportto: 'new SftTrainer({ …, callbacks: [tensorBoard()] }) has it, from ministral-tune/monitor',
+  loggingdir: 'tensorBoard({ folder }) among the trainer’s `callbacks` has it, from ministral-tune/monitor',
+  pushtohub: 'await pushToHub(folder, name) does it after the run',
+  peftconfig: 'applyLora(model, config) does it before the trainer is made',
+  resumefromcheckpoint: 'trainer.train({ resumeFromCheckpoint }) has it',
+  dataloadernumworkers: 'new ImagePool(imageProcessor, { workers }) has it',
+  device: 'createEngine has it',
+  loadin4bit: "fromPretrained(name, { quantization: 'nf4' }) has it",
 };
 
 type PlainInput = z.input<typeof sftConfigSchema>;
@@ -289,7 +319,7 @@ export function parseSftConfig(input: SftConfigInput = {}): SftConfig {
       fault('earlyStoppingThreshold', 'has no effect without `earlyStoppingPatience`');
     }
   });
-  return parseOptions(schema, input, 'SftConfig', ALIASES);
+  return parseOptions(schema, input, 'SftConfig', ALIASES, {}, ELSEWHERE);
 }
 
 /** A number of steps from an option that may be a share of all steps, as transformers rounds it. */

@@ -84,8 +84,8 @@ describe('ChatTemplate.fromFolder', () => {
 
   it('takes the default of several, and says when there is none', async () => {
     const named = [
-      { name: 'rag', template: 'rag' },
-      { name: 'default', template: 'plain' },
+      { name: 'rag', template: '{{ "rag" }}' },
+      { name: 'default', template: '{{ "plain" }}' },
     ];
     const dir = await folder({ 'tokenizer_config.json': { chat_template: named } });
     expect((await ChatTemplate.fromFolder(dir)).render([])).toBe('plain');
