@@ -1,7 +1,7 @@
 /** Configuration stops at the edge: every user-facing option object passes through here once. */
 import { z } from 'zod';
 import { ConfigError } from './errors.js';
-import { describeGiven, isPromise, kindOf } from './messages/given-kind.js';
+import { describeGiven, isKind, isPromise, kindOf } from './messages/given-kind.js';
 import { showValue } from './messages/show-value.js';
 import { isContainer, optionsHint, requireObject } from './require-given.js';
 
@@ -84,6 +84,11 @@ export function checkNames<T extends object>(
 export function requirePath(path: unknown, what: string): void {
   if (typeof path === 'string' && path !== '') return;
   const given = path === '' ? 'an empty one' : describeGiven(path);
+  if (isKind(path, 'adapter')) {
+    throw new ConfigError(`${what}: expected a path, got an adapter`, {
+      hint: 'Save it first: await saveAdapter(adapter, folder), and give the folder.',
+    });
+  }
   const hint = path instanceof URL ? 'Give its path: fileURLToPath(url), of node:url.' : optionsHint(path);
   throw new ConfigError(`${what}: expected a path, got ${given}`, { hint });
 }

@@ -82,7 +82,7 @@ export function plainRepoName(text: string): string {
 export async function localFolder(idOrFolder: string): Promise<string | undefined> {
   if (typeof idOrFolder !== 'string') {
     throw new ConfigError(`expected "owner/name" on the Hub or a folder, got ${describeGiven(idOrFolder)}`, {
-      ...(isPromise(idOrFolder) && { hint: 'Await it.' }),
+      hint: isPromise(idOrFolder) ? 'Await it.' : EXPECTED,
     });
   }
   if (idOrFolder.trim() === '') {

@@ -42,6 +42,8 @@ const schema = z.strictObject({
 
 /** Arguments of transformers' `from_pretrained`, in lower case, and the option here. */
 export const LOAD_ALIASES: Readonly<Record<string, string>> = {
+  devicemap: 'engine',
+  device: 'engine',
   loadin4bit: 'quantization',
   loadin8bit: 'quantization',
   quantizationconfig: 'quantization',
