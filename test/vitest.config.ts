@@ -43,6 +43,7 @@ export default defineConfig({
       ],
       reportsDirectory: 'coverage',
       reporter: ['text-summary', 'json-summary', ['text', { file: 'lines.txt', maxCols: 200 }]],
+      reportOnFailure: true,
       thresholds: { lines: 90 },
     },
     // Loading the library takes longer than most files' tests: a process loads it once, for all of its files.

@@ -61,11 +61,11 @@ export async function createEngine(choice: EngineChoice = 'auto', options: Creat
           hint: "install @tensorflow/tfjs-node-gpu or tfjs-node and pass it: createEngine('tfjs', { tf: await loadTfjs() })",
         });
       }
-      if (isPromise(options.tf) || typeof options.tf === 'string') {
+      if (options.tf instanceof Promise || typeof options.tf === 'string') {
         throw new EngineError(
           `createEngine: \`tf\`: expected a TensorFlow.js namespace, got ${describeGiven(options.tf)}`,
           {
-            hint: isPromise(options.tf) ? 'Await it.' : "await loadTfjs('tfjs-node') gives one.",
+            hint: options.tf instanceof Promise ? 'Await it.' : "await loadTfjs('tfjs-node') gives one.",
           },
         );
       }
