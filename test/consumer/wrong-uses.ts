@@ -1,17 +1,18 @@
-// biome-ignore-all format: one line for each use, so that the comment above it is about all of it
-// biome-ignore-all lint: wrong on purpose
-/** Written by test/wrong-use: what is wrong, and whether TypeScript sees it. Never run. */
+/**
+ * Written by test/wrong-use: what is wrong, and whether TypeScript sees it. Never run, and not formatted: a comment is
+ * about one line.
+ */
 import type * as api from 'ministral-tune';
-import { applyLora, ChatTemplate, ConversationDataset, checkPushAccess, compareReports, countLabels, createEngine, Evaluator, formatReport, fromPretrained, generate, generateText, HubImageFolder, ImageFolder, KaggleImageFolder, loadAdapter, loadModel, loadProcessor, loadTfjs, mergeAdapter, pushToHub, readHistory, SftTrainer, saveAdapter, scoreLabels, setAdapter, VlmCollator, verifyAdapter, writeReport } from 'ministral-tune';
-import { auditDataset, deduplicate, formatAudit, leakFreeSplit } from 'ministral-tune/audit';
-import { barChart, contactSheet, escapeMarkdown, renderPng } from 'ministral-tune/charts';
-import { ClassLabel, DataLoader, decodeImage, MersenneTwister, maskView } from 'ministral-tune/data';
-import { accuracyScore, calibrationCurve, confusionMatrix, logLoss, readPredictions } from 'ministral-tune/eval';
+import { ChatTemplate, ConversationDataset, Evaluator, HubImageFolder, ImageFolder, KaggleImageFolder, SftTrainer, VlmCollator, applyLora, checkPushAccess, compareReports, countLabels, createEngine, formatReport, fromPretrained, generate, generateText, loadAdapter, loadModel, loadProcessor, loadTfjs, mergeAdapter, pushToHub, readHistory, saveAdapter, scoreLabels, setAdapter, verifyAdapter, writeReport } from 'ministral-tune';
+import { ClassLabel, DataLoader, MersenneTwister, decodeImage, maskView } from 'ministral-tune/data';
 import { snapshotDownload } from 'ministral-tune/hub';
-import { livePage, showProgress, tensorBoard } from 'ministral-tune/monitor';
-import { formatTrainingPlan, plan } from 'ministral-tune/plan';
-import { writeRunReport } from 'ministral-tune/report';
+import { barChart, contactSheet, escapeMarkdown, renderPng } from 'ministral-tune/charts';
 import { SafetensorsFile, writeSafetensors } from 'ministral-tune/safetensors';
+import { auditDataset, deduplicate, formatAudit, leakFreeSplit } from 'ministral-tune/audit';
+import { accuracyScore, calibrationCurve, confusionMatrix, logLoss, readPredictions } from 'ministral-tune/eval';
+import { formatTrainingPlan, plan } from 'ministral-tune/plan';
+import { livePage, showProgress, tensorBoard } from 'ministral-tune/monitor';
+import { writeRunReport } from 'ministral-tune/report';
 
 declare const engine: api.Engine;
 declare const model: api.VisionLanguageModel;

@@ -84,9 +84,10 @@ export function wrongUsesProgram(uses: WrongUses, doors: ReadonlyMap<string, rea
     return wanted.length > 0 ? [`import { ${wanted.sort().join(', ')} } from '${door}';`] : [];
   });
   const lines = [
-    '// biome-ignore-all format: one line for each use, so that the comment above it is about all of it',
-    '// biome-ignore-all lint: wrong on purpose',
-    '/** Written by test/wrong-use: what is wrong, and whether TypeScript sees it. Never run. */',
+    '/**',
+    ' * Written by test/wrong-use: what is wrong, and whether TypeScript sees it. Never run, and not formatted: a comment is',
+    ' * about one line.',
+    ' */',
     "import type * as api from 'ministral-tune';",
     ...imports,
     '',
