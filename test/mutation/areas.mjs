@@ -94,6 +94,8 @@ export const AREAS = {
       'lora/adapter-file',
       'lora/load-adapter',
       'lora/foreign-adapter',
+      'lora/base-model',
+      'lora/lora-adapter',
       'lora/tensor-names',
       'lora/lora-config',
       'e2e/adapters',
