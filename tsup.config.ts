@@ -15,6 +15,7 @@ export default defineConfig({
       'plan',
       'monitor',
       'report',
+      'demo',
       'types',
     ].map((door) => `src/${door}.ts`),
     // The program of `bin`.

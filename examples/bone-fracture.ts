@@ -42,13 +42,13 @@ import {
 import { auditDataset, auditThumbnails, formatAudit } from 'ministral-tune/audit';
 import { barChart, confusionChart, lineChart, renderPng, writeContactSheet } from 'ministral-tune/charts';
 import { formatMask, maskView } from 'ministral-tune/data';
+import { DEMONSTRATION_CONFIG, FRACTURE_CLASSES, prepareDemonstration } from 'ministral-tune/demo';
 import { compareSubsets, writePredictions } from 'ministral-tune/eval';
 import { livePage, showProgress, tensorBoard } from 'ministral-tune/monitor';
 import { formatTrainingPlan, plan } from 'ministral-tune/plan';
 import { writeRunReport } from 'ministral-tune/report';
 import type { EvaluatorOptions } from 'ministral-tune/types';
 import { endWithMessage, plain, readCommandLine } from './command-line.js';
-import { DEMONSTRATION, prepareDemonstration } from './demonstration.js';
 import { fractureCard } from './fracture-card.js';
 import { fracturePrompt } from './fracture-prompt.js';
 import { loadImages } from './load-images.js';
@@ -73,7 +73,7 @@ const TUTORIAL = {
   warmupSteps: 25,
   maxNewTokens: 100,
 };
-const settings = options.model ? TUTORIAL : { ...TUTORIAL, ...DEMONSTRATION };
+const settings = options.model ? TUTORIAL : { ...TUTORIAL, ...DEMONSTRATION_CONFIG, maxNewTokens: 12 };
 
 const page = options.live ? livePage({ title: 'Kinds of bone fractures' }) : undefined;
 await page?.open();
@@ -85,10 +85,12 @@ const engine = options.engine.startsWith('tfjs')
 console.log(engine.description);
 
 heading('Data');
-const demonstration = await prepareDemonstration(out, {
+const demonstration = await prepareDemonstration({
+  outputDir: out,
   data: !options.data && !options.kaggle,
   model: !options.model,
-  prompt: fracturePrompt,
+  prompt: fracturePrompt(FRACTURE_CLASSES),
+  onNote: console.log,
 });
 const data = await loadImages(options.data ?? demonstration.data, {
   kaggle: options.kaggle ? { name: KAGGLE_DATASET, onProgress: showProgress('download') } : undefined,

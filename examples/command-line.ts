@@ -8,12 +8,12 @@ npm run example -- --data DIR --model NAME [--engine E] the real thing
 npm run example -- --kaggle --model NAME                the same, with the tutorial's images from Kaggle
 
 --data DIR      folder with <Class>/{Train,Test}/*, {Train,Test}/<Class>/* or <Class>/* at any depth (default: drawn by
-                synthetic-radiographs.ts)
+                ministral-tune/demo)
 --holdout SHARE where DIR has no test images: keep this share of each class for the test, e.g. 0.2
 --labels FILE   CSV or JSON Lines with the classes of the images below DIR, by file name; see ImageFolder.fromTable
 --kaggle        download the tutorial's data set, or take it from the cache; see KaggleImageFolder.download
 --model NAME    Ministral 3 model: a name on the Hugging Face Hub, e.g. mistralai/Ministral-3-3B-Instruct-2512-BF16,
-                or a folder (default: random weights in a tiny model, made by tiny-checkpoint.ts)
+                or a folder (default: random weights in a tiny model, made by ministral-tune/demo)
 --adapter NAME  start from this LoRA adapter, a name on the Hub or a folder, instead of a new one
 --push-to-hub REPO    upload the adapter with a card that says all of the above; HF_TOKEN must be able to write
 --base-model NAME     for that card: the base model's name on the Hub, where --model is a folder

@@ -2,8 +2,11 @@
 import { z } from 'zod';
 import { ConfigError } from './errors.js';
 import { describeGiven, isPromise, kindOf } from './messages/given-kind.js';
+import { nearestName } from './messages/nearest-name.js';
 import { showValue } from './messages/show-value.js';
 import { isContainer, optionsHint, requireObject } from './require-given.js';
+
+export { nearestName };
 
 /**
  * Checks an option object against its schema and fills in the defaults.
@@ -95,8 +98,6 @@ function unknownName(
   return `unknown option \`${shown}\`${near ? `; did you mean \`${near}\`?` : `; known: ${known.join(', ')}`}`;
 }
 
-const MAX_COMPARED = 300;
-const MAX_KNOWN = 20_000;
 const MAX_FAULTS = 30;
 
 function describeIssue(
@@ -226,34 +227,4 @@ function schemaAt(schema: unknown, path: readonly PropertyKey[]): unknown {
 
 function knownKeys(schema: z.ZodType, path: readonly PropertyKey[]): string[] {
   return Object.keys((definition(schemaAt(schema, path))?.['shape'] as object | undefined) ?? {});
-}
-
-/** The known name within two thirds of the letters, by edit distance, or undefined. */
-export function nearestName(name: string, known: readonly string[]): string | undefined {
-  // The distance takes time as the product of the lengths, for each of the known names.
-  if (name.length > MAX_COMPARED || known.length > MAX_KNOWN) return undefined;
-  let best: string | undefined;
-  let bestDistance = Math.max(2, Math.floor(name.length / 3)) + 1;
-  for (const candidate of known) {
-    const distance = editDistance(plainName(name), plainName(candidate));
-    if (distance < bestDistance) {
-      best = candidate;
-      bestDistance = distance;
-    }
-  }
-  return best;
-}
-
-const plainName = (name: string): string => name.toLowerCase().replace(/[_-]/g, '');
-
-function editDistance(a: string, b: string): number {
-  let row = Array.from({ length: b.length + 1 }, (_, j) => j);
-  for (let i = 1; i <= a.length; i++) {
-    const next = [i];
-    for (let j = 1; j <= b.length; j++) {
-      next[j] = Math.min(next[j - 1]! + 1, row[j]! + 1, row[j - 1]! + (a[i - 1] === b[j - 1] ? 0 : 1));
-    }
-    row = next;
-  }
-  return row[b.length]!;
 }

@@ -10,7 +10,7 @@ export type { PixelSettings, ProcessedImage } from './data/process-pixels.js';
 
 // Data sets and samples.
 export { ClassLabel } from './data/dataset.js';
-export type { ClassifiedImage } from './data/classification-example.js';
+export type { ClassificationExampleOptions, ClassifiedImage } from './data/class-example.js';
 export type { ConversationOptions } from './data/conversations/conversation-dataset.js';
 export type { ConversationForm } from './data/conversations/row-forms.js';
 export type { TableRow } from './data/csv.js';

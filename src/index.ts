@@ -15,7 +15,7 @@ export type { KaggleProgress } from './kaggle/download-dataset.js';
 export { IndexedDataset, LabelledDataset } from './data/dataset.js';
 export { ImagePool } from './data/image-pool.js';
 export { ChatTemplate, TUTORIAL_TEMPLATE } from './data/chat-template.js';
-export { classificationExample } from './data/classification-example.js';
+export { classificationExample } from './data/class-example.js';
 export { VlmCollator } from './data/vlm-collator.js';
 export { countLabels } from './train/trainable-model.js';
 export { randomPermutation } from './random.js';

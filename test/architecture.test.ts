@@ -58,12 +58,32 @@ const ALLOWED: Readonly<Record<string, readonly string[]>> = {
   train: ['async', 'batch', 'data', 'engine', 'files', 'formats', 'messages', 'model', 'ownership'],
   // From sizes alone to memory and time: what trains, without a card.
   plan: ['async', 'batch', 'data', 'engine', 'files', 'formats', 'hub', 'kaggle', 'lora', 'messages', 'model', 'train'],
-  cli: ['engine', 'hub', 'kaggle', 'messages', 'plan', 'train'],
+  // Files alone: nothing here trains.
+  demo: ['data', 'formats', 'messages', 'train'],
   monitor: ['async', 'data', 'files', 'messages', 'page', 'train'],
   report: ['async', 'audit', 'data', 'eval', 'files', 'messages', 'page', 'train'],
   publish: ['files', 'formats', 'hub', 'lora', 'messages', 'model'],
   // Where a name becomes a model with its processor and adapter, the two meet.
   pretrained: ['data', 'engine', 'files', 'formats', 'hub', 'lora', 'messages', 'model'],
+  // All of it, put together for a terminal.
+  cli: [
+    'data',
+    'demo',
+    'engine',
+    'eval',
+    'files',
+    'hub',
+    'kaggle',
+    'lora',
+    'messages',
+    'model',
+    'monitor',
+    'plan',
+    'pretrained',
+    'publish',
+    'report',
+    'train',
+  ],
 };
 /** Open to all that stand below them: the errors that every folder throws, options, and random numbers. */
 const OPEN = ['errors.ts', 'config.ts', 'require-given.ts', 'random.ts'];

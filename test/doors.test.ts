@@ -18,6 +18,7 @@ const DOORS = [
   'plan',
   'monitor',
   'report',
+  'demo',
   'types',
 ];
 
@@ -148,6 +149,16 @@ describe('the doors of the package', () => {
       ],
       monitor: ['jsonLines', 'livePage', 'scalarsOf', 'showProgress', 'tensorBoard'],
       report: ['renderRunReport', 'writeRunReport'],
+      demo: [
+        'DEMONSTRATION_CONFIG',
+        'FRACTURE_CLASSES',
+        'RADIOGRAPH_HEIGHT',
+        'RADIOGRAPH_WIDTH',
+        'drawRadiograph',
+        'drawRadiographs',
+        'prepareDemonstration',
+        'writeTinyCheckpoint',
+      ],
       types: [],
       plan: ['formatTrainingPlan', 'plan'],
     });

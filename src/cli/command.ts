@@ -1,17 +1,18 @@
 /** What a command of the command line is, and how its options are read. */
-import { parseArgs } from 'node:util';
-import { nearestName } from '../config.js';
-import { ConfigError, reasonOf } from '../errors.js';
+import { Command as Program } from 'commander';
+import { ConfigError } from '../errors.js';
 
 /** What a command writes with. */
 export interface Output {
   /** A line, or several, on standard output. */
   print(text: string): void;
+  /** The same on standard error: what needs care, and how far the work is. */
+  printError(text: string): void;
 }
 
 /** A command. */
 export interface Command {
-  /** Shown by --help, and what a wrong command line is answered with. */
+  /** Shown by --help. */
   readonly help: string;
   /** @returns the exit code @throws UsageError for a command line that is not understood; TuneError */
   run(args: readonly string[], output: Output): Promise<number>;
@@ -20,34 +21,60 @@ export interface Command {
 /** The command line is not understood, or something is missing in it: exit code 2. */
 export class UsageError extends ConfigError {}
 
-interface OptionForm {
-  readonly type: 'string' | 'boolean';
-  /** One letter. */
-  readonly short?: string;
+/** What a command is made of. */
+interface CommandParts<Values> {
+  /** One word. */
+  readonly name: string;
+  /** In a sentence or two. */
+  readonly description: string;
+  /** Adds arguments and options: `values` has them by their names in camelCase. */
+  readonly define: (program: Program) => Program;
+  /** Shown behind the options: what the exit code says, and examples. */
+  readonly epilogue: string;
+  readonly run: (values: Values, output: Output) => Promise<number>;
 }
 
-/** What was given, by the names of the options. */
-export type OptionValues<T extends Readonly<Record<string, OptionForm>>> = {
-  readonly [Name in keyof T]?: T[Name]['type'] extends 'string' ? string : boolean;
-};
+/** Of help. */
+const WIDTH = 80;
+
+/** @param parts `values` are those that were given, options and arguments alike */
+export function defineCommand<Values extends object>(parts: CommandParts<Values>): Command {
+  const make = (): Program => {
+    const program = new Program(`ministral-tune ${parts.name}`)
+      .description(parts.description)
+      .exitOverride()
+      .configureOutput({ getOutHelpWidth: () => WIDTH, getOutHasColors: () => false, writeErr: () => undefined });
+    return parts.define(program).helpOption('-h, --help', 'this text').addHelpText('after', `\n${parts.epilogue}`);
+  };
+  return {
+    get help() {
+      let text = '';
+      make()
+        .configureOutput({ writeOut: (piece) => (text += piece) })
+        .outputHelp();
+      return text.trimEnd();
+    },
+    async run(args, output) {
+      if (args.some((arg) => arg === '--help' || arg === '-h')) {
+        output.print(this.help);
+        return 0;
+      }
+      const program = make();
+      readArguments(program, args);
+      const named = program.registeredArguments.map((argument, i) => [argument.name(), program.processedArgs[i]]);
+      return parts.run({ ...Object.fromEntries(named), ...program.opts() } as Values, output);
+    },
+  };
+}
 
 /** @throws UsageError for an unknown option, one without its value, or a text that belongs to none */
-export function optionsOf<const T extends Readonly<Record<string, OptionForm>>>(
-  args: readonly string[],
-  options: T,
-): OptionValues<T> {
+function readArguments(program: Program, args: readonly string[]): void {
   try {
-    return parseArgs({ args: [...args], options, strict: true, allowPositionals: false }).values as OptionValues<T>;
+    program.parse([...args], { from: 'user' });
   } catch (cause) {
-    const [, unknown] =
-      /^--([\w-]+)/.exec(args.find((arg) => /^--[\w-]+/.test(arg) && !(nameOf(arg) in options)) ?? '') ?? [];
-    const near = unknown === undefined ? undefined : nearestName(unknown, Object.keys(options));
-    throw new UsageError(unknown === undefined ? reasonOf(cause) : `unknown option --${unknown}`, {
-      ...(near === undefined ? {} : { hint: `Did you mean --${near}?` }),
-    });
+    if (cause instanceof UsageError || !(cause instanceof Error)) throw cause;
+    // The package's words: `error: unknown option '--modell'`, and in a second line what may have been meant.
+    const [text, near] = cause.message.replace(/^error: /, '').split('\n');
+    throw new UsageError(text!, { hint: near?.replace(/^\((.*)\)$/, '$1'), cause });
   }
-}
-
-function nameOf(arg: string): string {
-  return arg.slice(2).split('=')[0]!;
 }

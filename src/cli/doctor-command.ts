@@ -2,36 +2,27 @@
 import { displayWidth } from '../messages/display-width.js';
 import { usesColor } from '../messages/terminal-color.js';
 import { styled } from '../messages/terminal-style.js';
-import { type Command, optionsOf } from './command.js';
+import { defineCommand } from './command.js';
 import { type Check, doctorChecks } from './doctor-checks.js';
-
-const HELP = `ministral-tune doctor [--json]
-Tells what this machine has and lacks: Node, driver, CUDA libraries, cards, disk
-space of the caches, tokens of the Hub and of Kaggle (whether there are any;
-they are never shown), optional packages; and how to get what is missing.
-
---json   the same as JSON
---help   this text
-
-Exit code: 0 nothing is broken (without a card the cpu engine trains), 1
-something is broken, 2 the command line was not understood.`;
 
 const WIDTH = 80;
 const NAME_WIDTH = 16;
 
-export const doctorCommand: Command = {
-  help: HELP,
-  async run(args, { print }) {
-    const { json, help } = optionsOf(args, { json: { type: 'boolean' }, help: { type: 'boolean', short: 'h' } });
-    if (help) {
-      print(HELP);
-      return 0;
-    }
+export const doctorCommand = defineCommand<{ readonly json?: boolean }>({
+  name: 'doctor',
+  description:
+    'Tells what this machine has and lacks: Node, driver, CUDA libraries, cards, disk space of the caches, tokens of ' +
+    'the Hub and of Kaggle (whether there are any; they are never shown), optional packages; and how to get what is ' +
+    'missing.',
+  define: (program) => program.option('--json', 'the same as JSON'),
+  epilogue: `Exit code: 0 nothing is broken (without a card the cpu engine trains), 1
+something is broken, 2 the command line was not understood.`,
+  async run({ json }, { print }) {
     const checks = await doctorChecks();
     print(json ? JSON.stringify(checks, null, 2) : formatChecks(checks));
     return checks.some(({ state }) => state === 'missing') ? 1 : 0;
   },
-};
+});
 
 const MARKS = { ok: ['green', 'ok'], optional: ['yellow', '--'], missing: ['red', '!!'] } as const;
 

@@ -1,29 +1,40 @@
 /** Finds the command, runs it, and makes of what it throws a text and an exit code. */
-import { nearestName } from '../config.js';
+
 import { reasonOf, TuneError } from '../errors.js';
 import { VERSION } from '../generated/version.js';
+import { nearestName } from '../messages/nearest-name.js';
 import { oneLine, printable } from '../messages/one-line.js';
 import { type Command, type Output, UsageError } from './command.js';
 
-/** Loaded when they are asked for: `doctor` must run where a native package that `plan` needs has no binary. */
+/** Loaded when they are asked for: `doctor` must run where a native package that another needs has no binary. */
 const COMMANDS: Readonly<Record<string, () => Promise<Command>>> = {
+  demo: async () => (await import('./demo-command.js')).demoCommand,
+  train: async () => (await import('./train-command.js')).trainCommand,
+  evaluate: async () => (await import('./evaluate-command.js')).evaluateCommand,
+  merge: async () => (await import('./merge-command.js')).mergeCommand,
+  push: async () => (await import('./push-command.js')).pushCommand,
   plan: async () => (await import('./plan-command.js')).planCommand,
   doctor: async () => (await import('./doctor-command.js')).doctorCommand,
 };
 
 const HELP = `ministral-tune COMMAND [options]
 
-plan     what a run takes before a card is rented: tokens, memory, time, cards
-doctor   what this machine has and lacks: driver, libraries, card, disk, tokens
+demo       draws X-rays, trains a tiny model on them, shows before and after
+train      trains a LoRA adapter on a folder of images or on conversations
+evaluate   how many test images an adapter, or a model, answers right
+merge      writes a full model with an adapter in it
+push       uploads an adapter or a merged model to the Hugging Face Hub
+plan       what a run takes before a card is rented: tokens, memory, time, cards
+doctor     what this machine has and lacks: driver, libraries, card, disk, tokens
+
+  npx ministral-tune demo
+  npx ministral-tune train --data DIR --model 3B
 
 ministral-tune COMMAND --help tells the options of a command, --version the
 version of this package.`;
 
 /** @returns the exit code: 0 done, 1 failed, 2 not understood */
-export async function runCommand(
-  [name = '--help', ...args]: readonly string[],
-  output: Output & { printError(text: string): void },
-): Promise<number> {
+export async function runCommand([name = '--help', ...args]: readonly string[], output: Output): Promise<number> {
   if (name === '--help' || name === '-h' || name === 'help') {
     output.print(HELP);
     return 0;

@@ -1,6 +1,6 @@
 /** The training samples that a plan is asked for: a data set, a list, or the name of one. */
 import { stat } from 'node:fs/promises';
-import { classificationExample } from '../data/classification-example.js';
+import { classificationExample, classPrompt } from '../data/class-example.js';
 import { ConversationDataset } from '../data/conversations/conversation-dataset.js';
 import { IndexedDataset } from '../data/dataset.js';
 import { HubImageFolder } from '../data/hub-image-folder.js';
@@ -64,7 +64,7 @@ function fromFolder(folder: ImageFolder, { prompt, onNote }: DataSourceOptions):
       hint: 'Name a folder of them `train`, or give a data set of samples.',
     });
   }
-  const text = prompt ?? `Name the class of this image. Answer with one of: ${folder.classNames.join(', ')}`;
+  const text = prompt ?? classPrompt(folder.classNames);
   if (prompt === undefined) {
     onNote(
       'no prompt was given: each image is asked for with a plain one that lists the classes, which counts as tokens',

@@ -76,7 +76,7 @@ export interface TrainOutput {
   readonly best?: BestModel | undefined;
   /** Samples that were learned in this call; one counts each time that it was. */
   readonly samples: number;
-  /** Samples that the collator has left out in this call, each time: longer than its `maxLength`. */
+  /** Samples that the collator has left out in this call, each time: those longer than `maxLength`. */
   readonly droppedSamples: number;
   /** Mean loss of the first tenth of this call's steps, of at least 1 and at most 100. Missing if none was taken. */
   readonly firstLoss?: number | undefined;

@@ -21,7 +21,7 @@ export function describeRun(output: TrainOutput, { totalSteps, firstStep }: RunP
     : `done: ${count(globalStep, 'step')}`;
   const own = firstStep > 0 ? `, ${globalStep - firstStep} of them now` : '';
   const lost = [
-    ...(droppedSamples > 0 ? [`${droppedSamples} left out as longer than \`maxLength\``] : []),
+    ...(droppedSamples > 0 ? [`${droppedSamples} left out by the collator`] : []),
     ...(skippedSteps > 0 ? [`${count(skippedSteps, 'step')} left out, not finite`] : []),
   ];
   const rates = `${rate(trainSamplesPerSecond)} samples/s, ${rate(trainTokensPerSecond)} tok/s`;

@@ -216,8 +216,7 @@ export function scheduleWarnings(schedule: LrSchedule, run: ScheduleRun): string
     return [`${peak}: the learning rate never reaches its peak of ${run.learningRate}`];
   }
   if (warmupSteps > totalSteps / 2) {
-    const rest = `${steps(totalSteps - warmupSteps)}`;
-    return [`the warm-up takes ${warmupSteps} of the ${steps(totalSteps)}: ${rest} are left after the peak`];
+    return [`the warm-up takes ${warmupSteps} of the ${steps(totalSteps)}, more than half of the run`];
   }
   if (schedule.lrSchedulerType !== 'warmup_stable_decay') return [];
   const { numDecaySteps, minLrRatio = 0 } = schedule.lrSchedulerKwargs!;

@@ -110,7 +110,7 @@ export class LeftOutSteps {
     else if (isEmpty) warnings.push('all of its samples were dropped by the collator; nothing was learned');
     else if (isFirstDrop) {
       warnings.push(
-        `the collator left out ${dropped} of its ${planned} samples, as longer than \`maxLength\`; ` +
+        `the collator left out ${dropped} of its ${planned} samples, as \`overlong: "drop"\` does with long ones; ` +
           'others are counted in the summary alone',
       );
     }

@@ -17,13 +17,13 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
-import { writeTinyCheckpoint } from '../../examples/tiny-checkpoint.js';
 import { ChatTemplate, TUTORIAL_TEMPLATE } from '../../src/data/chat-template.js';
 import { ImagePool } from '../../src/data/image-pool.js';
 import { ImageProcessor } from '../../src/data/image-processor.js';
 import { KaggleImageFolder } from '../../src/data/kaggle-image-folder.js';
 import { MinistralTokenizer } from '../../src/data/tokenizer.js';
 import { VlmCollator } from '../../src/data/vlm-collator.js';
+import { writeTinyCheckpoint } from '../../src/demo/tiny-checkpoint.js';
 import { createEngine, type EngineChoice } from '../../src/engine/create-engine.js';
 import type { Precision } from '../../src/engine/operations.js';
 import { applyLora } from '../../src/lora/apply-lora.js';
@@ -83,7 +83,7 @@ const prompt = [
 
 const work = await mkdtemp(join(tmpdir(), 'epoch-'));
 try {
-  await writeTinyCheckpoint({ dir: work, seed: 1, corpus: [prompt, ...data.classNames] });
+  await writeTinyCheckpoint({ outputDir: work, seed: 1, corpus: [prompt, ...data.classNames] });
   const isTiny = options.size === 'tiny';
   const loadStart = performance.now();
   const model = isTiny

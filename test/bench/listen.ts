@@ -14,10 +14,10 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { Worker } from 'node:worker_threads';
-import { writeTinyCheckpoint } from '../../examples/tiny-checkpoint.js';
 import { IndexedDataset } from '../../src/data/dataset.js';
 import type { RgbImage, SftExample, VlmBatch } from '../../src/data/types.js';
 import { VlmCollator } from '../../src/data/vlm-collator.js';
+import { writeTinyCheckpoint } from '../../src/demo/tiny-checkpoint.js';
 import { createCpuEngine } from '../../src/engine/cpu/cpu-engine.js';
 import { Evaluator } from '../../src/eval/evaluator.js';
 import { applyLora } from '../../src/lora/apply-lora.js';
@@ -50,7 +50,7 @@ interface Subject {
 
 async function tinySubject(): Promise<Subject> {
   const text = 'Which fracture is it: hairline, spiral, oblique, greenstick, impacted?';
-  await writeTinyCheckpoint({ dir: join(dir, 'tiny'), seed: 1, corpus: [text] });
+  await writeTinyCheckpoint({ outputDir: join(dir, 'tiny'), seed: 1, corpus: [text] });
   const model = await loadModel(join(dir, 'tiny'), { engine });
   const processor = await loadProcessor(join(dir, 'tiny'));
   const collator = new VlmCollator({ ...processor, chatTemplate: processor.chatTemplate! });

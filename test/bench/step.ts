@@ -11,9 +11,9 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
-import { writeTinyCheckpoint } from '../../examples/tiny-checkpoint.js';
 import type { ContentPart, RgbImage, SftExample, VlmBatch } from '../../src/data/types.js';
 import { VlmCollator } from '../../src/data/vlm-collator.js';
+import { writeTinyCheckpoint } from '../../src/demo/tiny-checkpoint.js';
 import { createCpuEngine } from '../../src/engine/cpu/cpu-engine.js';
 import type { Engine } from '../../src/engine/engine.js';
 import { createTfjsEngine } from '../../src/engine/tfjs/tfjs-engine.js';
@@ -155,7 +155,7 @@ const { values } = parseArgs({
 const runs = Math.max(10, Number(values.runs ?? 20));
 const dir = values.checkpoint ?? (await mkdtemp(join(tmpdir(), 'step-bench-')));
 try {
-  if (!values.checkpoint) await writeTinyCheckpoint({ dir, seed: 1, corpus: [PROMPT, ...ANSWERS] });
+  if (!values.checkpoint) await writeTinyCheckpoint({ outputDir: dir, seed: 1, corpus: [PROMPT, ...ANSWERS] });
   await compare(dir, runs, Number(values.dropout ?? 0));
 } finally {
   if (!values.checkpoint) await rm(dir, { recursive: true, force: true });

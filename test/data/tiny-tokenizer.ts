@@ -1,6 +1,7 @@
 /** A small tokenizer of the Ministral form for tests: the control tokens, the 256 bytes and a few dozen merges. */
-import { CONTROL_TOKENS, tokenizerJson } from '../../examples/tiny-tokenizer.js';
+
 import { BYTE_TO_CHAR } from '../../src/data/byte-alphabet.js';
+import { CONTROL_TOKENS, tokenizerJson } from '../../src/demo/tiny-tokenizer.js';
 
 export { CONTROL_TOKENS };
 

@@ -2,10 +2,10 @@
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { writeTinyCheckpoint } from '../../examples/tiny-checkpoint.js';
 import { IndexedDataset } from '../../src/data/dataset.js';
 import type { RgbImage, SftExample } from '../../src/data/types.js';
 import { VlmCollator } from '../../src/data/vlm-collator.js';
+import { writeTinyCheckpoint } from '../../src/demo/tiny-checkpoint.js';
 import { type CpuEngine, createCpuEngine } from '../../src/engine/cpu/cpu-engine.js';
 import { applyLora, type LoraAdapter } from '../../src/lora/apply-lora.js';
 import { LAYER_PROJECTIONS } from '../../src/lora/lora-config.js';
@@ -76,7 +76,7 @@ export function makeDataset(count: number, seed?: number): IndexedDataset<SftExa
 
 /** The files of the tiny model. */
 export function writeTinyModel(dir: string): Promise<void> {
-  return writeTinyCheckpoint({ dir, seed: 3, corpus: [PROMPT, ...ANSWERS] });
+  return writeTinyCheckpoint({ outputDir: dir, seed: 3, corpus: [PROMPT, ...ANSWERS] });
 }
 
 /** An adapter, by default on both towers, whose B is not zero, so that every gradient is there. */

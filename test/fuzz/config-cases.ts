@@ -2,10 +2,10 @@
 import { cp, mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { writeTinyCheckpoint } from '../../examples/tiny-checkpoint.js';
 import { ConversationDataset } from '../../src/data/conversations/conversation-dataset.js';
 import { attachImages } from '../../src/data/sft-messages.js';
 import type { Message } from '../../src/data/types.js';
+import { writeTinyCheckpoint } from '../../src/demo/tiny-checkpoint.js';
 import type { Engine } from '../../src/engine/engine.js';
 import type { Weight } from '../../src/engine/tensor.js';
 import { ShardedCheckpoint } from '../../src/formats/safetensors.js';
@@ -84,7 +84,7 @@ export async function makeConfigCases(): Promise<{ cases: ConfigCase[]; dispose:
   };
 
   const model = join(root, 'model');
-  await writeTinyCheckpoint({ dir: model, seed: 3, corpus: ['one two three'] });
+  await writeTinyCheckpoint({ outputDir: model, seed: 3, corpus: ['one two three'] });
   const load = (): Promise<unknown> => loadModel(model, { engine, onNotice: () => undefined });
   await add(join(model, 'config.json'), load);
   await add(join(model, 'generation_config.json'), load);

@@ -2,8 +2,8 @@ import { cp, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
-import { writeTinyCheckpoint } from '../../examples/tiny-checkpoint.js';
 import { MinistralTokenizer } from '../../src/data/tokenizer.js';
+import { writeTinyCheckpoint } from '../../src/demo/tiny-checkpoint.js';
 import { type CpuEngine, createCpuEngine } from '../../src/engine/cpu/cpu-engine.js';
 import { e4m3ToNumber } from '../../src/formats/float8.js';
 import { float32ToBfloat16, roundToDtype } from '../../src/formats/half-precision.js';
@@ -24,7 +24,7 @@ beforeAll(async () => {
   root = await mkdtemp(join(tmpdir(), 'digest-'));
   plain = join(root, 'plain');
   engine = createCpuEngine({ threads: 1 });
-  await writeTinyCheckpoint({ dir: plain, seed: 5, corpus: ['one two three', 'four'] });
+  await writeTinyCheckpoint({ outputDir: plain, seed: 5, corpus: ['one two three', 'four'] });
   const checkpoint = await ShardedCheckpoint.open(plain);
   values = new Map();
   for (const { name, shape } of checkpoint.tensors.values()) {

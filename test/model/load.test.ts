@@ -2,7 +2,7 @@ import { cp, mkdir, mkdtemp, readFile, rename, rm, writeFile } from 'node:fs/pro
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest';
-import { writeTinyCheckpoint } from '../../examples/tiny-checkpoint.js';
+import { writeTinyCheckpoint } from '../../src/demo/tiny-checkpoint.js';
 import { type CpuEngine, createCpuEngine } from '../../src/engine/cpu/cpu-engine.js';
 import { TuneError } from '../../src/errors.js';
 import { e4m3ToNumber } from '../../src/formats/float8.js';
@@ -21,7 +21,7 @@ beforeAll(async () => {
   root = await mkdtemp(join(tmpdir(), 'load-'));
   plain = join(root, 'plain');
   engine = createCpuEngine({ threads: 1 });
-  await writeTinyCheckpoint({ dir: plain, seed: 5, corpus: ['one two three', 'four'] });
+  await writeTinyCheckpoint({ outputDir: plain, seed: 5, corpus: ['one two three', 'four'] });
 });
 beforeEach(async () => {
   folder = await mkdtemp(join(root, 'variant-'));

@@ -2,7 +2,7 @@ import { cp, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
-import { writeTinyCheckpoint } from '../../examples/tiny-checkpoint.js';
+import { writeTinyCheckpoint } from '../../src/demo/tiny-checkpoint.js';
 import { type CpuEngine, createCpuEngine } from '../../src/engine/cpu/cpu-engine.js';
 import type { Engine } from '../../src/engine/engine.js';
 import { ConfigError, EngineError } from '../../src/errors.js';
@@ -25,7 +25,7 @@ beforeAll(async () => {
   root = await mkdtemp(join(tmpdir(), 'quantization-'));
   plain = join(root, 'plain');
   cpu = createCpuEngine({ threads: 1 });
-  await writeTinyCheckpoint({ dir: plain, seed: 5, corpus: ['one two three', 'four'] });
+  await writeTinyCheckpoint({ outputDir: plain, seed: 5, corpus: ['one two three', 'four'] });
 });
 beforeEach(async () => {
   folder = await mkdtemp(join(root, 'variant-'));

@@ -2,8 +2,8 @@
 import { fork } from 'node:child_process';
 import { once } from 'node:events';
 import { availableParallelism } from 'node:os';
-import { SEED } from '../../examples/demonstration.js';
-import { FRACTURE_CLASSES, radiographOf } from '../../examples/synthetic-radiographs.js';
+
+import { DEMONSTRATION_SEED, FRACTURE_CLASSES, radiographOf } from '../../src/demo/radiographs.js';
 
 export interface DrawnImage {
   readonly className: string;
@@ -23,7 +23,7 @@ function draw(split: keyof ImageCounts, counts: ImageCounts, isMine: (index: num
   return FRACTURE_CLASSES.flatMap((className) =>
     Array.from({ length: counts[split] }, (_, i) => i)
       .filter(isMine)
-      .map((i) => ({ className, grey: radiographOf(className, SEED, split, i) })),
+      .map((i) => ({ className, grey: radiographOf(className, DEMONSTRATION_SEED, split, i) })),
   );
 }
 

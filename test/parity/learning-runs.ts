@@ -1,11 +1,11 @@
 /** Runs that must learn: a handful of drawn radiographs until their loss is gone, and the demonstration of the example. */
 import { createHash } from 'node:crypto';
 import { join } from 'node:path';
-import { DEMONSTRATION } from '../../examples/demonstration.js';
-import { drawRadiograph, FRACTURE_CLASSES, IMAGE_HEIGHT, IMAGE_WIDTH } from '../../examples/synthetic-radiographs.js';
 import { IndexedDataset } from '../../src/data/dataset.js';
 import type { RgbImage, SftExample } from '../../src/data/types.js';
 import { VlmCollator } from '../../src/data/vlm-collator.js';
+import { DEMONSTRATION_CONFIG } from '../../src/demo/demonstration.js';
+import { drawRadiograph, FRACTURE_CLASSES, RADIOGRAPH_HEIGHT, RADIOGRAPH_WIDTH } from '../../src/demo/radiographs.js';
 import type { Precision } from '../../src/engine/operations.js';
 import { Evaluator } from '../../src/eval/evaluator.js';
 import { applyLora, type LoraAdapter } from '../../src/lora/apply-lora.js';
@@ -21,7 +21,7 @@ export const OVERFIT_PROMPT = `Which fracture is it? Answer with one of: ${FRACT
 /** Grey levels as an image of three equal channels. */
 export function imageOf(grey: Uint8Array): RgbImage {
   const data = Uint8Array.from({ length: 3 * grey.length }, (_value, at) => grey[Math.floor(at / 3)]!);
-  return { width: IMAGE_WIDTH, height: IMAGE_HEIGHT, data };
+  return { width: RADIOGRAPH_WIDTH, height: RADIOGRAPH_HEIGHT, data };
 }
 
 export function exampleOf(id: string, prompt: string, image: RgbImage, className: string): SftExample {
@@ -139,7 +139,7 @@ export async function demonstrate(
   model: VisionLanguageModel,
   { train, test, testClasses, collator, processor, dir, config }: DemonstrationParts,
 ): Promise<LearningRun & { readonly accuracy: number }> {
-  const { maxNewTokens, ...settings } = DEMONSTRATION;
+  const settings = DEMONSTRATION_CONFIG;
   const adapter = newAdapter(model);
   const steps = (settings.numTrainEpochs * train.length) / settings.perDeviceTrainBatchSize;
   const run = await learn(adapter, {
@@ -165,7 +165,7 @@ export async function demonstrate(
     batchSize: 50,
     generate: async (examples) => {
       const prompts = await collator.collatePrompts(examples);
-      return generateText(model, processor.tokenizer, prompts, { maxNewTokens, sharePrefix });
+      return generateText(model, processor.tokenizer, prompts, { maxNewTokens: 12, sharePrefix });
     },
   });
   const asked = test.map((example, i) => ({ example, label: FRACTURE_CLASSES.indexOf(testClasses[i]!) }));

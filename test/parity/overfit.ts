@@ -14,8 +14,8 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
-import { FRACTURE_CLASSES } from '../../examples/synthetic-radiographs.js';
-import { writeTinyCheckpoint } from '../../examples/tiny-checkpoint.js';
+import { FRACTURE_CLASSES } from '../../src/demo/radiographs.js';
+import { writeTinyCheckpoint } from '../../src/demo/tiny-checkpoint.js';
 import { createEngine, type EngineChoice } from '../../src/engine/create-engine.js';
 import type { Engine } from '../../src/engine/engine.js';
 import { loadModel, loadProcessor } from '../../src/model/load.js';
@@ -60,7 +60,7 @@ async function run(dir: string, announce: boolean): Promise<LearningRun> {
 const checks = new CheckList();
 const dir = await mkdtemp(join(tmpdir(), 'overfit-'));
 try {
-  await writeTinyCheckpoint({ dir, seed: 1, corpus: [OVERFIT_PROMPT, ...FRACTURE_CLASSES] });
+  await writeTinyCheckpoint({ outputDir: dir, seed: 1, corpus: [OVERFIT_PROMPT, ...FRACTURE_CLASSES] });
   const outcome = await run(dir, true);
   const { losses, seconds } = outcome;
   const [first, last] = [losses[0]!, losses.at(-1)!];

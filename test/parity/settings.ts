@@ -18,13 +18,13 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
-import { SEED, TRAIN_PER_CLASS } from '../../examples/demonstration.js';
 import { fracturePrompt } from '../../examples/fracture-prompt.js';
-import { FRACTURE_CLASSES } from '../../examples/synthetic-radiographs.js';
-import { writeTinyCheckpoint } from '../../examples/tiny-checkpoint.js';
 import type { ProcessedImage } from '../../src/data/process-pixels.js';
 import type { ImageInput, SftExample } from '../../src/data/types.js';
 import { VlmCollator } from '../../src/data/vlm-collator.js';
+import { TRAIN_PER_CLASS } from '../../src/demo/demonstration.js';
+import { DEMONSTRATION_SEED, FRACTURE_CLASSES } from '../../src/demo/radiographs.js';
+import { writeTinyCheckpoint } from '../../src/demo/tiny-checkpoint.js';
 import { createEngine, type EngineChoice } from '../../src/engine/create-engine.js';
 import type { Engine } from '../../src/engine/engine.js';
 import type { Precision } from '../../src/engine/operations.js';
@@ -68,7 +68,7 @@ const { values: options } = parseArgs({
     train: { type: 'string', default: String(TRAIN_PER_CLASS) },
     test: { type: 'string', default: '50' },
     seeds: { type: 'string', default: '3' },
-    'first-seed': { type: 'string', default: String(SEED) },
+    'first-seed': { type: 'string', default: String(DEMONSTRATION_SEED) },
   },
 });
 const [trainPerClass, testPerClass] = [Number(options.train), Number(options.test)];
@@ -128,7 +128,11 @@ const toExamples = (images: readonly DrawnImage[]): SftExample[] =>
 try {
   const engine = await openEngine();
   console.log(`${engine.description}; ready after ${seconds()}`);
-  await writeTinyCheckpoint({ dir, seed: SEED, corpus: [prompt, OVERFIT_PROMPT, ...FRACTURE_CLASSES] });
+  await writeTinyCheckpoint({
+    outputDir: dir,
+    seed: DEMONSTRATION_SEED,
+    corpus: [prompt, OVERFIT_PROMPT, ...FRACTURE_CLASSES],
+  });
   const processor = await loadProcessor(dir);
   const { imageProcessor } = processor;
   const images = trainPerClass > 0 ? await drawImages({ Train: trainPerClass, Test: testPerClass }) : undefined;

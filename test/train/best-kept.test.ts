@@ -183,7 +183,7 @@ describe('the best step', () => {
   });
 
   it('with saveStrategy "best" is tried again at each evaluation, and is the first of equals', async () => {
-    const config = { saveStrategy: 'best', loadBestModelAtEnd: false } as const;
+    const config = { saveStrategy: 'best', saveSteps: undefined, loadBestModelAtEnd: false } as const;
     let full = true;
     const { model, trainer } = course(() => full, config, [0.9, 0.9, 0.1, 0.2]);
     model.onWindow = (window) => {

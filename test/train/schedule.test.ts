@@ -71,7 +71,10 @@ describe('scheduleWarnings', () => {
   it('tells of a warm-up without an effect or an end', () => {
     expect(warnings({ lrSchedulerType: 'constant' }, 0)).toEqual([]);
     expect(warnings({ lrSchedulerType: 'constant' }, 5)).toEqual([expect.stringContaining('"constant_with_warmup"')]);
-    expect(warnings({ lrSchedulerType: 'cosine' }, 19)).toEqual([]);
+    expect(warnings({ lrSchedulerType: 'cosine' }, 10)).toEqual([]);
+    expect(warnings({ lrSchedulerType: 'cosine' }, 11)).toEqual([
+      'the warm-up takes 11 of the 20 steps, more than half of the run',
+    ]);
     expect(warnings({ lrSchedulerType: 'cosine' }, 20)[0]).toMatch(
       /20 steps .* warm-up 20: .* never reaches its peak of 0.0001/,
     );

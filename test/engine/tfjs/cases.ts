@@ -3,8 +3,8 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { writeTinyCheckpoint } from '../../../examples/tiny-checkpoint.js';
 import type { VlmBatch } from '../../../src/data/types.js';
+import { writeTinyCheckpoint } from '../../../src/demo/tiny-checkpoint.js';
 import { type CpuEngine, createCpuEngine } from '../../../src/engine/cpu/cpu-engine.js';
 import type { Engine } from '../../../src/engine/engine.js';
 import type { Operation } from '../../../src/engine/operations.js';
@@ -193,7 +193,7 @@ export function describeTfjs(installation: TfjsInstallation, backend: string): v
     it('trains a model as the cpu engine does, and holds no more tensors after a step than before it', async () => {
       const dir = await mkdtemp(join(tmpdir(), 'tfjs-'));
       try {
-        await writeTinyCheckpoint({ dir, seed: 7, corpus: ['a picture of a bone', 'spiral'] });
+        await writeTinyCheckpoint({ outputDir: dir, seed: 7, corpus: ['a picture of a bone', 'spiral'] });
         const before = tf.memory().numTensors;
         const counts: number[] = [];
         const own = await trainTiny(engine, dir, () => counts.push(tf.memory().numTensors));

@@ -3,7 +3,7 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
-import { writeTinyCheckpoint } from '../../../examples/tiny-checkpoint.js';
+import { writeTinyCheckpoint } from '../../../src/demo/tiny-checkpoint.js';
 import { createEngine } from '../../../src/engine/create-engine.js';
 import type { ModelShapes } from '../../../src/engine/engine.js';
 import { float32Needs, freeHostMemory, hostMemory } from '../../../src/engine/tfjs/float32-needs.js';
@@ -116,7 +116,7 @@ describe('engine tfjs', () => {
   it('refuses a checkpoint before it reads or computes anything', async () => {
     const dir = await mkdtemp(join(tmpdir(), 'float32-needs-'));
     try {
-      await writeTinyCheckpoint({ dir, seed: 7, corpus: ['a picture of a bone'] });
+      await writeTinyCheckpoint({ outputDir: dir, seed: 7, corpus: ['a picture of a bone'] });
       const engine = await createEngine('tfjs', { tf: namespace({}), tfjs: { memoryBudget: 1e5 } });
       await expect(loadModel(dir, { engine })).rejects.toMatchObject({
         name: 'OutOfMemoryError',

@@ -3,10 +3,10 @@ import { mkdtemp, readdir, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { FRACTURE_CLASSES } from '../../examples/synthetic-radiographs.js';
-import { writeTinyCheckpoint } from '../../examples/tiny-checkpoint.js';
-import { CONTROL_TOKENS, trainTinyTokenizer } from '../../examples/tiny-tokenizer.js';
 import { MinistralTokenizer } from '../../src/data/tokenizer.js';
+import { FRACTURE_CLASSES } from '../../src/demo/radiographs.js';
+import { writeTinyCheckpoint } from '../../src/demo/tiny-checkpoint.js';
+import { CONTROL_TOKENS, trainTinyTokenizer } from '../../src/demo/tiny-tokenizer.js';
 import { SafetensorsFile } from '../../src/formats/safetensors.js';
 
 const PROMPT = `Look at the bone and name its fracture.\nOne of: ${FRACTURE_CLASSES.join(', ')}\n- Only the name!`;
@@ -15,9 +15,9 @@ const CORPUS = [PROMPT, ...FRACTURE_CLASSES];
 let root: string;
 beforeAll(async () => {
   root = await mkdtemp(join(tmpdir(), 'tiny-checkpoint-'));
-  await writeTinyCheckpoint({ dir: join(root, 'a'), seed: 3, corpus: CORPUS });
-  await writeTinyCheckpoint({ dir: join(root, 'b'), seed: 3, corpus: CORPUS });
-  await writeTinyCheckpoint({ dir: join(root, 'c'), seed: 4, corpus: CORPUS });
+  await writeTinyCheckpoint({ outputDir: join(root, 'a'), seed: 3, corpus: CORPUS });
+  await writeTinyCheckpoint({ outputDir: join(root, 'b'), seed: 3, corpus: CORPUS });
+  await writeTinyCheckpoint({ outputDir: join(root, 'c'), seed: 4, corpus: CORPUS });
 });
 afterAll(() => rm(root, { recursive: true, force: true }));
 

@@ -1,10 +1,10 @@
 /**
- * The ten kinds of fracture that the example draws, each as pieces of a long bone and gaps in it. Distances are signed
+ * The ten kinds of fracture that the demonstration draws, each as pieces of a long bone and gaps in it. Distances are signed
  * (negative inside) and in pixels, in the coordinates of the bone: u along the shaft, downwards, and v across it.
  */
-import { MersenneTwister } from 'ministral-tune/data';
+import { MersenneTwister } from '../random.js';
 
-export type Field = (u: number, v: number) => number;
+type Field = (u: number, v: number) => number;
 
 /** A part of a bone that kept its shape: moved by (du, dv) and turned about its `pivot` on the axis. */
 export interface Piece {
@@ -18,18 +18,18 @@ export interface Piece {
 }
 
 /** A dark mark on the bone: a gap that rays pass through. `depth` 1 removes the bone altogether. */
-export interface Mark {
+interface Mark {
   distance: Field;
   halfWidth: number;
   depth: number;
 }
 
-export interface Scene {
+interface Scene {
   pieces: Piece[];
   marks?: Mark[];
 }
 
-export interface Bone {
+interface Bone {
   field: Field;
   /** Half of the length, and half of the width of the shaft, in pixels. */
   halfLength: number;

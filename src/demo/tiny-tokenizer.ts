@@ -2,7 +2,7 @@
  * Trains the tokenizer of the tiny checkpoint: byte-level BPE as in Tekken (the same pre-tokenizer, the same control
  * tokens), with a vocabulary that is learned from a few lines of text instead of the web.
  */
-import { BYTE_TO_CHAR } from 'ministral-tune/data';
+import { BYTE_TO_CHAR } from '../data/byte-alphabet.js';
 
 /** Control tokens, in the order of their ids. */
 export const CONTROL_TOKENS: readonly string[] = [

@@ -1,13 +1,17 @@
 /**
- * Makes the checkpoint of the example: the architecture of Ministral 3 in a size that a laptop trains in a minute, in
+ * Makes the checkpoint of the demonstration: the architecture of Ministral 3 in a size that a laptop trains in a minute, in
  * the file layout of the published models. Its weights are random numbers drawn from a seed; nothing was trained, so
- * all that the example's model can do afterwards, it learned through its LoRA adapter.
+ * all that the model can do afterwards, it learned through its LoRA adapter.
  */
 import { mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { TUTORIAL_TEMPLATE } from 'ministral-tune';
-import { counterHash, MersenneTwister } from 'ministral-tune/data';
-import { writeSafetensors } from 'ministral-tune/safetensors';
+import { z } from 'zod';
+import { parseOptions } from '../config.js';
+import { TUTORIAL_TEMPLATE } from '../data/chat-template.js';
+import { classPrompt } from '../data/class-example.js';
+import { writeSafetensors } from '../formats/safetensors.js';
+import { counterHash, MersenneTwister } from '../random.js';
+import { DEMONSTRATION_SEED, FRACTURE_CLASSES } from './radiographs.js';
 import { CONTROL_TOKENS, trainTinyTokenizer } from './tiny-tokenizer.js';
 
 /** Sizes of the two towers. */
@@ -21,28 +25,58 @@ const VISION = { hidden: 64, feedForward: 256, layers: 2, heads: 4, patch: 14, m
  */
 const INIT = { embedding: 0.05, head: 0.2, linear: 1, projectorOut: 1.5 };
 
+/** Options of {@link writeTinyCheckpoint}. */
 export interface TinyCheckpointOptions {
-  /** Receives the files; made if it does not exist. */
-  dir: string;
-  seed: number;
-  /** The text to learn the vocabulary from: the prompt and the answers. */
-  corpus: readonly string[];
+  /** Folder that receives the files; made if it does not exist. */
+  readonly outputDir: string;
+  /** Of the random weights: a whole number from 0. Default: 42. */
+  readonly seed?: number | undefined;
+  /**
+   * Texts to learn the vocabulary from: the prompt and the answers. Other texts are read as well, in more tokens. Default:
+   * the plain prompt for class folders, with the classes of `drawRadiographs`.
+   */
+  readonly corpus?: readonly string[] | undefined;
 }
 
-/** Writes config, weights, tokenizer, processor and chat template. The same options give the same bytes. */
-export async function writeTinyCheckpoint({ dir, seed, corpus }: TinyCheckpointOptions): Promise<void> {
+const schema = z.strictObject({
+  outputDir: z.string().min(1),
+  seed: z.int().min(0).optional(),
+  corpus: z.array(z.string()).optional(),
+} satisfies Record<keyof TinyCheckpointOptions, z.ZodType>);
+
+const ALIASES: Readonly<Record<string, string>> = { dir: 'outputDir', out: 'outputDir', folder: 'outputDir' };
+
+/**
+ * Writes a checkpoint of the architecture of Ministral 3 with two layers in each tower, 1 MB: config, float32 weights,
+ * tokenizer, processor and chat template, in the files of the published models, as `fromPretrained` reads them. For tests
+ * and demonstrations: its weights are random. The same options give the same bytes.
+ *
+ * ```ts
+ * await writeTinyCheckpoint({ outputDir: 'tiny-model' });
+ * const { model, processor } = await fromPretrained('tiny-model');
+ * ```
+ * @throws ConfigError for wrong options
+ */
+export async function writeTinyCheckpoint(options: TinyCheckpointOptions): Promise<void> {
+  const {
+    outputDir,
+    seed = DEMONSTRATION_SEED,
+    ...given
+  } = parseOptions(schema, options, 'writeTinyCheckpoint', ALIASES);
+  const { corpus = [classPrompt(FRACTURE_CLASSES), ...FRACTURE_CLASSES] } = given;
   const tokenizer = trainTinyTokenizer(corpus);
   const vocabSize = Object.keys((tokenizer.model as { vocab: object }).vocab).length;
-  await mkdir(dir, { recursive: true });
-  const json = (name: string, value: unknown) => writeFile(join(dir, name), `${JSON.stringify(value, null, 2)}\n`);
+  await mkdir(outputDir, { recursive: true });
+  const json = (name: string, value: unknown) =>
+    writeFile(join(outputDir, name), `${JSON.stringify(value, null, 2)}\n`);
   await Promise.all([
     json('config.json', modelConfig(vocabSize)),
     json('generation_config.json', { bos_token_id: 1, eos_token_id: 2, max_length: 16384, pad_token_id: 11 }),
     json('tokenizer.json', tokenizer),
     json('tokenizer_config.json', tokenizerConfig()),
     json('processor_config.json', processorConfig()),
-    writeFile(join(dir, 'chat_template.jinja'), TUTORIAL_TEMPLATE),
-    writeSafetensors(join(dir, 'model.safetensors'), randomWeights(vocabSize, seed), { format: 'pt' }),
+    writeFile(join(outputDir, 'chat_template.jinja'), TUTORIAL_TEMPLATE),
+    writeSafetensors(join(outputDir, 'model.safetensors'), randomWeights(vocabSize, seed), { format: 'pt' }),
   ]);
 }
 

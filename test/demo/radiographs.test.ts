@@ -6,11 +6,11 @@ import sharp from 'sharp';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import {
   drawRadiograph,
-  drawSyntheticRadiographs,
+  drawRadiographs,
   FRACTURE_CLASSES,
-  IMAGE_HEIGHT,
-  IMAGE_WIDTH,
-} from '../../examples/synthetic-radiographs.js';
+  RADIOGRAPH_HEIGHT,
+  RADIOGRAPH_WIDTH,
+} from '../../src/demo/radiographs.js';
 
 const hash = (bytes: Uint8Array): string => createHash('sha256').update(bytes).digest('hex');
 
@@ -25,7 +25,7 @@ describe('drawRadiograph', () => {
   it('draws bone brighter than the air around it, with contrast to spare at both ends', () => {
     for (const name of FRACTURE_CLASSES) {
       const pixels = drawRadiograph(name, 3);
-      expect(pixels).toHaveLength(IMAGE_WIDTH * IMAGE_HEIGHT);
+      expect(pixels).toHaveLength(RADIOGRAPH_WIDTH * RADIOGRAPH_HEIGHT);
       const sorted = [...pixels].sort((a, b) => a - b);
       expect(sorted[Math.floor(pixels.length * 0.02)]).toBeLessThan(70);
       expect(sorted[Math.floor(pixels.length * 0.9)]).toBeGreaterThan(100);
@@ -39,11 +39,11 @@ describe('drawRadiograph', () => {
   });
 
   it('refuses an unknown class by name', () => {
-    expect(() => drawRadiograph('Bent spoon', 1)).toThrow(/Bent spoon.*Avulsion fracture/);
+    expect(() => drawRadiograph('Bent spoon', 1)).toThrow(/Bent spoon.*Avulsion fracture/s);
   });
 });
 
-describe('drawSyntheticRadiographs', () => {
+describe('drawRadiographs', () => {
   let dir: string;
   beforeEach(async () => {
     dir = await mkdtemp(join(tmpdir(), 'radiographs-'));
@@ -58,26 +58,26 @@ describe('drawSyntheticRadiographs', () => {
   }
 
   it('writes the counts asked for, for ten classes in both splits, and nothing else', async () => {
-    await drawSyntheticRadiographs({ dir, seed: 1, trainPerClass: 3, testPerClass: 2 });
+    await drawRadiographs({ outputDir: dir, seed: 1, trainPerClass: 3, testPerClass: 2 });
     expect((await readdir(dir)).sort()).toEqual([...FRACTURE_CLASSES]);
     for (const name of FRACTURE_CLASSES) {
       expect(await readdir(join(dir, name, 'Train'))).toHaveLength(3);
       expect(await readdir(join(dir, name, 'Test'))).toHaveLength(2);
     }
     const { width, height, channels } = await sharp(join(dir, FRACTURE_CLASSES[0]!, 'Train', '0000.png')).metadata();
-    expect([width, height, channels]).toEqual([IMAGE_WIDTH, IMAGE_HEIGHT, 1]);
+    expect([width, height, channels]).toEqual([RADIOGRAPH_WIDTH, RADIOGRAPH_HEIGHT, 1]);
     expect((await listing(dir)).size).toBe(50);
   });
 
   it('shares no image between Train and Test, nor within a split', async () => {
-    await drawSyntheticRadiographs({ dir, seed: 2, trainPerClass: 4, testPerClass: 4 });
+    await drawRadiographs({ outputDir: dir, seed: 2, trainPerClass: 4, testPerClass: 4 });
     const files = await listing(dir);
     expect(new Set(files.values()).size).toBe(files.size);
   });
 
   it('depends on nothing but the seed', async () => {
     const draw = async (name: string, seed: number, trainPerClass: number) => {
-      await drawSyntheticRadiographs({ dir: join(dir, name), seed, trainPerClass, testPerClass: 1 });
+      await drawRadiographs({ outputDir: join(dir, name), seed, trainPerClass, testPerClass: 1 });
       return listing(join(dir, name));
     };
     const [first, again, more, other] = [

@@ -1,0 +1,57 @@
+/** How many images of a data set a model answers right. */
+import { classExample } from '../data/class-example.js';
+import type { IndexedDataset } from '../data/dataset.js';
+import type { ImageSample } from '../data/image-folder-options.js';
+import type { SftExample } from '../data/types.js';
+import type { EvaluationReport } from '../eval/evaluation-report.js';
+import { Evaluator } from '../eval/evaluator.js';
+import type { EvaluatorOptions } from '../eval/evaluator-options.js';
+import { generateText } from '../model/generate.js';
+import { scoreLabels } from '../model/score-labels.js';
+import { showProgress } from '../monitor/show-progress.js';
+import type { OpenModel } from './open-model.js';
+import type { RunSettings } from './run-settings.js';
+
+/** Samples that are asked at once. */
+const BATCH_SIZE = 16;
+/** Tokens that an answer may have beyond the longest class name. */
+const SPARE_TOKENS = 8;
+
+export interface ClassQuestion {
+  readonly prompt: string;
+  readonly system: string | undefined;
+  readonly classNames: readonly string[];
+}
+
+export const exampleOf =
+  ({ prompt, system }: ClassQuestion) =>
+  (sample: ImageSample): SftExample =>
+    classExample(sample, prompt, system);
+
+/** Asks for the class of each image. @param what is under way, in a word or two */
+export async function evaluateClasses(
+  { model, processor, collator }: Pick<OpenModel, 'model' | 'processor' | 'collator'>,
+  test: IndexedDataset<ImageSample>,
+  question: ClassQuestion,
+  options: {
+    readonly mode: RunSettings['mode'];
+    readonly sharePrefix?: boolean | undefined;
+    readonly signal: AbortSignal;
+    readonly what: string;
+  },
+): Promise<EvaluationReport> {
+  const { tokenizer } = processor;
+  const { classNames } = question;
+  const { mode, sharePrefix, signal, what } = options;
+  const longest = Math.max(...classNames.map((name) => tokenizer.encode(name).length));
+  const maxNewTokens = longest + SPARE_TOKENS;
+  const generate: EvaluatorOptions['generate'] = async (examples, aborted, choices) =>
+    generateText(model, tokenizer, await collator.collatePrompts(examples), {
+      ...{ maxNewTokens, sharePrefix, choices, signal: aborted },
+    });
+  const score: EvaluatorOptions['score'] = async (examples, names, aborted) =>
+    scoreLabels(model, tokenizer, await collator.collatePrompts(examples), names, { sharePrefix, signal: aborted });
+  const asked = mode === 'scored' ? { score } : { generate };
+  const evaluator = new Evaluator({ classNames, mode, batchSize: BATCH_SIZE, ...asked });
+  return evaluator.evaluate(test, { toExample: exampleOf(question), signal, onProgress: showProgress(what) });
+}

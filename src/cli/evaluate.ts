@@ -1,0 +1,136 @@
+/** `evaluate` with what its command line says. */
+import { mkdir } from 'node:fs/promises';
+import { join } from 'node:path';
+import { classPrompt } from '../data/class-example.js';
+import { DataError } from '../errors.js';
+import { writePredictions } from '../eval/predictions.js';
+import { formatReport, writeReport } from '../eval/report.js';
+import { oneLine } from '../messages/one-line.js';
+import { SftTrainer } from '../train/sft-trainer.js';
+import { type AdapterRecord, readAdapterRecord } from './adapter-record.js';
+import { evaluateClasses } from './class-evaluation.js';
+import { type Output, UsageError } from './command.js';
+import type { EvaluateFlags } from './evaluate-command.js';
+import { loadData, type RunData } from './load-data.js';
+import { isFolder, type OpenModel, openModel } from './open-model.js';
+import { defined, GIB, requireOption } from './option-values.js';
+import { type RunSettings, settingsOf } from './run-settings.js';
+import { untilStopped } from './until-stopped.js';
+
+const DEFAULT_SEED = 42;
+
+/** @returns the exit code */
+export async function evaluateFromFlags(flags: EvaluateFlags, output: Output): Promise<number> {
+  const { adapter } = flags;
+  const name = requireOption(adapter ?? flags.model, 'evaluate', '--adapter (or --model alone)');
+  const record = adapter !== undefined && (await isFolder(adapter)) ? await readAdapterRecord(adapter) : undefined;
+  const settings = settingsFrom(flags, record);
+  const data = requireOption(settings.data, 'evaluate', '--data');
+  const outputDir = flags.outputDir ?? 'evaluation';
+  const work = async (signal: AbortSignal): Promise<number> => {
+    const note = (line: string): void => output.printError(`note: ${line}`);
+    const { labels, holdout, limit } = settings;
+    const seed = settings.config.seed ?? DEFAULT_SEED;
+    const loaded = await loadData(data, { labels, holdout, limit, seed, signal, note });
+    const part = requirePart(loaded, flags.split ?? 'test');
+    const baseModel = adapter === undefined ? undefined : flags.model;
+    const opened = await openModel(name, settings, { baseModel, signal, print: output.print });
+    try {
+      const asked = { settings, flags, record, signal, output, outputDir };
+      const figures =
+        part.kind === 'classes' ? await classFigures(opened, part, asked) : await lossFigures(opened, part, asked);
+      if (flags.json) output.print(JSON.stringify({ model: name, engine: opened.engine.name, ...figures }));
+      return 0;
+    } finally {
+      await opened.dispose();
+    }
+  };
+  return untilStopped(output, work, { stopping: 'stopping', stopped: () => 'stopped: nothing was written' });
+}
+
+/** Options of the training hold where the flags give none, but for where it wrote and how much it used. */
+function settingsFrom(flags: EvaluateFlags, record: AdapterRecord | undefined): RunSettings {
+  const { data, labels, holdout, seed, limit, prompt, system, template, mode, engine, quantization } = flags;
+  const { prompt: asked, system: before } = record ?? {};
+  const { data: trained, holdout: held, labels: table, processor, ...others } = record?.settings ?? {};
+  // A holdout of other data would leave out most of them.
+  const own = data === undefined || data === trained ? { data: trained, holdout: held, labels: table } : {};
+  const given = defined({
+    ...own,
+    processor,
+    ...defined({ seed: others.seed, quantization: others.quantization, mode: others.mode, template: others.template }),
+    ...defined({ prompt: asked, system: before }),
+    ...defined({ data, labels, holdout, seed, limit, prompt, system, template, mode, engine, quantization }),
+    memoryBudget: flags.memoryBudget === undefined ? undefined : Math.floor(flags.memoryBudget * GIB),
+  });
+  return settingsOf(given, 'evaluate');
+}
+
+type Part =
+  | (Extract<RunData, { kind: 'classes' }> & {
+      readonly chosen: NonNullable<Extract<RunData, { kind: 'classes' }>['test']>;
+    })
+  | (Extract<RunData, { kind: 'conversations' }> & {
+      readonly chosen: Extract<RunData, { kind: 'conversations' }>['train'];
+    });
+
+/** Of conversations without a test part all are evaluated. */
+function requirePart(data: RunData, split: 'test' | 'train' | 'validation'): Part {
+  if (data.kind === 'conversations') return { ...data, chosen: (split === 'test' && data.test) || data.train };
+  const chosen = data[split];
+  if (chosen !== undefined) return { ...data, chosen };
+  const found = [...data.folder.splits].map(([name, { length }]) => `${name} ${length}`).join(', ');
+  throw new DataError(`${oneLine(data.folder.dir)}: there are no ${split} images, only: ${found}`, {
+    hint: 'Name them by --split, or by --holdout the share that the training kept for the test.',
+    details: { path: data.folder.dir },
+  });
+}
+
+interface Asked {
+  readonly settings: RunSettings;
+  readonly flags: EvaluateFlags;
+  readonly record: AdapterRecord | undefined;
+  readonly signal: AbortSignal;
+  readonly output: Output;
+  readonly outputDir: string;
+}
+
+async function classFigures(
+  opened: OpenModel,
+  { chosen, classNames: own }: Extract<Part, { kind: 'classes' }>,
+  { settings, record, signal, output, outputDir }: Asked,
+): Promise<object> {
+  // Classes of the training, in its order, unless the data have others.
+  const trained = record?.classNames;
+  const classNames = trained && own.every((name) => trained.includes(name)) ? trained : own;
+  const question = { prompt: settings.prompt ?? classPrompt(classNames), system: settings.system, classNames };
+  output.print(`asked with: ${oneLine(question.prompt)}`);
+  const { mode } = settings;
+  const report = await evaluateClasses(opened, chosen, question, { mode, signal, what: 'evaluation' });
+  output.print(formatReport(report));
+  await mkdir(outputDir, { recursive: true });
+  const [predictions, json] = [join(outputDir, 'predictions.csv'), join(outputDir, 'report.json')];
+  await writePredictions(report, predictions);
+  await writeReport(report, json);
+  output.print(`\n${predictions}, ${json}`);
+  const { accuracy, balancedAccuracy, macroF1, count } = report;
+  return { samples: count, accuracy, balancedAccuracy, macroF1, predictions, report: json };
+}
+
+async function lossFigures(
+  { model, collator }: OpenModel,
+  { chosen }: Extract<Part, { kind: 'conversations' }>,
+  { flags, signal, output }: Asked,
+): Promise<object> {
+  for (const option of ['mode', 'prompt', 'system'] as const) {
+    if (flags[option] === undefined) continue;
+    throw new UsageError(`evaluate: --${option} has no effect on conversations`, { hint: 'Leave it out.' });
+  }
+  const trainer = new SftTrainer({ model, collator, trainDataset: chosen, evalDataset: chosen });
+  const { evalLoss, evalRuntime } = await trainer.evaluate(chosen, signal);
+  output.print(
+    `loss ${evalLoss.toFixed(4)} a labelled token (perplexity ${Math.exp(evalLoss).toPrecision(4)}) of ` +
+      `${chosen.length} conversations, ${evalRuntime.toFixed(1)} s`,
+  );
+  return { samples: chosen.length, evalLoss };
+}

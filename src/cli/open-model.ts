@@ -1,0 +1,102 @@
+/** Engine, model and collator of a run. */
+import { stat } from 'node:fs/promises';
+import { ChatTemplate, TUTORIAL_TEMPLATE } from '../data/chat-template.js';
+import { ImagePool } from '../data/image-pool.js';
+import { VlmCollator } from '../data/vlm-collator.js';
+import { createEngine, type EngineChoice } from '../engine/create-engine.js';
+import type { Engine } from '../engine/engine.js';
+import { loadTfjs, type TfjsPackage } from '../engine/tfjs/load-tfjs.js';
+import { ConfigError } from '../errors.js';
+import { MINISTRAL_SIZES, type MinistralSize, repositoryOf } from '../model/ministral3/sizes.js';
+import { showProgress } from '../monitor/show-progress.js';
+import { fromPretrained, type Pretrained } from '../pretrained/from-pretrained.js';
+import type { RunSettings } from './run-settings.js';
+
+/** What a run computes with. */
+export interface OpenModel extends Pretrained {
+  readonly name: string;
+  readonly engine: Engine;
+  readonly chatTemplate: ChatTemplate;
+  readonly collator: VlmCollator;
+  dispose(): Promise<void>;
+}
+
+/** A size by its repository on the Hub; other names stay. */
+export function modelName(given: string): string {
+  return (MINISTRAL_SIZES as readonly string[]).includes(given) ? repositoryOf(given as MinistralSize) : given;
+}
+
+type EngineSettings = Pick<RunSettings, 'engine' | 'config'>;
+
+/** @throws EngineError if it cannot run here */
+export async function openEngine({ engine, config }: EngineSettings, print: (line: string) => void): Promise<Engine> {
+  const { memoryBudget } = config;
+  if (engine.startsWith('tfjs')) {
+    const tf = await loadTfjs(engine as TfjsPackage);
+    return createEngine('tfjs', { tf, ...(memoryBudget === undefined ? {} : { tfjs: { memoryBudget } }) });
+  }
+  return createEngine(engine as EngineChoice, {
+    onChoice: print,
+    ...(memoryBudget === undefined ? {} : { cuda: { memoryBudget } }),
+  });
+}
+
+type ModelSettings = EngineSettings & Pick<RunSettings, 'template' | 'quantization' | 'processor' | 'collator'>;
+
+/**
+ * @param name a size, a name on the Hub or a folder, of a model or of an adapter
+ * @param baseModel in place of the one that an adapter names
+ * @throws as `createEngine` and `fromPretrained`; ConfigError without a chat template
+ */
+export async function openModel(
+  name: string,
+  settings: ModelSettings,
+  options: {
+    readonly baseModel?: string | undefined;
+    readonly signal: AbortSignal;
+    readonly print: (line: string) => void;
+  },
+): Promise<OpenModel> {
+  const { baseModel, signal, print } = options;
+  const engine = await openEngine(settings, print);
+  try {
+    print(engine.description);
+    const { quantization, processor: from } = settings;
+    const pretrained = await fromPretrained(modelName(name), {
+      ...{ engine, quantization, baseModel: baseModel && modelName(baseModel), signal, onNotice: print },
+      ...(from === undefined ? {} : { processor: modelName(from) }),
+      onProgress: showProgress('download'),
+      onLoadProgress: showProgress('weights'),
+    });
+    const { model, processor } = pretrained;
+    const { tokenizer, imageProcessor } = processor;
+    const chatTemplate = templateOf(name, settings.template, processor);
+    const imagePool = new ImagePool(imageProcessor);
+    const collator = new VlmCollator({ ...settings.collator, tokenizer, chatTemplate, imageProcessor, imagePool });
+    const dispose = async (): Promise<void> => {
+      await imagePool.close();
+      model.dispose();
+      await engine.dispose();
+    };
+    return { ...pretrained, name: modelName(name), engine, chatTemplate, collator, dispose };
+  } catch (error) {
+    await engine.dispose();
+    throw error;
+  }
+}
+
+function templateOf(
+  name: string,
+  which: RunSettings['template'],
+  { tokenizer, chatTemplate }: Pretrained['processor'],
+) {
+  const { bosToken, eosToken } = tokenizer;
+  if (which === 'tutorial') return new ChatTemplate(TUTORIAL_TEMPLATE, { bosToken, eosToken });
+  if (chatTemplate) return chatTemplate;
+  throw new ConfigError(`${name} has no chat template`, { hint: 'Give --template tutorial.' });
+}
+
+/** Whether it is a folder of this machine, which nobody finds on the Hub. */
+export async function isFolder(name: string): Promise<boolean> {
+  return (await stat(name).catch(() => undefined))?.isDirectory() ?? false;
+}

@@ -1,0 +1,20 @@
+/** `push` with what its command line says. */
+import { checkPushAccess } from '../hub/push-files.js';
+import type { Output } from './command.js';
+import { pushAdapter } from './push-adapter.js';
+import type { PushFlags } from './push-command.js';
+import { untilStopped } from './until-stopped.js';
+
+/** @returns the exit code */
+export async function pushFromFlags(flags: PushFlags, output: Output): Promise<number> {
+  const { dir, repo, private: isPrivate, message: commitMessage, baseModel } = flags;
+  const work = async (signal: AbortSignal): Promise<number> => {
+    const id = await checkPushAccess(repo, { signal });
+    await pushAdapter(dir, id, { baseModel }, { isPrivate, commitMessage, signal, output });
+    return 0;
+  };
+  return untilStopped(output, work, {
+    stopping: 'stopping',
+    stopped: () => 'stopped: called again, the upload goes on with what is missing',
+  });
+}

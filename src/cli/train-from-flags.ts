@@ -1,0 +1,83 @@
+/** `train` with what its command line says. */
+import { join } from 'node:path';
+import { exists } from '../files/regular-file.js';
+import { checkPushAccess } from '../hub/push-files.js';
+import { listCheckpoints } from '../train/checkpoint.js';
+import { type Output, UsageError } from './command.js';
+import { isFolder } from './open-model.js';
+import { requireOption } from './option-values.js';
+import { pushAdapter } from './push-adapter.js';
+import { readConfigFile } from './read-config-file.js';
+import { type RunSettings, resolveSettings } from './run-settings.js';
+import { nextCommands, shellWord, summaryLines } from './run-summary.js';
+import { SETTINGS_FILE, type TrainSettings, train } from './train.js';
+import type { TrainFlags } from './train-flags.js';
+import { untilStopped } from './until-stopped.js';
+
+/** @returns the exit code */
+export async function trainFromFlags(flags: TrainFlags, output: Output): Promise<number> {
+  const settings = await settingsFrom(flags);
+  const { outputDir } = settings;
+  const repo = flags.pushToHub;
+  if (repo !== undefined) {
+    if (settings.baseModel === undefined && (await isFolder(settings.model))) {
+      throw new UsageError('train: --push-to-hub: the card needs the name that the base model has on the Hub', {
+        hint: 'Give it by --base-model, or --model by that name.',
+      });
+    }
+    // Before the training, not after.
+    output.print(`will push to ${await checkPushAccess(repo)}`);
+  }
+  const work = async (signal: AbortSignal): Promise<number> => {
+    const request = { resume: flags.resume ?? false, live: flags.live ?? false, report: reportOf(flags), signal };
+    const trained = await train(settings, request, output);
+    const url = repo === undefined ? undefined : await pushAdapter(trained.adapter, repo, settings, { signal, output });
+    const summary = { ...trained, url };
+    output.print('');
+    for (const line of [...summaryLines(summary), '', ...nextCommands(nextOf(settings, trained.adapter))]) {
+      output.print(line);
+    }
+    if (flags.json) output.print(JSON.stringify(summary));
+    return 0;
+  };
+  return untilStopped(output, work, {
+    stopping: 'saving; again ends it at once',
+    stopped: async () => {
+      const saved = (await listCheckpoints(join(outputDir, 'checkpoints'))).at(-1);
+      if (!saved) return 'stopped before anything was learned';
+      return `stopped after step ${saved.step}, which is saved; to go on:
+  npx ministral-tune train --resume --output-dir ${shellWord(outputDir)}`;
+    },
+  });
+}
+
+function reportOf({ report }: TrainFlags): string | false | undefined {
+  return report === true ? undefined : report;
+}
+
+/** Settings of the run that is resumed, of a file, and of the flags: later ones win. */
+async function settingsFrom(flags: TrainFlags): Promise<TrainSettings> {
+  const files = [];
+  const saved = join(flags.outputDir ?? 'outputs', SETTINGS_FILE);
+  if (flags.resume && (await exists(saved))) files.push(saved);
+  if (flags.config !== undefined) files.push(flags.config);
+  const read = await Promise.all(
+    files.map(async (name) => ({ name, options: await readConfigFile(name, 'train: --config') })),
+  );
+  const settings = resolveSettings(read, flags);
+  return {
+    ...settings,
+    data: requireOption(settings.data, 'train', '--data'),
+    model: requireOption(settings.model, 'train', '--model'),
+  };
+}
+
+function nextOf({ data, labels }: RunSettings & { readonly data: string }, adapter: string): string[] {
+  const [folder, source] = [shellWord(adapter), shellWord(data)];
+  const table = labels === undefined ? '' : ` --labels ${shellWord(labels)}`;
+  return [
+    `evaluate --adapter ${folder} --data ${source}${table}`,
+    `merge --adapter ${folder} --output merged`,
+    `push ${folder} USER/NAME`,
+  ];
+}

@@ -1,0 +1,205 @@
+/** A run of the command line: data, model, answers before, training, adapter, answers after, report. */
+import { mkdir } from 'node:fs/promises';
+import { join } from 'node:path';
+import type { EvaluationReport } from '../eval/evaluation-report.js';
+import { writePredictions } from '../eval/predictions.js';
+import { compareReports, formatReport, writeReport } from '../eval/report.js';
+import { writeNamedFile } from '../files/atomic-file.js';
+import { loadAdapter, saveAdapter } from '../lora/adapter-file.js';
+import { applyLora, type LoraAdapter } from '../lora/apply-lora.js';
+import { verifyAdapter } from '../lora/verify-adapter.js';
+import { livePage } from '../monitor/live-page.js';
+import { writeRunReport } from '../report/write-run-report.js';
+import type { TrainingEvent, TrainOutput } from '../train/events.js';
+import type { SftConfigInput } from '../train/sft-config.js';
+import { SftTrainer } from '../train/sft-trainer.js';
+import { writeAdapterRecord } from './adapter-record.js';
+import { evaluateClasses } from './class-evaluation.js';
+import type { Output } from './command.js';
+import { loadData } from './load-data.js';
+import { type OpenModel, openModel } from './open-model.js';
+import type { RunSettings } from './run-settings.js';
+import type { RunSummary } from './run-summary.js';
+import { SUGGESTED_LORA, suggestedConfig } from './suggested-config.js';
+import { type TrainTask, trainTask } from './train-task.js';
+
+/** What one call asks for beside the settings, which a later call may repeat. */
+export interface TrainRequest {
+  readonly resume: boolean;
+  readonly live: boolean;
+  /** The file; false: none. Default: report.html in the output folder. */
+  readonly report?: string | false | undefined;
+  readonly title?: string | undefined;
+  readonly signal: AbortSignal;
+}
+
+/** Settings of a run that can begin. */
+export type TrainSettings = RunSettings & { readonly data: string; readonly model: string };
+
+/** Of the run, in its folder: `--resume` and `--config` read it. */
+export const SETTINGS_FILE = 'settings.json';
+const DEFAULT_SEED = 42;
+
+/** @returns what it has come to @throws what its parts throw; the signal's reason */
+export async function train(settings: TrainSettings, request: TrainRequest, output: Output): Promise<RunSummary> {
+  const { outputDir } = settings;
+  const { signal } = request;
+  const { print } = output;
+  const note = (line: string): void => output.printError(`note: ${line}`);
+  const seed = settings.config.seed ?? DEFAULT_SEED;
+  const { labels, holdout, limit } = settings;
+  const data = await loadData(settings.data, { labels, holdout, limit, seed, signal, note });
+  const task = trainTask(data, settings);
+  for (const line of task.lines) print(line);
+  const suggested = suggestedConfig(task.train.length, settings.config);
+  for (const line of suggested.lines) print(line);
+  await mkdir(outputDir, { recursive: true });
+  const text = `${JSON.stringify(settings.flat, null, 2)}\n`;
+  await writeNamedFile(join(outputDir, SETTINGS_FILE), text, 'train');
+  signal.throwIfAborted();
+  const opened = await openModel(settings.model, settings, { signal, print });
+  try {
+    const config = {
+      ...(task.evaluation ? { evalStrategy: 'epoch' as const } : {}),
+      ...suggested.config,
+      outputDir: join(outputDir, 'checkpoints'),
+    } as SftConfigInput;
+    return await learn({ settings, request, output, note, task, opened, config });
+  } finally {
+    await opened.dispose();
+  }
+}
+
+interface Run {
+  readonly settings: TrainSettings;
+  readonly request: TrainRequest;
+  readonly output: Output;
+  readonly note: (line: string) => void;
+  readonly task: TrainTask;
+  readonly opened: OpenModel;
+  readonly config: SftConfigInput;
+}
+
+async function learn(run: Run): Promise<RunSummary> {
+  const { settings, request, output, note, task, opened, config } = run;
+  const { outputDir } = settings;
+  const { model, collator, chatTemplate, engine } = opened;
+  const { signal } = request;
+  const { print } = output;
+  const adapter = await adapterOf(run);
+  print(adapter.description);
+  const page = request.live ? livePage({ title: request.title ?? outputDir }) : undefined;
+  await page?.open();
+  const baseModelNameOrPath = opened.name;
+  // Not a loop: the run prints its own losses.
+  const events: TrainingEvent[] = [];
+  const trainer = new SftTrainer({
+    model,
+    trainDataset: task.train,
+    evalDataset: task.evaluation,
+    collator,
+    saveAdapter: (folder) => saveAdapter(adapter, folder, { baseModelNameOrPath, chatTemplate }),
+    config,
+    callbacks: [{ onEvent: (event) => void events.push(event) }, ...(page ? [page] : [])],
+  });
+  const judge = (what: string): Promise<EvaluationReport | undefined> => judged(run, what);
+  const before = await judge('before');
+  const { evaluation } = task;
+  const lossBefore = evaluation && (await trainer.evaluate(evaluation, signal)).evalLoss;
+  if (lossBefore !== undefined) print(`test loss before: ${lossBefore.toFixed(4)}`);
+  const trained = await trainer.train({ signal, ...(request.resume ? { resumeFromCheckpoint: true } : {}) });
+  const folder = join(outputDir, 'adapter');
+  await saveAdapter(adapter, folder, { baseModelNameOrPath, chatTemplate });
+  const probe = await task.train.get(0);
+  const check = await verifyAdapter(model, folder, await collator.collate([probe]));
+  print(`${folder}: saved and read back; its ${check.modules} layers change what the model says`);
+  const after = await judge('after');
+  const lossAfter = evaluation && (await trainer.evaluate(evaluation, signal)).evalLoss;
+  await writeAdapterRecord(folder, recordOf(run, before, after));
+  if (after) {
+    print(`\n${formatReport(after)}`);
+    if (before) print(`\n${compareReports(before, after)}`);
+    await writePredictions(after, join(outputDir, 'predictions.csv'));
+    await writeReport(after, join(outputDir, 'report.json'));
+  }
+  const report = await writeHtml(run, { before, after, events, engine: engine.description });
+  for (const line of report?.warnings ?? []) note(line);
+  return {
+    model: opened.name,
+    engine: engine.name,
+    trainSamples: task.train.length,
+    testSamples: task.classes?.test?.length ?? task.evaluation?.length ?? 0,
+    classes: task.classes?.question.classNames.length,
+    ...courseOf(trained, events),
+    ...(after ? { accuracy: { before: before?.accuracy, after: after.accuracy } } : {}),
+    ...(lossBefore !== undefined && lossAfter !== undefined
+      ? { evalLoss: { before: lossBefore, after: lossAfter } }
+      : {}),
+    adapter: folder,
+    report: report?.path,
+  };
+}
+
+function adapterOf({ settings, opened, note }: Run): Promise<LoraAdapter> | LoraAdapter {
+  const { model } = opened;
+  if (settings.adapter !== undefined) return loadAdapter(settings.adapter, model, { onWarning: note });
+  return applyLora(model, { ...SUGGESTED_LORA, ...settings.lora }, { onWarning: note });
+}
+
+/** Answers of the model as it is now; undefined where there is nothing to ask. */
+async function judged({ settings, request, task, opened, output }: Run, what: string) {
+  const { classes } = task;
+  if (classes?.test === undefined || !settings.evaluate) return undefined;
+  const { mode } = settings;
+  const { sharePrefix } = settings.config;
+  const { signal } = request;
+  const report = await evaluateClasses(opened, classes.test, classes.question, { mode, sharePrefix, signal, what });
+  output.print(`accuracy ${what}: ${(100 * report.accuracy).toFixed(1)} % of ${report.count} test images`);
+  return report;
+}
+
+function recordOf({ settings, task, opened }: Run, before?: EvaluationReport, after?: EvaluationReport) {
+  const { question, test } = task.classes ?? {};
+  return {
+    settings: { ...settings.flat },
+    model: opened.name,
+    ...(question ? { prompt: question.prompt, classNames: [...question.classNames] } : {}),
+    ...(settings.system === undefined ? {} : { system: settings.system }),
+    trainSamples: task.train.length,
+    ...(test === undefined ? {} : { testSamples: test.length }),
+    ...(after ? { accuracy: { before: before?.accuracy, after: after.accuracy } } : {}),
+  };
+}
+
+/** Steps of this call, and the losses of its first and last. */
+function courseOf(
+  trained: TrainOutput,
+  events: readonly TrainingEvent[],
+): Pick<RunSummary, 'steps' | 'seconds' | 'loss'> {
+  const losses = events.flatMap((event) => (event.type === 'step' ? [event.loss] : []));
+  const [first, last] = [losses[0], losses.at(-1)];
+  return {
+    steps: trained.globalStep,
+    seconds: trained.metrics.trainRuntime,
+    loss: first === undefined || last === undefined ? undefined : { first, last },
+  };
+}
+
+async function writeHtml(
+  { settings, request, task, config }: Run,
+  parts: {
+    readonly before: EvaluationReport | undefined;
+    readonly after: EvaluationReport | undefined;
+    readonly events: readonly TrainingEvent[];
+    readonly engine: string;
+  },
+) {
+  if (request.report === false) return undefined;
+  return writeRunReport(config.outputDir!, {
+    ...parts,
+    title: request.title ?? settings.outputDir,
+    file: request.report ?? join(settings.outputDir, 'report.html'),
+    images: task.classes?.test,
+    signal: request.signal,
+  });
+}
