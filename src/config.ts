@@ -98,6 +98,30 @@ function unknownName(
   return `unknown option \`${shown}\`${near ? `; did you mean \`${near}\`?` : `; known: ${known.join(', ')}`}`;
 }
 
+/** Options with the defaults filled in: all are given but the `Open` ones, which have none of their own. */
+export type WithDefaults<T, Open extends keyof T = never> = {
+  [K in keyof T as Exclude<K, Open>]-?: Exclude<T[K], undefined>;
+} & Pick<T, Open>;
+
+/** Options as far as they are given: for interfaces that do not say `undefined`, which their schemas take all the same. */
+export type Given<T> = { [K in keyof T]: Exclude<T[K], undefined> };
+
+/**
+ * Names of options in which what a schema takes (or gives) and the interface that documents it differ, where one lacks it
+ * or types it otherwise.
+ */
+export type Mismatch<Checked, Written> =
+  | Exclude<keyof Checked, keyof Written>
+  | Exclude<keyof Written, keyof Checked>
+  | {
+      [K in keyof Checked & keyof Written]-?: 0 extends 1 & Checked[K]
+        ? K
+        : Differs<Pick<Checked, K>, Pick<Written, K>, K>;
+    }[keyof Checked & keyof Written];
+type Differs<A, B, Name> = [A] extends [B] ? ([B] extends [A] ? never : Name) : Name;
+/** Compiles where no name is left: keeps schema and interface equal. */
+export type NoMismatch<Names extends never> = Names;
+
 const MAX_FAULTS = 30;
 
 function describeIssue(

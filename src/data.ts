@@ -17,6 +17,7 @@ export type { TableRow } from './data/csv.js';
 export type { SplitName } from './data/folder-evidence.js';
 export type { HubImageFolderOptions } from './data/hub-image-folder.js';
 export type {
+  FolderLayout,
   ImageFolderContent,
   ImageFolderOptions,
   ImageTableOptions,
@@ -38,7 +39,7 @@ export type {
   Tool,
   ToolCall,
 } from './data/types.js';
-export type { KaggleDownloadOptions } from './kaggle/download-dataset.js';
+export type { KaggleDownloadOptions, KaggleLogin } from './kaggle/download-dataset.js';
 
 // Tokens.
 export { BYTE_TO_CHAR } from './data/byte-alphabet.js';
@@ -60,8 +61,14 @@ export type {
 // Batches.
 export { DataLoader } from './data/data-loader.js';
 export { IGNORE_INDEX } from './data/types.js';
-export type { CollateOptions, DroppedSample, ImagePreprocessor, VlmCollatorOptions } from './data/collator-options.js';
-export type { Collator, DataLoaderOptions } from './data/data-loader.js';
+export type {
+  CollateOptions,
+  CollatorSettings,
+  DroppedSample,
+  ImagePreprocessor,
+  VlmCollatorOptions,
+} from './data/collator-options.js';
+export type { Collator, DataLoaderOptions, DataLoaderSettings } from './data/data-loader.js';
 export type { EncodedSample, ImageExtents, MeasuredSample, PaddingSide } from './data/pad-batch.js';
 export type { SampleInspection } from './data/sample-inspection.js';
 export type { SampleTrace } from './data/sample-trace.js';

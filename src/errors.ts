@@ -31,7 +31,18 @@ export interface TuneErrorOptions {
   cause?: unknown;
 }
 
-/** The base of every error that this package throws on purpose. */
+/**
+ * The base of every error that this package throws on purpose.
+ * @example
+ * ```ts
+ * try {
+ *   await fromPretrained('mistralai/no-such-model');
+ * } catch (error) {
+ *   if (!(error instanceof TuneError)) throw error;
+ *   console.error(error.code, error.summary, error.hint);
+ * }
+ * ```
+ */
 export abstract class TuneError extends Error {
   /** Of the page on troubleshooting: the heading of such errors. */
   protected static readonly helpSection: string = '';

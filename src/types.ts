@@ -10,6 +10,7 @@ export type { PackedBatch, SharedKeys } from './batch/packed-batch.js';
 export type { PackedImage, PackedImages } from './batch/packed-images.js';
 export type { GeneratedToken, GenerateOptions, StreamedToken } from './model/generate.js';
 export type { LinearModule, LoraWeights, WriteAdapter } from './model/linear-module.js';
+export type { GenerationOptions } from './model/sampling.js';
 export type { ScoreLabelsOptions } from './model/score-labels.js';
 export type { LoadOptions } from './model/load.js';
 export type { ModelConfig, RopeConfig, TextConfig, VisionConfig } from './model/model-config.js';
@@ -20,13 +21,14 @@ export type { LoadProgress, WeightProvider } from './model/network/load-weights.
 export type { QuantizationMethod, QuantizationOptions } from './model/quantization.js';
 export type { ModelOrigin, RowOptions } from './model/network/vision-language-model.js';
 export type { AttentionModules, LayerModules, ModelModules } from './model/network/modules.js';
-export type { FromPretrainedOptions, Pretrained } from './pretrained/from-pretrained.js';
+export type { FromPretrainedOptions, ModelId, Pretrained } from './pretrained/from-pretrained.js';
 
 // LoRA.
 export type { LoadAdapterOptions } from './lora/adapter-file.js';
 export type { ApplyLoraOptions } from './lora/apply-lora.js';
 export type { ChatTemplateSource, TemplateHolder } from './lora/chat-template-option.js';
 export type { AdapterOrigin, LoraModule } from './lora/lora-adapter.js';
+export type { LinearLayerName, TaskType } from './lora/lora-config.js';
 export type { LoraEngine, LoraHost } from './lora/lora-host.js';
 export type { MergeAdapterOptions, MergeProgress, MergeResult } from './lora/merge-adapter.js';
 export type { Towers } from './lora/target-modules.js';
@@ -52,7 +54,14 @@ export type {
   RampType,
   WarmupStableDecayKwargs,
 } from './train/schedule.js';
-export type { SftConfig } from './train/sft-config.js';
+export type {
+  DefaultLrSchedule,
+  LrScheduleOptions,
+  MetricName,
+  OptimizerName,
+  SftConfig,
+  SftConfigOptions,
+} from './train/sft-config.js';
 export type { ComputeMetrics, SftTrainerOptions, TrainOptions } from './train/sft-trainer.js';
 export type { Costs } from './train/pass-plan.js';
 export type { AccumulateOptions, EvaluateLossOptions, PassSummary, TrainableModel } from './train/trainable-model.js';
@@ -79,7 +88,11 @@ export type {
 } from './eval/evaluator-options.js';
 export type { ClassMetrics, ConfusionMatrix, Interval } from './eval/metrics.js';
 export type { AnswerMode } from './eval/parse-answer.js';
+export type { ModelCardDataset, ModelCardImage, ModelCardMetric } from './publish/model-card.js';
 export type { PushToHubOptions } from './publish/push-to-hub.js';
+
+// Options.
+export type { WithDefaults } from './config.js';
 
 // Errors.
 export type { ArchiveErrorOptions, ZipFault } from './archive/zip-directory.js';

@@ -1,8 +1,8 @@
 /** What the docs site is in order: of documents, and of the API by the story that the README tells. */
 
-/** Titles of the navigation's parts, in order; documents first, then the API, whose doors have the categories of the story. */
-export const DOCUMENT_GROUPS = ['Guides', 'Concepts', 'In depth', 'Project'];
 export const API_GROUP = 'API';
+/** The navigation's parts, in order. Doors are in that of the API, with the categories of the story. */
+export const DOCUMENT_GROUPS = ['Guides', 'Concepts', API_GROUP, 'In depth', 'Project'];
 
 /** Documents first in their group, by their path below docs/; others follow by title. */
 export const DOCUMENT_ORDER = [
@@ -40,7 +40,17 @@ export function groupOf(path) {
 /** The story, in order: what a folder or file of src/ belongs to. The longest path that fits decides. */
 const STORY = [
   ['Data', ['data/', 'kaggle/', 'archive/', 'random', 'audit/']],
-  ['Templates', ['data/chat-template', 'data/vlm-collator', 'data/collator-options', 'data/mask-', 'data/format-mask']],
+  [
+    'Templates',
+    [
+      'data/chat-template',
+      'data/vlm-collator',
+      'data/collator-options',
+      'data/mask-',
+      'data/format-mask',
+      'train/trainable-model',
+    ],
+  ],
   ['Model', ['model/', 'pretrained/', 'data/image-processor', 'data/tokenizer']],
   ['LoRA', ['lora/']],
   ['Planning', ['plan/', 'cli/', 'demo/']],

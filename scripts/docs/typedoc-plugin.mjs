@@ -1,10 +1,23 @@
 /**
  * What typedoc lacks for this site: documents at the addresses that their paths say, named by their first heading and in
- * order; exports grouped by the story.
+ * order; exports grouped by the story; pages that also work from the disk; llms.txt.
  */
-import { relative, sep } from 'node:path';
+import { writeFileSync } from 'node:fs';
+import { join, relative, sep } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { Comment, CommentTag, Converter, KindRouter, ReflectionKind } from 'typedoc';
+import {
+  Application,
+  Comment,
+  CommentTag,
+  Converter,
+  KindRouter,
+  PageEvent,
+  PageKind,
+  ReflectionKind,
+  RendererEvent,
+} from 'typedoc';
+import { exportOrder, importLines } from './example-imports.mjs';
+import { llmsTexts } from './llms.mjs';
 import { API_GROUP, DOCUMENT_GROUPS, DOCUMENT_ORDER, groupOf, STORY_ORDER, storyOf } from './story.mjs';
 
 const root = fileURLToPath(new URL('../..', import.meta.url));
@@ -25,13 +38,32 @@ class SiteRouter extends KindRouter {
 
 /** Adds a category without a word in the source. */
 function categorize(reflection, title) {
-  reflection.comment ??= new Comment();
-  if (reflection.comment.getTag('@category')) return;
-  reflection.comment.blockTags.push(new CommentTag('@category', [{ kind: 'text', text: title }]));
+  // A function's words are those of its signature.
+  const holder = reflection.signatures?.[0] ?? reflection;
+  holder.comment ??= new Comment();
+  if (holder.comment.getTag('@category')) return;
+  holder.comment.blockTags.push(new CommentTag('@category', [{ kind: 'text', text: title }]));
+}
+
+/** Examples in docstrings import nothing, as an editor does that; on a page they are whole. */
+function addImports(comment) {
+  for (const { content } of comment.getTags('@example')) {
+    for (const part of content.filter(({ kind }) => kind === 'code')) {
+      const [, fence, code] = /^(```ts.*\n)([\s\S]*)```$/.exec(part.text) ?? [];
+      if (fence && !/^import /m.test(code)) part.text = `${fence}${importLines(code)}\n\n${code}\`\`\``;
+    }
+  }
+}
+
+function placeOf(document) {
+  const i = DOCUMENT_ORDER.indexOf(paths.get(document));
+  return i === -1 ? DOCUMENT_ORDER.length : i;
 }
 
 export function load(app) {
-  app.options.setValue('categoryOrder', [...DOCUMENT_GROUPS, API_GROUP, ...STORY_ORDER, '*']);
+  app.on(Application.EVENT_BOOTSTRAP_END, () => {
+    app.options.setValue('categoryOrder', [...DOCUMENT_GROUPS, ...STORY_ORDER, '*']);
+  });
   app.renderer.defineRouter('site', SiteRouter);
 
   app.converter.on(Converter.EVENT_CREATE_DOCUMENT, (_, document) => {
@@ -45,7 +77,7 @@ export function load(app) {
   });
 
   app.converter.on(Converter.EVENT_RESOLVE_BEGIN, ({ project }) => {
-    project.documents?.sort((a, b) => place(a) - place(b) || a.name.localeCompare(b.name));
+    for (const { comment } of Object.values(project.reflections)) if (comment) addImports(comment);
     for (const door of project.children ?? []) {
       door.name = door.name === 'index' ? 'ministral-tune' : `ministral-tune/${door.name}`;
       categorize(door, API_GROUP);
@@ -56,9 +88,34 @@ export function load(app) {
       }
     }
   });
-}
 
-function place(document) {
-  const i = DOCUMENT_ORDER.indexOf(paths.get(document));
-  return i === -1 ? DOCUMENT_ORDER.length : i;
+  app.converter.on(Converter.EVENT_END, ({ project }) => {
+    const byPlace = (a, b) => placeOf(a) - placeOf(b) || a.name.localeCompare(b.name);
+    project.documents?.sort(byPlace);
+    for (const { children, title } of project.categories ?? []) if (title !== API_GROUP) children.sort(byPlace);
+    // As the doors list them: what one calls before what comes with it.
+    const order = exportOrder();
+    for (const door of project.children ?? []) {
+      for (const { children } of door.categories ?? []) {
+        children.sort((a, b) => (order.get(a.name) ?? 0) - (order.get(b.name) ?? 0));
+      }
+    }
+  });
+
+  app.renderer.on(PageEvent.END, (page) => {
+    // A page from the disk may not load an image from another file; the symbols are in every page by icons.js.
+    page.contents = page.contents.replace(/href="(?:\.\.\/)*assets\/icons\.svg#/g, 'href="#');
+    if (page.pageKind === PageKind.Document) {
+      page.contents = page.contents.replace(/<ul class="tsd-breadcrumb"[\s\S]*?<\/ul>/, '');
+    }
+  });
+
+  app.renderer.on(RendererEvent.END, ({ project, outputDirectory }) => {
+    const texts = llmsTexts(
+      project,
+      (document) => paths.get(document),
+      (reflection) => app.renderer.router.getFullUrl(reflection),
+    );
+    for (const [name, text] of Object.entries(texts)) writeFileSync(join(outputDirectory, name), text);
+  });
 }

@@ -16,6 +16,8 @@ export interface Command {
   readonly help: string;
   /** @returns the exit code @throws UsageError for a command line that is not understood; TuneError */
   run(args: readonly string[], output: Output): Promise<number>;
+  /** Reads the command line and does nothing. @throws UsageError as `run` does */
+  check(args: readonly string[]): void;
 }
 
 /** The command line is not understood, or something is missing in it: exit code 2. */
@@ -54,6 +56,7 @@ export function defineCommand<Values extends object>(parts: CommandParts<Values>
         .outputHelp();
       return text.trimEnd();
     },
+    check: (args) => readArguments(make(), args),
     async run(args, output) {
       if (args.some((arg) => arg === '--help' || arg === '-h')) {
         output.print(this.help);

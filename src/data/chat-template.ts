@@ -44,17 +44,17 @@ export type ChatTemplateName = 'tutorial';
 
 /** Names of tokens for a `ChatTemplate`; the collator wants them equal to the tokenizer's. */
 export interface ChatTemplateOptions {
-  /** What `bos_token` stands for in the template. Default `<s>`. */
+  /** What `bos_token` stands for in the template. Default: `<s>`. */
   readonly bosToken?: string;
-  /** What `eos_token` stands for in the template. Default `</s>`. */
+  /** What `eos_token` stands for in the template. Default: `</s>`. */
   readonly eosToken?: string;
 }
 
 /** Options of `ChatTemplate.render` and `segments`. */
 export interface RenderOptions {
-  /** Stop where the model is to answer. Default false. Some templates ignore it. */
+  /** Stop where the model is to answer; some templates ignore it. Default: false. */
   readonly addGenerationPrompt?: boolean;
-  /** Stop right after the text of the last message, an assistant's: its answer is to be continued. Default false. */
+  /** Stop right after the text of the last message, an assistant's: its answer is to be continued. Default: false. */
   readonly continueFinalMessage?: boolean;
   /** Tools that the assistant may call. Default: none. */
   readonly tools?: readonly Tool[] | undefined;
@@ -87,6 +87,11 @@ export interface TemplateSegment {
 /**
  * A Jinja chat template with the names of BOS and EOS. It runs within bounds of time and memory, as templates are
  * untrusted files, and reaches nothing but the conversation.
+ * @example
+ * ```ts
+ * const chatTemplate = new ChatTemplate(TUTORIAL_TEMPLATE, tokenizer);
+ * const own = await ChatTemplate.fromFolder('models/ministral-3b'); // chat_template.jinja of a folder
+ * ```
  */
 export class ChatTemplate {
   /** Jinja, with `\n` for every kind of line end. */

@@ -2,18 +2,25 @@
 import { setMaxListeners } from 'node:events';
 import { z } from 'zod';
 import { orAborted } from '../async/or-aborted.js';
-import { checkNames, parseOptions } from '../config.js';
+import { checkNames, type Mismatch, type NoMismatch, parseOptions, type WithDefaults } from '../config.js';
 import { DataError } from '../errors.js';
 import { requireKind, requireList, requireSignal } from '../require-given.js';
 import { requireSample } from './check-message.js';
 import { nameSample } from './sample-error.js';
 import type { SampleInspection } from './sample-inspection.js';
 import type { Dataset, SftExample, TrainingExample, VlmBatch } from './types.js';
+/** Options of a {@link DataLoader} that are values. */
+export interface DataLoaderSettings {
+  /** Batches prepared ahead of the one in use. 0 prepares each when it is asked for. Default: 2. */
+  prefetch?: number | undefined;
+}
 
+/** Checks {@link DataLoaderSettings}. */
 const dataLoaderOptionsSchema = z.strictObject({
-  /** Batches prepared ahead of the one in use. 0 prepares each when it is asked for. Default 2. */
   prefetch: z.int().nonnegative().default(2),
 });
+
+type _Input = NoMismatch<Mismatch<z.input<typeof dataLoaderOptionsSchema>, DataLoaderSettings>>;
 
 /** What the loader needs of a collator; `VlmCollator` is one. */
 export interface Collator {
@@ -33,10 +40,10 @@ export interface Collator {
 }
 
 /** The options of a loader and what it works with. */
-export interface DataLoaderOptions extends z.input<typeof dataLoaderOptionsSchema> {
-  /** Where samples come from; one without an `id` gets its index as such. */
+export interface DataLoaderOptions extends DataLoaderSettings {
+  /** Where samples come from; one without an `id` gets its index as such. Required. */
   readonly dataset: Dataset<TrainingExample>;
-  /** Makes each batch of its samples. */
+  /** Makes each batch of its samples. Required. */
   readonly collator: Collator;
 }
 
@@ -48,7 +55,7 @@ const LOADER_OPTIONS = { dataset: true, collator: true, prefetch: false } as con
  */
 export class DataLoader {
   /** With the defaults filled in; without data set and collator. */
-  readonly options: z.output<typeof dataLoaderOptionsSchema>;
+  readonly options: WithDefaults<DataLoaderSettings>;
   readonly #dataset: Dataset<TrainingExample>;
   readonly #collator: Collator;
   #waitSeconds = 0;

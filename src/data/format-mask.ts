@@ -1,26 +1,40 @@
 /** A mask view for the terminal. */
 import { z } from 'zod';
-import { parseOptions } from '../config.js';
+import { type Mismatch, type NoMismatch, parseOptions } from '../config.js';
 import { displayWidth } from '../messages/display-width.js';
 import { usesColor } from '../messages/terminal-color.js';
 import { styled, type TextStyle } from '../messages/terminal-style.js';
 import { splitText, wrapText } from '../messages/wrap-text.js';
 import { beginsTurn, maskSummary, maskTitle, maskWarnings, viewSummary } from './mask-notes.js';
 import { type MaskedSample, type MaskImage, type MaskToken, type MaskView, requireMaskView } from './mask-view.js';
-
-const formatMaskSchema = z.strictObject({
+/** Options of {@link formatMask}. */
+export interface FormatMaskOptions {
   /** Columns of the terminal. Default: those of the standard output, at most 100; 80 where it is no terminal. */
+  width?: number | undefined;
+  /**
+   * Colours; without them learned tokens are underlined. Default: if the standard output is a terminal, unless NO_COLOR
+   * is set.
+   */
+  color?: boolean | undefined;
+  /**
+   * `text`: as a text, with the cells of images in place. `table`: a line for each token, with its id. Default: `text`.
+   */
+  layout?: 'text' | 'table' | undefined;
+  /**
+   * All lines of long texts of which nothing is learned; else of more than 24 the first 12 and the last 6. Default: false.
+   */
+  full?: boolean | undefined;
+}
+
+/** Checks {@link FormatMaskOptions}. */
+const formatMaskSchema = z.strictObject({
   width: z.int().min(40).max(1000).optional(),
-  /** Colours. Default: if the standard output is a terminal, unless NO_COLOR is set. Without them learned tokens are underlined. */
   color: z.boolean().optional(),
-  /** `text` (default): as a text, with the cells of images in place. `table`: a line for each token, with its id. */
   layout: z.enum(['text', 'table']).default('text'),
-  /** All lines of long texts of which nothing is learned; else of more than 24 the first 12 and the last 6. Default false. */
   full: z.boolean().default(false),
 });
 
-/** Options of `formatMask`. @useDeclaredType */
-export type FormatMaskOptions = z.input<typeof formatMaskSchema>;
+type _Input = NoMismatch<Mismatch<z.input<typeof formatMaskSchema>, FormatMaskOptions>>;
 
 /** A piece of a line. */
 interface Piece {

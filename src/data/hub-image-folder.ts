@@ -1,6 +1,6 @@
 /** An image data set on the Hugging Face Hub: images in folders, tables beside them, zip archives of both. */
 import { z } from 'zod';
-import { parseOptions, requirePath } from '../config.js';
+import { type Given, type Mismatch, type NoMismatch, parseOptions, requirePath } from '../config.js';
 import { ConfigError } from '../errors.js';
 import { patternsSchema } from '../hub/file-patterns.js';
 import { type HubDownloadOptions, hubDownloadSchema } from '../hub/hub-options.js';
@@ -16,7 +16,7 @@ export interface HubImageFolderOptions extends HubDownloadOptions, ImageFolderOp
   /** Files that are not fetched: a pattern, or a list of them, as `snapshotDownload` has it. Default: none. */
   readonly ignorePatterns?: string | readonly string[] | undefined;
   /**
-   * Unpack files of a zip archive whose names are equal but for case, where the disk tells them apart. Default false.
+   * Unpack files of a zip archive whose names are equal but for case, where the disk tells them apart. Default: false.
    */
   readonly allowCaseConflicts?: boolean | undefined;
   /** Column of the images in Parquet files. Default: the one of that type, else by usual names, such as `image`. */
@@ -35,6 +35,7 @@ const ownSchema = z.strictObject({
   labelColumn: z.string().min(1).optional(),
 });
 const schema = hubDownloadSchema.extend(imageFolderSchema.shape).extend(ownSchema.shape);
+type _Input = NoMismatch<Mismatch<Given<z.input<typeof schema>>, Given<HubImageFolderOptions>>>;
 
 /**
  * An `ImageFolder` that comes from the Hugging Face Hub, in the forms that `load_dataset('imagefolder')` reads there:
@@ -46,10 +47,6 @@ export class HubImageFolder extends ImageFolder {
   /**
    * Downloads the images and tables of a data set, or takes them from the cache, and reads them.
    *
-   * ```ts
-   * const data = await HubImageFolder.download('owner/name', { revision: 'main', dataDir: 'images' });
-   * ```
-   *
    * The cache is shared with Python's tools. Zip archives are checked, and unpacked beside the snapshot: an archive is a
    * folder of its name, so that `data/train.zip` is the train split. Images in Parquet files are written as files there,
    * once; a class that is a number has the name that the file notes for it.
@@ -57,6 +54,10 @@ export class HubImageFolder extends ImageFolder {
    *   `revision` and `dataDir`
    * @throws ConfigError for a name of something else, or bad options; HubError, explained, if files cannot be fetched or
    *   are of another form; DataError for an archive that is not unpacked, and like `ImageFolder.load`; the signal's reason
+   * @example
+   * ```ts
+   * const data = await HubImageFolder.download('OWNER/NAME', { revision: 'main' });
+   * ```
    */
   static async download(name: string, options: HubImageFolderOptions = {}): Promise<HubImageFolder> {
     const parsed = parseOptions(schema, options, 'HubImageFolder.download');

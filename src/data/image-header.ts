@@ -21,7 +21,7 @@ const ODD_TIFF = 'TIFF has kinds that are not read, e.g. of 12 or 64 bits a samp
 
 /** Options of `decodeImage` and `imageSize`, for paths and encoded bytes. */
 export interface DecodeOptions {
-  /** Refuse images of more pixels than this, before decoding them. Default 178,956,970. */
+  /** Refuse images of more pixels than this, before decoding them. Default: 178,956,970. */
   readonly maxPixels?: number | undefined;
   /**
    * Refuse images whose longer side is more than this many times the shorter one. An image processor with a longest
@@ -29,14 +29,14 @@ export interface DecodeOptions {
    */
   readonly maxAspectRatio?: number | undefined;
   /**
-   * Bits of a 16-bit PNG or TIFF that its samples really use, 8 to 16: of 12, a sample of 4,095 becomes 255. It is the
-   * same for all images of a model, in training and afterwards. Default 16, with a warning where the samples look like
-   * fewer.
+   * Bits of a 16-bit PNG or TIFF that its samples really use, 8 to 16: of 12, a sample of 4,095 becomes 255. It is
+   * the same for all images of a model, in training and afterwards. A warning says where samples look like fewer.
+   * Default: 16.
    */
   readonly bitDepth?: number | undefined;
   /**
-   * Called with the largest sample of 16-bit PNG and TIFF files: of grey ones always, of colour if it is dark. Default:
-   * warnings, once for the process.
+   * Called with the largest sample of 16-bit PNG and TIFF files: of grey ones always, of colour if it is dark.
+   * Default: warnings, once for the process.
    */
   readonly onBrightestSample?: ((name: string, brightest: number) => void) | undefined;
   /** How messages call an image that is given as bytes. Default: its length. */

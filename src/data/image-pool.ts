@@ -3,7 +3,7 @@ import { availableParallelism } from 'node:os';
 import { z } from 'zod';
 import { onAbort } from '../async/on-abort.js';
 import { WorkerThreads } from '../async/worker-threads.js';
-import { checkNames, parseOptions } from '../config.js';
+import { checkNames, type Mismatch, type NoMismatch, parseOptions } from '../config.js';
 import { DataError, ImageError, reasonOf } from '../errors.js';
 import program from '../generated/image-worker.js';
 import { oneLine } from '../messages/one-line.js';
@@ -13,14 +13,18 @@ import { imageName, requireImage } from './decode-image.js';
 import type { ImageProcessor } from './image-processor.js';
 import type { ProcessedImage } from './process-pixels.js';
 import type { ImageInput, RgbImage } from './types.js';
+/** Options of {@link ImagePool}. */
+export interface ImagePoolOptions {
+  /** Worker threads, 1 to 64. Default: one for each core, at most 4. */
+  workers?: number | undefined;
+}
 
+/** Checks {@link ImagePoolOptions}. */
 const imagePoolSchema = z.strictObject({
-  /** Worker threads. Default: one for each core, at most 4. */
   workers: z.number().int().min(1).max(64).optional(),
 });
 
-/** Options of `ImagePool`. @useDeclaredType */
-export type ImagePoolOptions = z.input<typeof imagePoolSchema>;
+type _Input = NoMismatch<Mismatch<z.input<typeof imagePoolSchema>, ImagePoolOptions>>;
 
 interface Job {
   readonly input: ImageInput;
@@ -37,10 +41,11 @@ interface Job {
  * An `ImageProcessor` on several threads, with the same results. Workers start with the first images, an idle pool
  * does not keep the process alive, and at most two images a worker are held decoded, and of large ones fewer: what
  * all pools of the process hold decoded is bounded. The others wait as they were given, in order.
- *
+ * @example
  * ```ts
- * await using pool = new ImagePool(processor);
- * const images = await Promise.all(paths.map((path) => pool.process(path, { signal })));
+ * await using pool = new ImagePool(imageProcessor);
+ * const { image } = await test.get(0);
+ * const { pixelValues } = await pool.process(image);
  * ```
  */
 export class ImagePool {

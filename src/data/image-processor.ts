@@ -3,7 +3,7 @@
  * token cells. Bit-equal to transformers' `PixtralImageProcessor` (torchvision, on the CPU) for equal input pixels.
  */
 import { z } from 'zod';
-import { checkNames, parseOptions } from '../config.js';
+import { checkNames, type Mismatch, type NoMismatch, parseOptions } from '../config.js';
 import { ConfigError, ImageError } from '../errors.js';
 import { showValue } from '../messages/show-value.js';
 import { requireSignal } from '../require-given.js';
@@ -17,30 +17,39 @@ const MAX_PATCH = 128;
 const MAX_MERGE = 16;
 const MAX_EDGE = 65_536;
 
-const triple = z.array(z.number()).length(3, 'expected three numbers, for red, green and blue');
+const triple = z.array(z.number()).length(3, 'expected three numbers, for red, green and blue').readonly();
+/** Options of `ImageProcessor`; the defaults are those of Pixtral. */
+export interface ImageProcessorOptions {
+  /** Longest side in pixels after resizing, before rounding up to whole cells. Default: 1540. */
+  longestEdge?: number | undefined;
+  /** Side of a patch of the vision tower in pixels. Default: 14. */
+  patchSize?: number | undefined;
+  /** Patches along each side of the square that becomes one image token. Default: 2. */
+  spatialMergeSize?: number | undefined;
+  /** Mean of each channel (red, green, blue), of values in 0..1. Default: CLIP's, 0.48145466, 0.4578275, 0.40821073. */
+  imageMean?: readonly number[] | undefined;
+  /** Standard deviation of each channel, of values in 0..1. Default: CLIP's, 0.26862954, 0.26130258, 0.27577711. */
+  imageStd?: readonly number[] | undefined;
+  /** What levels of 0..255 are multiplied by. Default: 1/255. */
+  rescaleFactor?: number | undefined;
+}
 
+/** Checks {@link ImageProcessorOptions}. */
 const imageProcessorSchema = z.strictObject({
-  /** Longest side in pixels after resizing, before rounding up to whole cells. Default 1540. */
   longestEdge: z.number().int().positive().max(MAX_EDGE).default(1540),
-  /** Side of a patch of the vision tower in pixels. Default 14. */
   patchSize: z.number().int().positive().max(MAX_PATCH).default(14),
-  /** Patches a side that are merged into one image token. Default 2. */
   spatialMergeSize: z.number().int().positive().max(MAX_MERGE).default(2),
-  /** Mean of each channel, of values in 0..1. Default: CLIP's. */
   imageMean: triple.default([0.48145466, 0.4578275, 0.40821073]),
-  /** Standard deviation of each channel, of values in 0..1. Default: CLIP's. */
   imageStd: triple
     .refine((std) => std.every((value) => value > 0), 'expected positive numbers')
     .default([0.26862954, 0.26130258, 0.27577711]),
-  /** What levels of 0..255 are multiplied by. Default 1/255. */
   rescaleFactor: z
     .number()
     .positive()
     .default(1 / 255),
 });
 
-/** Options of `ImageProcessor`; the defaults are those of Pixtral. @useDeclaredType */
-export type ImageProcessorOptions = z.input<typeof imageProcessorSchema>;
+type _Input = NoMismatch<Mismatch<z.input<typeof imageProcessorSchema>, ImageProcessorOptions>>;
 
 /** What a configuration file may hold, in the names of the file. What this processor cannot do is refused by name. */
 const imageFieldsSchema = z.object({
@@ -99,9 +108,9 @@ const processorFieldsSchema = z.object({
 
 /** What other files of the checkpoint say, for `ImageProcessor.fromConfig`. */
 export interface FromConfigOptions {
-  /** The older `processor_config.json` that goes with a `preprocessor_config.json`. */
+  /** The older `processor_config.json` that goes with a `preprocessor_config.json`. Default: none. */
   readonly processorConfig?: unknown;
-  /** Where neither file has it: `spatial_merge_size` of the model's `config.json`. */
+  /** `spatial_merge_size` of the model's `config.json`, in patches, where neither file has it. Default: 2. */
   readonly spatialMergeSize?: number;
 }
 

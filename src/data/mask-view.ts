@@ -1,6 +1,6 @@
 /** What of a sample is learned, token by token, with the cells of its images in place: as plain data. */
 import { z } from 'zod';
-import { parseOptions } from '../config.js';
+import { type Mismatch, type NoMismatch, parseOptions } from '../config.js';
 import { ConfigError, DataError, TuneError } from '../errors.js';
 import { describeGiven, isKind, isObject, isPromise } from '../messages/given-kind.js';
 import { requireKind, requireSignal } from '../require-given.js';
@@ -59,19 +59,23 @@ export interface MaskedSample {
   /** What `VlmCollator.inspect` finds; absent if the sample cannot be encoded. */
   readonly inspection?: SampleInspection;
 }
+/** Options of {@link maskView}. */
+export interface MaskViewOptions {
+  /** Of a data set: which samples the batch is made of, counted from 0. Default: the first four. */
+  indices?: readonly number[] | undefined;
+  /** Longest edge in pixels of the images in the view; 0 leaves them out. Default: 768. */
+  imageEdge?: number | undefined;
+  /** Stops waiting for images; the call then fails with the signal's reason. Default: none. */
+  readonly signal?: AbortSignal;
+}
 
+/** Checks {@link MaskViewOptions}. */
 const maskViewSchema = z.strictObject({
-  /** Of a data set: which samples the batch is made of. Default: the first four. */
   indices: z.array(z.int().nonnegative()).readonly().optional(),
-  /** Longest edge in pixels of the images in the view; 0 leaves them out. Default 768. */
   imageEdge: z.int().nonnegative().max(4096).default(768),
 });
 
-/** Options of `maskView`. */
-export interface MaskViewOptions extends z.input<typeof maskViewSchema> {
-  /** Stops waiting for images; the call then fails with the signal's reason. */
-  readonly signal?: AbortSignal;
-}
+type _Input = NoMismatch<Mismatch<z.input<typeof maskViewSchema>, Omit<MaskViewOptions, 'signal'>>>;
 
 /** Samples of a data set that are shown unless it is said which. */
 const SHOWN = 4;
@@ -79,13 +83,13 @@ const SHOWN = 4;
 /**
  * What training sees of some samples: one sample, a list of them as one batch, or a data set. A sample that cannot be
  * learned is in the view with the reason. Tokens and labels are those of `collator.collate`.
- *
- * ```ts
- * const view = await maskView(dataset.map(toExample), collator);
- * console.log(formatMask(view));
- * await writeFile('mask.html', renderMaskPage(view));
- * ```
  * @throws ConfigError, DataError for an index that the data set does not have, and what making a sample throws
+ * @example
+ * ```ts
+ * const view = await maskView(train.map(toExample), collator);
+ * console.log(formatMask(view));
+ * const html = renderMaskPage(view); // the same as a page, with images
+ * ```
  */
 export async function maskView(
   samples: TrainingExample | readonly TrainingExample[] | Dataset<TrainingExample>,

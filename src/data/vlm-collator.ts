@@ -1,13 +1,13 @@
 /** From samples (messages and images) to batches: template, tokens, image tokens, labels, padding. */
 import { createHash } from 'node:crypto';
-import type { z } from 'zod';
-import { checkNames, parseOptions } from '../config.js';
+import { checkNames, parseOptions, type WithDefaults } from '../config.js';
 import { ConfigError, DataError, ImageError } from '../errors.js';
 import { requireCallback, requireKind, requireSignal } from '../require-given.js';
 import { ChatTemplate, namedTemplate } from './chat-template.js';
 import { COLLATE_OPTIONS, checkCall, requireNoneMasked } from './check-collate.js';
 import {
   type CollateOptions,
+  type CollatorSettings,
   type DroppedSample,
   type ImagePreprocessor,
   type VlmCollatorOptions,
@@ -39,10 +39,18 @@ const KEPT_CONVERSATIONS = 256;
 /** Longer ones hardly come again. In characters of JSON. */
 const LONGEST_KEPT = 65_536;
 
-/** Makes batches of samples, for training and for generation. */
+/**
+ * Makes batches of samples, for training and for generation.
+ * @example
+ * ```ts
+ * const collator = new VlmCollator({ tokenizer, imageProcessor, chatTemplate, maxLength: 2048 });
+ * const batch = await collator.collate(examples);
+ * console.log(batch.inputIds.shape, countLabels(batch)); // [B, T], and how many tokens are learned
+ * ```
+ */
 export class VlmCollator {
   /** With the defaults filled in; without tokenizer, template, image processor and callback. */
-  readonly options: z.output<typeof vlmCollatorOptionsSchema>;
+  readonly options: WithDefaults<CollatorSettings, 'maxLength'>;
   /** The options that decide a batch, the image settings, and a digest of the template. */
   readonly settings: Readonly<Record<string, unknown>>;
   readonly #tokenizer: MinistralTokenizer;

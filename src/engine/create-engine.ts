@@ -17,11 +17,14 @@ export interface CreateEngineOptions {
   threads?: number;
   /** Receives one line: which engine `auto` took and why. Default: none. */
   onChoice?: (line: string) => void;
-  /** Options of the cuda engine: which card, how much of its memory. */
+  /** Options of the cuda engine: which card, how much of its memory. Default: its defaults. */
   cuda?: CudaEngineOptions;
-  /** For `tfjs`: the namespace to compute with, e.g. `await import('@tensorflow/tfjs-node-gpu')` or `await loadTfjs()`. */
+  /**
+   * For `tfjs`: the namespace to compute with, e.g. `await import('@tensorflow/tfjs-node-gpu')` or `await loadTfjs()`.
+   * Default: none; `tfjs` needs it.
+   */
   tf?: TfNamespace;
-  /** Other options of the tfjs engine: how much memory, which adapter must fit. */
+  /** Other options of the tfjs engine: how much memory, which adapter must fit. Default: its defaults. */
   tfjs?: Omit<TfjsEngineOptions, 'tf'>;
 }
 
@@ -32,6 +35,12 @@ const OPTIONS = { threads: false, onChoice: false, cuda: false, tf: false, tfjs:
  * Makes an engine. Its `description` says in one line what runs on what; show it.
  * @throws EngineError for a name that is not an engine, or an engine that cannot run here
  * @throws ConfigError for options that are wrong, also where `auto` could take another engine
+ * @example
+ * ```ts
+ * const engine = await createEngine('auto'); // cuda where a card and its libraries are found, else cpu
+ * console.log(engine.description);
+ * await engine.dispose();
+ * ```
  */
 export async function createEngine(choice: EngineChoice = 'auto', options: CreateEngineOptions = {}): Promise<Engine> {
   requireChoice(choice);

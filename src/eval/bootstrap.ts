@@ -1,10 +1,10 @@
 /** Confidence intervals by the bootstrap (Efron 1979): metrics of samples drawn again from the samples, with replacement. */
 import { z } from 'zod';
 import { eventLoopTurn, isTurnDue } from '../async/event-loop.js';
-import { parseOptions } from '../config.js';
+import { type Mismatch, type NoMismatch, parseOptions } from '../config.js';
 import { ConfigError } from '../errors.js';
 import { MersenneTwister } from '../random.js';
-import type { BootstrapIntervals } from './evaluation-report.js';
+import type { BootstrapIntervals, BootstrapMethod } from './evaluation-report.js';
 import {
   accuracyOf,
   balancedAccuracyOf,
@@ -16,28 +16,36 @@ import {
 } from './metrics.js';
 import { normalCdf, normalQuantile } from './normal-distribution.js';
 import { wilsonInterval, zOfLevel } from './significance.js';
-
-export const bootstrapSchema = z.strictObject({
+/** Options of {@link bootstrapIntervals}. */
+export interface BootstrapOptions {
   /**
-   * `bca` (default): bias-corrected and accelerated (Efron 1987), which also holds for macro F1, whose estimate from few
-   * samples is biased. `percentile`: the quantiles of the resampled values as they are.
+   * `bca`: bias-corrected and accelerated (Efron 1987), which also holds for macro F1, whose estimate from few samples is
+   * biased. `percentile`: the quantiles of the resampled values as they are. Default: `bca`.
    */
-  method: z.enum(['bca', 'percentile']).default('bca'),
-  /** Share of such intervals that hold the true value. Default 0.95. */
-  confidenceLevel: z.number().gt(0).lt(1).default(0.95),
-  /** Times that the samples are drawn again. Default 2000. */
-  resamples: z.int().min(100).max(1_000_000).default(2000),
-  /** The same seed gives the same intervals. Default 0. */
-  seed: z.int().default(0),
+  method?: BootstrapMethod | undefined;
+  /** Share of such intervals that hold the true value. Default: 0.95. */
+  confidenceLevel?: number | undefined;
+  /** Times that the samples are drawn again. Default: 2000. */
+  resamples?: number | undefined;
+  /** The same seed gives the same intervals. Default: 0. */
+  seed?: number | undefined;
   /**
    * Draw within each true class, so that each keeps its number of samples: for a test set whose class counts were chosen.
-   * Default false: the samples are a random part of what the model will see.
+   * False: the samples are a random part of what the model will see. Default: false.
    */
+  stratified?: boolean | undefined;
+}
+
+/** Checks {@link BootstrapOptions}. */
+export const bootstrapSchema = z.strictObject({
+  method: z.enum(['bca', 'percentile']).default('bca'),
+  confidenceLevel: z.number().gt(0).lt(1).default(0.95),
+  resamples: z.int().min(100).max(1_000_000).default(2000),
+  seed: z.int().default(0),
   stratified: z.boolean().default(false),
 });
 
-/** Options of `bootstrapIntervals`. @useDeclaredType */
-export type BootstrapOptions = z.input<typeof bootstrapSchema>;
+type _Input = NoMismatch<Mismatch<z.input<typeof bootstrapSchema>, BootstrapOptions>>;
 
 const METRICS = {
   accuracy: accuracyOf,

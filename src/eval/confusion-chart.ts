@@ -1,7 +1,7 @@
 /** The confusion matrix as an image. */
 import { z } from 'zod';
 import { matrixChart } from '../chart/matrix-chart.js';
-import { parseOptions } from '../config.js';
+import { type Mismatch, type NoMismatch, parseOptions } from '../config.js';
 import { distinctNames } from '../messages/one-line.js';
 import { requireText } from '../require-given.js';
 import { requireMatrix } from './check-report.js';
@@ -9,14 +9,18 @@ import type { EvaluationReport } from './evaluation-report.js';
 import { headline } from './format-figures.js';
 import { type ConfusionMatrix, normalizeConfusion, sum } from './metrics.js';
 import { mostConfused } from './most-confused.js';
-
-const confusionChartSchema = z.strictObject({
+/** Options of {@link confusionChart}. */
+export interface ConfusionChartOptions {
   /** `'true'`: percent of the samples of each true class, as scikit-learn's `normalize='true'`. Default: counts. */
+  normalize?: 'true' | undefined;
+}
+
+/** Checks {@link ConfusionChartOptions}. */
+const confusionChartSchema = z.strictObject({
   normalize: z.literal('true').optional(),
 });
 
-/** Options of {@link confusionChart}. @useDeclaredType */
-export type ConfusionChartOptions = z.input<typeof confusionChartSchema>;
+type _Input = NoMismatch<Mismatch<z.input<typeof confusionChartSchema>, ConfusionChartOptions>>;
 
 /** More classes than this are not drawn: an image of them would be shades without names. */
 const MAX_DRAWN_CLASSES = 150;

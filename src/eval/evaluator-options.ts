@@ -28,9 +28,9 @@ export type ScoreClasses = (
 
 /** Options of `Evaluator`: `model` and `collator`, or functions of your own in their place. */
 export interface EvaluatorOptions {
-  /** Index = label. */
+  /** Names of the classes; the index of one is its label. Required. */
   readonly classNames: readonly string[];
-  /** How the model is asked. Default 'free'. */
+  /** How the model is asked. Default: `free`. */
   readonly mode?: EvaluationMode;
   /**
    * Asked with the adapter that is on when a batch of answers begins, greedily. Needs `collator`. Default: none; `generate`
@@ -44,7 +44,7 @@ export interface EvaluatorOptions {
    * answer is no class.
    */
   readonly maxNewTokens?: number | undefined;
-  /** Compute the common prefixes of a batch's prompts once, with `model`. Default true. */
+  /** Compute the common prefixes of a batch's prompts once, with `model`. Default: true. */
   readonly sharePrefix?: boolean | undefined;
   /**
    * Answers in place of `model`: called with at most `batchSize` prompts, one call after the other; must give as many
@@ -53,25 +53,25 @@ export interface EvaluatorOptions {
   readonly generate?: GenerateAnswers;
   /** Scores in place of `model`: called likewise; must give as many lists of scores. For mode `scored`. Default: none. */
   readonly score?: ScoreClasses;
-  /** Turns an example into what the model is shown. Default `withoutAnswer`. */
+  /** Turns an example into what the model is shown. Default: `withoutAnswer`. */
   readonly toPrompt?: (example: SftExample) => SftExample;
-  /** Samples that are asked for at once. Default 8. */
+  /** Samples that are asked for at once. Default: 8. */
   readonly batchSize?: number;
-  /** How answers are compared with class names, in mode `free` alone. Default 'normalized'. */
+  /** How answers are compared with class names, in mode `free` alone. Default: `normalized`. */
   readonly answerMode?: AnswerMode;
 }
 
 /** Options of one evaluation, for a data set of `T`. */
 export interface EvaluateOptions<T> {
-  /** Turns an item into a conversation; a final assistant turn is cut off by `toPrompt`. */
+  /** Turns an item into a conversation; a final assistant turn is cut off by `toPrompt`. Required. */
   readonly toExample: (item: T) => SftExample | Promise<SftExample>;
   /** At most this many samples, spread evenly over the data set so that sorted classes all have a part. Default: all. */
   readonly limit?: number | undefined;
-  /** Called by `evaluate` alone, after each batch. */
+  /** Called by `evaluate` alone, after each batch. Default: none. */
   readonly onProgress?: ((progress: EvaluationProgress) => void) | undefined;
   /**
-   * Rejects with its reason at once, whatever is waited for: the data set, `toExample`, or `generate`, which is handed
-   * the signal so that it stops as well.
+   * Rejects with its reason at once, whatever is waited for: the data set, `toExample`, or `generate`, which is
+   * handed the signal so that it stops as well. Default: none.
    */
   readonly signal?: AbortSignal | undefined;
   /**
@@ -83,7 +83,7 @@ export interface EvaluateOptions<T> {
 
 /** Options of `evaluator.asMetrics`. */
 export interface EvaluatorMetricsOptions<T> extends Omit<EvaluateOptions<T>, 'signal'> {
-  /** Receives the whole report of each evaluation of the run. A promise is waited for. */
+  /** Receives the whole report of each evaluation of the run. A promise is waited for. Default: none. */
   readonly onReport?: ((report: EvaluationReport) => void | Promise<void>) | undefined;
 }
 

@@ -51,8 +51,11 @@ const METRICS_OPTIONS = {
 /**
  * Asks a model for the class of every sample of a data set.
  * @example
+ * ```ts
  * const evaluator = new Evaluator({ model, collator, classNames: data.classNames });
  * const report = await evaluator.evaluate(test, { toExample });
+ * console.log(report.accuracy, report.macroF1);
+ * ```
  */
 export class Evaluator {
   /** Index = label; a copy of the option. */
@@ -115,10 +118,14 @@ export class Evaluator {
    * and in mode `scored` `logLoss` and `brierScoreLoss`. `metricForBestModel` may name any of them: the greater the
    * better, but for names that end in Loss. Bootstrap intervals are made only if `intervals` is given.
    * @example
-   * new SftTrainer({
-   *   …, computeMetrics: evaluator.asMetrics(validation, { toExample }),
+   * ```ts
+   * const { train, validation } = await data.split({ validation: 0.2 });
+   * const trainer = new SftTrainer({
+   *   model, collator, trainDataset: train.map(toExample), evalDataset,
+   *   computeMetrics: evaluator.asMetrics(validation, { toExample }),
    *   config: { evalStrategy: 'epoch', metricForBestModel: 'accuracy', loadBestModelAtEnd: true },
    * });
+   * ```
    */
   asMetrics<T extends LabelledItem>(dataset: Dataset<T>, options: EvaluatorMetricsOptions<T>): EvaluatorMetrics {
     checkNames(options, METRICS_OPTIONS, 'asMetrics');

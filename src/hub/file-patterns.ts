@@ -4,7 +4,7 @@ import { z } from 'zod';
 const pattern = z.string().min(1);
 
 /** One pattern or a list of them. */
-export const patternsSchema = z.union([pattern, z.array(pattern)], {
+export const patternsSchema = z.union([pattern, z.array(pattern).readonly()], {
   error: 'expected a pattern, such as "*.json", or a list of patterns',
 });
 

@@ -1,7 +1,7 @@
 /** Options of everything that talks to the Hub, and what becomes of them. */
 
 import { z } from 'zod';
-import { callback } from '../config.js';
+import { callback, type Mismatch, type NoMismatch } from '../config.js';
 import { ConfigError } from '../errors.js';
 import { formatBytes } from '../messages/format-bytes.js';
 import { describeGiven, isObject } from '../messages/given-kind.js';
@@ -12,41 +12,54 @@ import { DEFAULT_SPEED } from '../transfer/peer-watch.js';
 import type { RetryOptions } from '../transfer/retry.js';
 import { hubEndpoint } from './environment.js';
 import { endpointLogin, findHubToken, type HubToken } from './token.js';
-
-/** What every request needs to know. */
-export const hubConnectionSchema = z.strictObject({
+/** Options of everything that asks the Hub. */
+export interface HubConnectionOptions {
   /**
-   * Access token; false: none. Default: `HF_TOKEN`, else the file `HF_TOKEN_PATH` (default `$HF_HOME/token`), where
-   * `hf auth login` puts it; none if `HF_HUB_DISABLE_IMPLICIT_TOKEN` is set. Sent to the endpoint only, and never shown.
+   * Access token; false: none. Sent to the endpoint only, and never shown. Default: `HF_TOKEN`, else the file
+   * `HF_TOKEN_PATH` (default `$HF_HOME/token`), where `hf auth login` puts it; none if `HF_HUB_DISABLE_IMPLICIT_TOKEN` is
+   * set.
    */
-  token: z.union([z.string().min(1), z.literal(false)]).optional(),
+  token?: string | false | undefined;
   /**
    * Base address of the Hub, e.g. `https://mirror.example/hf`: https, or http on this machine. A user and password in
    * it are sent to it in place of a token. Default: `HF_ENDPOINT`, else https://huggingface.co.
    */
-  endpoint: z.string().min(1).optional(),
+  endpoint?: string | undefined;
   /**
    * Ask a Hub over plain http on another machine, such as a company's mirror: whoever is in between reads and may change
-   * what is sent. `true` sends no token there; `'withToken'` does. Default false.
+   * what is sent. `true` sends no token there; `'withToken'` does. Default: false.
    */
-  allowInsecureHttp: z.union([z.boolean(), z.literal('withToken')]).default(false),
-  /** Attempts in a row without progress before giving up. Default 7. */
-  maxAttempts: z.int().min(1).max(100).default(7),
-  /** Wait before the second attempt, in milliseconds; it doubles each time, up to 30 s. Default 500. */
-  retryDelayMs: z.number().min(0).default(500),
+  allowInsecureHttp?: boolean | 'withToken' | undefined;
+  /** Attempts in a row without progress before giving up. Default: 7. */
+  maxAttempts?: number | undefined;
+  /** Wait before the second attempt, in milliseconds; it doubles each time, up to 30 s. Default: 500. */
+  retryDelayMs?: number | undefined;
   /**
    * The longest silence of the server, in milliseconds. A list or another short answer may take three times as long as a
-   * whole, all pages of a list 20 times. Default 30,000.
+   * whole, all pages of a list 20 times. Default: 30,000.
    */
-  timeoutMs: z.number().positive().default(30_000),
+  timeoutMs?: number | undefined;
   /** Receives one line for each failed attempt, a Hub out of reach and the like. Default: `process.emitWarning`. */
+  onWarning?: ((line: string) => void) | undefined;
+  /**
+   * Stops everything; the call then fails with the signal's reason. Received bytes are continued next time. Default: none.
+   */
+  signal?: AbortSignal | undefined;
+}
+
+/** Checks {@link HubConnectionOptions}. */
+export const hubConnectionSchema = z.strictObject({
+  token: z.union([z.string().min(1), z.literal(false)]).optional(),
+  endpoint: z.string().min(1).optional(),
+  allowInsecureHttp: z.union([z.boolean(), z.literal('withToken')]).default(false),
+  maxAttempts: z.int().min(1).max(100).default(7),
+  retryDelayMs: z.number().min(0).default(500),
+  timeoutMs: z.number().positive().default(30_000),
   onWarning: callback<string>().optional(),
-  /** Stops everything; the call then fails with the signal's reason. Received bytes are continued next time. */
   signal: z.instanceof(AbortSignal).optional(),
 });
 
-/** Options of everything that asks the Hub. @useDeclaredType */
-export type HubConnectionOptions = z.input<typeof hubConnectionSchema>;
+type _Connection = NoMismatch<Mismatch<z.input<typeof hubConnectionSchema>, HubConnectionOptions>>;
 
 export type HubConnectionSettings = z.output<typeof hubConnectionSchema>;
 
@@ -80,28 +93,36 @@ export function formatHubProgress(progress: HubProgress): string {
   const percent = total === 0 ? 100 : Math.floor((100 * received) / total);
   return `${formatBytes(received)} of ${formatBytes(total)} (${percent} %), ${filesDone} of ${filesTotal} files`;
 }
-
-/** What every download needs to know. */
-export const hubDownloadSchema = hubConnectionSchema.extend({
-  /** Branch, tag, or the 40 digits of a commit. Default `main`. */
-  revision: z.string().min(1).default('main'),
+/** Options of everything that may download from the Hub. */
+export interface HubDownloadOptions extends HubConnectionOptions {
+  /** Branch, tag, or the 40 digits of a commit. Default: `main`. */
+  revision?: string | undefined;
   /** Root of the cache. Default: `HF_HUB_CACHE`, else `$HF_HOME/hub`; shared with Python's tools. */
-  cacheDir: z.string().min(1).optional(),
+  cacheDir?: string | undefined;
   /** Use the cache alone, as always where `HF_HUB_OFFLINE` or `TRANSFORMERS_OFFLINE` is set. Default: false. */
-  localFilesOnly: z.boolean().default(false),
+  localFilesOnly?: boolean | undefined;
   /**
    * A file that arrives more slowly than this, in bytes a second on average over `speedWindowMs`, is asked for again, and
-   * given up after three times; received bytes are kept. 0: no limit. Default 1024.
+   * given up after three times; received bytes are kept. 0: no limit. Default: 1024.
    */
+  minBytesPerSecond?: number | undefined;
+  /** Over which `minBytesPerSecond` is measured, in milliseconds. Default: 60,000. */
+  speedWindowMs?: number | undefined;
+  /** Called several times a second with how far the download is. Default: none. */
+  onProgress?: ((progress: HubProgress) => void) | undefined;
+}
+
+/** Checks {@link HubDownloadOptions}. */
+export const hubDownloadSchema = hubConnectionSchema.extend({
+  revision: z.string().min(1).default('main'),
+  cacheDir: z.string().min(1).optional(),
+  localFilesOnly: z.boolean().default(false),
   minBytesPerSecond: z.number().min(0).default(DEFAULT_SPEED.minBytesPerSecond),
-  /** Over which `minBytesPerSecond` is measured, in milliseconds. Default 60,000. */
   speedWindowMs: z.number().positive().default(DEFAULT_SPEED.windowMs),
-  /** Called several times a second. Default: none. */
   onProgress: callback<HubProgress>().optional(),
 });
 
-/** Options of everything that may download from the Hub. @useDeclaredType */
-export type HubDownloadOptions = z.input<typeof hubDownloadSchema>;
+type _Download = NoMismatch<Mismatch<z.input<typeof hubDownloadSchema>, HubDownloadOptions>>;
 export type HubDownload = z.output<typeof hubDownloadSchema>;
 
 /** A Hub, and how it is asked. */

@@ -5,7 +5,7 @@ import { stat } from 'node:fs/promises';
 import { pathToFileURL } from 'node:url';
 import { type CommitOperation, commitIter, createRepo, HubApiError } from '@huggingface/hub';
 import { z } from 'zod';
-import { callback, parseOptions } from '../config.js';
+import { callback, type Mismatch, type NoMismatch, parseOptions } from '../config.js';
 import { ConfigError, HubError, reasonOf, TransferError } from '../errors.js';
 import { redact } from '../messages/secrets.js';
 import { errorOf } from '../transfer/answer-error.js';
@@ -35,21 +35,30 @@ export interface PushProgress {
   /** Between 0 and 1. */
   readonly uploaded: number;
 }
-
-/** Options of an upload: names, defaults and ranges. */
-export const pushFilesSchema = hubConnectionSchema.extend({
-  /** Whether the repository is private, if it is made now; one that exists stays as it is. Default false. */
-  private: z.boolean().default(false),
-  /** Branch. Default `main`. */
-  revision: z.string().min(1).default('main'),
-  /** First line of the commit's message. */
-  commitMessage: z.string().min(1).optional(),
-  /** Open a pull request instead of committing to the branch. Default false. */
-  createPr: z.boolean().default(false),
+/** Options of an upload. */
+export interface PushOptions extends HubConnectionOptions {
+  /** Whether the repository is private, if it is made now; one that exists stays as it is. Default: false. */
+  private?: boolean | undefined;
+  /** Branch that the commit goes to. Default: `main`. */
+  revision?: string | undefined;
+  /** First line of the commit's message. Default: `Upload adapter with ministral-tune`, or `merged model`. */
+  commitMessage?: string | undefined;
+  /** Open a pull request instead of committing to the branch. Default: false. */
+  createPr?: boolean | undefined;
   /** Called while files are uploaded. Default: none. */
+  onProgress?: ((progress: PushProgress) => void) | undefined;
+}
+
+/** Checks {@link PushOptions}. */
+export const pushFilesSchema = hubConnectionSchema.extend({
+  private: z.boolean().default(false),
+  revision: z.string().min(1).default('main'),
+  commitMessage: z.string().min(1).optional(),
+  createPr: z.boolean().default(false),
   onProgress: callback<PushProgress>().optional(),
 });
 
+type _Input = NoMismatch<Mismatch<z.input<typeof pushFilesSchema>, PushOptions>>;
 type PushFilesOptions = z.output<typeof pushFilesSchema>;
 
 /** A file on the disk, or its text. */
@@ -131,6 +140,10 @@ export async function ownedRepoId(id: string, options: HubConnectionSettings): P
  * @param id `OWNER/NAME`, or a name alone for an owner that is whoever the token belongs to
  * @returns `OWNER/NAME`
  * @throws ConfigError without a token, for one that may only read, or for a bad name; HubError, explained, offline too
+ * @example
+ * ```ts
+ * await checkPushAccess('USER/NAME'); // before the training, so that nothing is trained that cannot be uploaded
+ * ```
  */
 export async function checkPushAccess(id: string, options: HubConnectionOptions = {}): Promise<string> {
   const name = parseRepoId(id);

@@ -3,7 +3,7 @@
 import { mkdir } from 'node:fs/promises';
 import { dirname, resolve } from 'node:path';
 import type { z } from 'zod';
-import { parseOptions } from '../config.js';
+import { type Mismatch, type NoMismatch, parseOptions } from '../config.js';
 import { HubError, reasonOf, TransferError } from '../errors.js';
 import { requireSpace, writing } from '../files/disk-errors.js';
 import { oneLine } from '../messages/one-line.js';
@@ -19,6 +19,7 @@ import {
   connectHub,
   type HubConnection,
   type HubDownload,
+  type HubDownloadOptions,
   type HubProgress,
   hubDownloadSchema,
   requestSettings,
@@ -36,20 +37,24 @@ const MAX_BESIDE = 20_000;
 
 /** Files that are fetched at a time. */
 const PARALLEL = 4;
-
-/** Options of `snapshotDownload`: names, defaults and ranges. */
-export const snapshotDownloadSchema = hubDownloadSchema.extend({
+/** Options of `snapshotDownload`. */
+export interface SnapshotDownloadOptions extends HubDownloadOptions {
   /**
    * Only files that match this pattern, or one of these: `*` stands for anything, slashes too, and `?` for one
    * character. A name with a slash at its end is a folder with all in it; a backslash is read as a slash. Default: all.
    */
+  allowPatterns?: string | readonly string[] | undefined;
+  /** Leaves out files that match this pattern, or one of these. Default: none. */
+  ignorePatterns?: string | readonly string[] | undefined;
+}
+
+/** Checks {@link SnapshotDownloadOptions}. */
+export const snapshotDownloadSchema = hubDownloadSchema.extend({
   allowPatterns: patternsSchema.optional(),
-  /** Not those that match this pattern, or one of these. Default: none. */
   ignorePatterns: patternsSchema.optional(),
 });
 
-/** Options of `snapshotDownload`. @useDeclaredType */
-export type SnapshotDownloadOptions = z.input<typeof snapshotDownloadSchema>;
+type _Input = NoMismatch<Mismatch<z.input<typeof snapshotDownloadSchema>, SnapshotDownloadOptions>>;
 
 /** What `fromPretrained` reads of a checkpoint; never the Mistral-native `consolidated.safetensors`. */
 export const MODEL_FILES: readonly string[] = [
@@ -89,6 +94,12 @@ export interface Snapshot {
  * @returns absolute path of the snapshot
  * @throws ConfigError for a bad name or option; HubError, explained, if files are missing and cannot be fetched; the
  *   signal's reason
+ * @example
+ * ```ts
+ * const folder = await snapshotDownload('mistralai/Ministral-3-3B-Instruct-2512-BF16', {
+ *   allowPatterns: ['*.json', '*.jinja'],
+ * });
+ * ```
  */
 export async function snapshotDownload(repoId: string, input: SnapshotDownloadOptions = {}): Promise<string> {
   const { allowPatterns, ignorePatterns, ...options } = parseOptions(snapshotDownloadSchema, input, 'snapshotDownload');

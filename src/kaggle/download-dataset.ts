@@ -3,7 +3,7 @@ import { homedir } from 'node:os';
 import { z } from 'zod';
 import { extractZip } from '../archive/extract-zip.js';
 import { ArchiveError, zipError } from '../archive/zip-directory.js';
-import { callback, parseOptions } from '../config.js';
+import { callback, type Mismatch, type NoMismatch, parseOptions } from '../config.js';
 import { KaggleError, TransferError } from '../errors.js';
 import { warningLine } from '../messages/one-line.js';
 import { withLock } from '../transfer/lock.js';
@@ -33,49 +33,76 @@ export type KaggleProgress =
       /** In the whole archive; folders do not count. */
       readonly totalFiles: number;
     };
+/** Credentials of Kaggle: a token, or user name and key. */
+export type KaggleLogin =
+  | {
+      /** An API token of the account. */
+      token: string;
+    }
+  | {
+      /** Name of the account. */
+      username: string;
+      /** Its key, as in kaggle.json. */
+      key: string;
+    };
 
-export const kaggleDownloadSchema = z.strictObject({
+/** Options of `KaggleImageFolder.download`, beside those of `ImageFolder.load`. */
+export interface KaggleDownloadOptions {
   /** Root of the cache. Default: `$KAGGLEHUB_CACHE`, else `~/.cache/kagglehub`, both shared with Python's kagglehub. */
-  cacheDir: z.string().min(1).optional(),
-  /** Download again although the cache has it. The old files stay until the new files are whole. Default false. */
-  forceDownload: z.boolean().default(false),
+  cacheDir?: string | undefined;
+  /** Download again although the cache has it. The old files stay until the new files are whole. Default: false. */
+  forceDownload?: boolean | undefined;
   /**
    * Unpack files whose names are equal but for case, or the form of Unicode, where the disk distinguishes them; elsewhere
-   * they are refused all the same. Default false: an archive gives the same files on every system.
+   * they are refused all the same. Without it an archive gives the same files on every system. Default: false.
    */
-  allowCaseConflicts: z.boolean().default(false),
+  allowCaseConflicts?: boolean | undefined;
   /**
-   * Credentials: a token, or user name and key. Default: those that Kaggle's own clients would find, in their order:
-   * in a Kaggle notebook its token; `KAGGLE_API_TOKEN` (token or path); `~/.kaggle/access_token[.txt]`;
-   * `KAGGLE_USERNAME` and `KAGGLE_KEY`; `kaggle.json` in `$KAGGLE_CONFIG_DIR` or `~/.kaggle`; what `kaggle auth login`
-   * wrote to `~/.kaggle/credentials.json`. Without any a public data set is fetched anonymously;
-   * competitions need them.
+   * Credentials: a token, or user name and key. Without any a public data set is fetched anonymously; competitions need
+   * them. Default: those that Kaggle's own clients would find, in their order: in a Kaggle notebook its token;
+   * `KAGGLE_API_TOKEN` (token or path); `~/.kaggle/access_token[.txt]`; `KAGGLE_USERNAME` and `KAGGLE_KEY`; `kaggle.json`
+   * in `$KAGGLE_CONFIG_DIR` or `~/.kaggle`; what `kaggle auth login` wrote to `~/.kaggle/credentials.json`.
    */
+  login?: KaggleLogin | undefined;
+  /** Base address of the service: https, or http on this machine. Default: `$KAGGLE_API_ENDPOINT`, else Kaggle. */
+  endpoint?: string | undefined;
+  /** Attempts in a row without progress before giving up. Default: 7. */
+  maxAttempts?: number | undefined;
+  /** Wait before the second attempt, in milliseconds; it doubles each time, up to 30 s. Default: 500. */
+  retryDelayMs?: number | undefined;
+  /** The longest silence of the server, in milliseconds. Default: 30,000. */
+  timeoutMs?: number | undefined;
+  /** Called several times a second with how far the download is. Default: none. */
+  onProgress?: ((progress: KaggleProgress) => void) | undefined;
+  /** Receives one line for each failed attempt, a server out of reach and the like. Default: `process.emitWarning`. */
+  onWarning?: ((line: string) => void) | undefined;
+  /**
+   * Stops the download, which then fails with the signal's reason. Received bytes are continued next time. Default: none.
+   */
+  signal?: AbortSignal | undefined;
+}
+
+/** Checks {@link KaggleDownloadOptions}. */
+export const kaggleDownloadSchema = z.strictObject({
+  cacheDir: z.string().min(1).optional(),
+  forceDownload: z.boolean().default(false),
+  allowCaseConflicts: z.boolean().default(false),
   login: z
     .union([
       z.strictObject({ token: z.string().min(1) }),
       z.strictObject({ username: z.string().min(1), key: z.string().min(1) }),
     ])
     .optional(),
-  /** Base address of the service: https, or http on this machine. Default: `$KAGGLE_API_ENDPOINT`, else Kaggle. */
   endpoint: z.string().min(1).optional(),
-  /** Attempts in a row without progress before giving up. Default 7. */
   maxAttempts: z.number().int().min(1).max(100).default(7),
-  /** Wait before the second attempt, in milliseconds; it doubles each time, up to 30 s. Default 500. */
   retryDelayMs: z.number().min(0).default(500),
-  /** The longest silence of the server, in milliseconds. Default 30,000. */
   timeoutMs: z.number().positive().default(30_000),
-  /** Called several times a second. Default: none. */
   onProgress: callback<KaggleProgress>().optional(),
-  /** Receives one line for each failed attempt, a server out of reach and the like. Default: `process.emitWarning`. */
   onWarning: callback<string>().optional(),
-  /** Stops the download, which then fails with the signal's reason. Received bytes are continued next time. */
   signal: z.instanceof(AbortSignal).optional(),
 });
 
-/** Options of `KaggleImageFolder.download`, beside those of `ImageFolder.load`. @useDeclaredType */
-export type KaggleDownloadOptions = z.input<typeof kaggleDownloadSchema>;
-
+type _Input = NoMismatch<Mismatch<z.input<typeof kaggleDownloadSchema>, KaggleDownloadOptions>>;
 type ParsedOptions = z.output<typeof kaggleDownloadSchema>;
 
 /**

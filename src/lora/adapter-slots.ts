@@ -84,6 +84,12 @@ export class AdapterSlots {
  * @param name as it was given to `applyLora` or `loadAdapter`; `default` without one
  * @throws ConfigError if the model has no such adapter, with the names that it has
  * @throws TrainingError while a run trains another one
+ * @example
+ * ```ts
+ * applyLora(model, { r: 8, targetModules: ['q_proj'] }, { adapterName: 'second' });
+ * setAdapter(model, 'second'); // what answers and is trained from now on
+ * console.log([...adaptersOf(model).keys()]);
+ * ```
  */
 export function setAdapter(model: LoraHost, name: string): LoraAdapter {
   requireLoraHost(model, 'setAdapter');

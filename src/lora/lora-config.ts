@@ -3,7 +3,7 @@
  * Paper: https://arxiv.org/abs/2106.09685; rank-stabilised scale: https://arxiv.org/abs/2312.03732.
  */
 import { z } from 'zod';
-import { parseOptions } from '../config.js';
+import { type Mismatch, type NoMismatch, parseOptions } from '../config.js';
 import { ConfigError } from '../errors.js';
 import { showValue } from '../messages/show-value.js';
 import { isEmpty, PEFT_FIELDS, unsupportedSettings } from './peft-fields.js';
@@ -12,6 +12,12 @@ import type { Towers } from './target-modules.js';
 
 /** The seven projections of a layer; both towers use these names. */
 export const LAYER_PROJECTIONS = ['q_proj', 'k_proj', 'v_proj', 'o_proj', 'gate_proj', 'up_proj', 'down_proj'] as const;
+
+/** Endings of linear layers: the projections of both towers, those of the projector between them, or any other name. */
+export type LinearLayerName =
+  | (typeof LAYER_PROJECTIONS)[number]
+  | ('merging_layer' | 'linear_1' | 'linear_2')
+  | (string & {});
 
 /** Bounds of what a file may ask for: a model has some hundred linear layers, with names below 100 characters. */
 const MAX_RANK = 65_536;
@@ -24,50 +30,78 @@ const fewRules = (rules: object): boolean => Object.keys(rules).length <= MAX_RU
 const tooManyRules = `expected at most ${MAX_RULES} entries`;
 
 const namesUpTo = (longest: number) =>
-  z.union([z.string().min(1).max(longest), z.array(pattern.min(1)).min(1).max(MAX_RULES)], {
+  z.union([z.string().min(1).max(longest), z.array(pattern.min(1)).min(1).max(MAX_RULES).readonly()], {
     error: 'expected a list of module names, or a string with a regular expression for whole names',
   });
 const layerIndex = z.int().min(0);
 
 const TASK_TYPES = ['CAUSAL_LM', 'FEATURE_EXTRACTION', 'QUESTION_ANS', 'SEQ_2_SEQ_LM', 'SEQ_CLS', 'TOKEN_CLS'] as const;
+/** What PEFT wraps a model for. */
+export type TaskType = (typeof TASK_TYPES)[number];
 
-/** Options of {@link LoraConfig}: names, defaults and ranges. */
+/** Options of {@link LoraConfig}: names are PEFT's in camelCase. */
+export interface LoraConfigOptions {
+  /** Rank of the added matrices. Default: 8. */
+  r?: number | undefined;
+  /** Numerator of the scale: the addition is multiplied by alpha / r, or alpha / √r with `useRslora`. Default: 8. */
+  alpha?: number | undefined;
+  /** Probability that an input element of A is zeroed in training, rounded to 1/65536. Default: 0. */
+  dropout?: number | undefined;
+  /** Rank-stabilised scale, alpha / √r (Kalajdzievski 2023). Default: false. */
+  useRslora?: boolean | undefined;
+  /** Biases are never trained: `none` alone is allowed. Default: `none`. */
+  bias?: 'none' | undefined;
+  /**
+   * Which linear layers are adapted: a list of module names or their endings; or `all-linear`, every linear layer but the
+   * output head; or another text, a regular expression (Python's) that must match a whole name. Default: the seven
+   * projections of a layer, {@link LAYER_PROJECTIONS}, whose names match both towers.
+   */
+  targetModules?: 'all-linear' | (string & {}) | readonly LinearLayerName[] | undefined;
+  /** Modules to leave out: a list of names or endings, or a regular expression for whole names. Default: none. */
+  excludeModules?: string | readonly LinearLayerName[] | undefined;
+  /** Keeps only one side of the model: `language`, or `vision` (vision tower and projector). Default: `both`. */
+  towers?: Towers | undefined;
+  /**
+   * Only the layers of this number or these, counted from 0 in each tower. With a list of `targetModules` only.
+   * Default: all.
+   */
+  layersToTransform?: number | readonly number[] | undefined;
+  /**
+   * The name before the layer's number, as a regular expression, where it is not the first number in the name that
+   * comes after two words. The first of a list that matches counts. Default: any, as with an empty text.
+   */
+  layersPattern?: string | readonly string[] | undefined;
+  /**
+   * Other ranks (`r`) for some modules, by a regular expression for the end of a name. The first match counts.
+   * Default: none.
+   */
+  rankPattern?: Readonly<Record<string, number>> | undefined;
+  /** Other values of `alpha` for some modules, by the same rules. Default: none. */
+  alphaPattern?: Readonly<Record<string, number>> | undefined;
+  /**
+   * How A starts. true: uniform in ±1/√in; `gaussian`: normal with standard deviation 1/r. B is zero in both. Default: true.
+   */
+  initLoraWeights?: true | 'gaussian' | undefined;
+  /** What PEFT should wrap the model for; null leaves it open. Default: `CAUSAL_LM`. */
+  taskType?: TaskType | null | undefined;
+}
+
+/** Checks {@link LoraConfigOptions}. */
 const loraConfigSchema = z
   .strictObject({
-    /** Rank of the added matrices. Default 8. */
     r: z.int().min(1).max(MAX_RANK).default(8),
-    /** The addition is multiplied by alpha / r, or alpha / √r with `useRslora`. Default 8. */
     alpha: z.number().positive().default(8),
-    /** Probability that an input element of A is zeroed in training, rounded to 1/65536. Default 0. */
     dropout: z.number().min(0).lt(1).default(0),
-    /** Rank-stabilised scale (Kalajdzievski 2023). Default false. */
     useRslora: z.boolean().default(false),
-    /** Biases are never trained: `none` alone is allowed. */
     bias: z.literal('none').default('none'),
-    /**
-     * A list of module names or their endings; or a regular expression that must match a whole name; or "all-linear",
-     * every linear layer but the output head. Default: the seven projections of a layer (q, k, v, o, gate, up, down),
-     * whose names match both towers.
-     */
     targetModules: namesUpTo(MAX_PATTERN).default([...LAYER_PROJECTIONS]),
-    /** Modules to leave out, by the same rules. Default: none. */
     excludeModules: namesUpTo(MAX_NAMES_PATTERN).optional(),
-    /** Keeps only one side of the model: "language", or "vision" (vision tower and projector). Default "both". */
     towers: z.enum(['both', 'language', 'vision']).default('both'),
-    /** Only these layers, counted from 0 in each tower. With a list of `targetModules` only. Default: all. */
-    layersToTransform: z.union([layerIndex, z.array(layerIndex).max(MAX_RULES)]).optional(),
-    /**
-     * The name before the layer's number, as a regular expression, where it is not the first number in the name that
-     * comes after two words. The first of a list that matches counts. Default, and with an empty text: any.
-     */
-    layersPattern: z.union([pattern, z.array(pattern).max(MAX_RULES)]).optional(),
-    /** Other ranks for some modules: regular expression for the end of a name → r. The first match counts. Default: none. */
+    layersToTransform: z.union([layerIndex, z.array(layerIndex).max(MAX_RULES).readonly()]).optional(),
+    layersPattern: z.union([pattern, z.array(pattern).max(MAX_RULES).readonly()]).optional(),
     rankPattern: z.record(pattern.min(1), z.int().min(1).max(MAX_RANK)).refine(fewRules, tooManyRules).default({}),
-    /** The same for alpha. Default: none. */
     alphaPattern: z.record(pattern.min(1), z.number().positive()).refine(fewRules, tooManyRules).default({}),
-    /** true: A uniform in ±1/√in; "gaussian": A normal with standard deviation 1/r. B is zero in both. Default true. */
     initLoraWeights: z.union([z.literal(true), z.literal('gaussian')]).default(true),
-    /** What PEFT should wrap the model for. null leaves it open. Default "CAUSAL_LM". */
     taskType: z.enum(TASK_TYPES).nullable().default('CAUSAL_LM'),
   })
   .superRefine((options, context) => {
@@ -161,11 +195,17 @@ const NAMES_IN_PEFT = {
   taskType: 'task_type',
 };
 
-/** What a user may write. @useDeclaredType */
-export type LoraConfigOptions = z.input<typeof loraConfigSchema>;
 type ResolvedOptions = z.output<typeof loraConfigSchema>;
+type _Input = NoMismatch<Mismatch<z.input<typeof loraConfigSchema>, LoraConfigOptions>>;
 
-/** Checked settings of an adapter, every default filled in: {@link LoraConfigOptions} documents each. Immutable. */
+/**
+ * Checked settings of an adapter, every default filled in: {@link LoraConfigOptions} documents each. Immutable.
+ * @example
+ * ```ts
+ * const config = new LoraConfig({ r: 16, alpha: 32, targetModules: ['q_proj', 'v_proj'] });
+ * const adapter = applyLora(model, config);
+ * ```
+ */
 export class LoraConfig {
   /** Rank where no `rankPattern` says another. */
   readonly r!: number;
@@ -194,7 +234,7 @@ export class LoraConfig {
   /** How A starts, if it is not loaded. A file's false, "orthogonal", "eva" and "mica" are read as true. */
   readonly initLoraWeights!: true | 'gaussian';
   /** PEFT's `task_type`; null if it is left open, as by a file that has none. */
-  readonly taskType!: string | null;
+  readonly taskType!: TaskType | null;
 
   /**
    * @param what how messages call the options, as the path of a file

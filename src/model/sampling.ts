@@ -7,7 +7,7 @@
  * Every processor takes scores [V] and gives new scores [V]; a removed token has the score -∞.
  */
 import { z } from 'zod';
-import { parseOptions } from '../config.js';
+import { type Mismatch, type NoMismatch, parseOptions, type WithDefaults } from '../config.js';
 import { EngineError } from '../errors.js';
 import type { MersenneTwister } from '../random.js';
 
@@ -15,48 +15,79 @@ const tokenId = z.int().min(0);
 
 /** What top-k is when sampling and nothing is set, as in transformers. */
 const DEFAULT_TOP_K = 50;
+/** Options of generation as a user writes them. Those of sampling are refused without `doSample`, where they do nothing. */
+export interface GenerationOptions {
+  /** Stop after this many generated tokens. Default: 256. */
+  maxNewTokens?: number | undefined;
+  /** No end-of-sequence token before this many generated tokens. Default: 0. */
+  minNewTokens?: number | undefined;
+  /** Draw from the distribution instead of taking the likeliest token. Default: false. */
+  doSample?: boolean | undefined;
+  /** Scores are divided by this before sampling; above 1 is flatter. Default: 1. */
+  temperature?: number | undefined;
+  /** Keep the k highest scores, and those that tie with the k-th. 0 turns it off. Default: 50. */
+  topK?: number | undefined;
+  /** Keep the likeliest tokens until their probabilities reach this. 0 keeps one, 1 turns it off. Default: 1. */
+  topP?: number | undefined;
+  /** Keep tokens at least this fraction as likely as the likeliest. 0 turns it off. Default: 0. */
+  minP?: number | undefined;
+  /**
+   * Scores of tokens seen in the prompt or the answer are divided by this (multiplied when negative). 1 turns it off.
+   * Default: 1.
+   */
+  repetitionPenalty?: number | undefined;
+  /**
+   * Any of these tokens ends the answer. Default: those of the model's generation_config.json and the prompts'
+   * `stopTokenIds`.
+   */
+  eosTokenIds?: readonly number[] | undefined;
+  /**
+   * The answer ends with the token that completes one of these in its text, the prompt aside. Texts end before it; ids
+   * have all tokens, as in transformers. One that names a control token (`</s>`) ends at that token. Default: none.
+   */
+  stopStrings?: readonly string[] | undefined;
+  /**
+   * The answer is one of these texts and the token that closes it: tokens that lead to none are never chosen. Greedy takes
+   * the likeliest token at each step; `scoreLabels` compares whole answers. Default: any answer.
+   */
+  choices?: readonly string[] | undefined;
+  /**
+   * A token id without effect: answers are not padded here. Taken because calls of transformers' `generate` have it.
+   * Default: none.
+   */
+  padTokenId?: number | undefined;
+  /** Seed of the generator that draws the tokens. Default: 42. */
+  seed?: number | undefined;
+}
+
+/** Options of generation with the defaults filled in. */
+export type GenerationConfig = WithDefaults<
+  GenerationOptions,
+  'eosTokenIds' | 'stopStrings' | 'choices' | 'padTokenId'
+>;
 
 const generationFields = z.strictObject({
-  /** Stop after this many generated tokens. Default 256. */
   maxNewTokens: z.int().min(1).default(256),
-  /** No end-of-sequence token before this many generated tokens. Default 0. */
   minNewTokens: z.int().min(0).default(0),
-  /** Draw from the distribution instead of taking the likeliest token. Default false: greedy. */
   doSample: z.boolean().default(false),
-  /** Scores are divided by this before sampling; above 1 is flatter. Default 1. */
   temperature: z
     .number()
     .refine((value) => value > 0 && value < Infinity, {
       message: 'expected a number above 0; for the likeliest token every time use `doSample: false` and no temperature',
     })
     .default(1),
-  /** Keep the k highest scores, and those that tie with the k-th. 0 turns it off. Default 50. */
   topK: z.int().min(0).default(DEFAULT_TOP_K),
-  /** Keep the likeliest tokens until their probabilities reach this. 0 keeps one, 1 turns it off. Default 1. */
   topP: z.number().min(0).max(1).default(1),
-  /** Keep tokens at least this fraction as likely as the likeliest. 0 turns it off. Default 0. */
   minP: z.number().min(0).max(1).default(0),
-  /** Scores of tokens seen in the prompt or the answer are divided by this (multiplied when negative). Default 1: off. */
   repetitionPenalty: z.number().positive().finite().default(1),
-  /** Any of these ends the answer. Default: those of the model's generation_config.json and the prompts' `stopTokenIds`. */
   eosTokenIds: z.array(tokenId).readonly().optional(),
-  /**
-   * The answer ends with the token that completes one of these in its text, the prompt aside. Texts end before it; ids
-   * have all tokens, as in transformers. One that names a control token (`</s>`) ends at that token. Default: none.
-   */
   stopStrings: z.array(z.string().min(1)).readonly().optional(),
-  /**
-   * The answer is one of these texts and the token that closes it: tokens that lead to none are never chosen. Greedy takes
-   * the likeliest token at each step; `scoreLabels` compares whole answers. Default: any answer.
-   */
   choices: z.array(z.string().min(1)).min(1).readonly().optional(),
-  /** Without effect: answers are not padded here. Taken because calls of transformers' `generate` have it. */
   padTokenId: tokenId.optional(),
-  /** Seed of the generator that draws the tokens. Default 42. */
   seed: z.int().min(0).max(0xffffffff).default(42),
 });
 
-/** Options of generation. Sampling options are refused when `doSample` is false, where they would do nothing. */
+/** Checks {@link GenerationOptions}. */
 const generationConfigSchema = generationFields.superRefine((config, context) => {
   if (config.minNewTokens > config.maxNewTokens)
     context.addIssue({
@@ -88,10 +119,8 @@ const generationConfigSchema = generationFields.superRefine((config, context) =>
     if (isSet) context.addIssue({ code: 'custom', path: [name], message: 'does nothing without `doSample: true`' });
 });
 
-/** Options as a user writes them. @useDeclaredType */
-export type GenerationOptions = z.input<typeof generationConfigSchema>;
-/** Options with the defaults filled in. @useDeclaredType */
-export type GenerationConfig = z.output<typeof generationConfigSchema>;
+type _Input = NoMismatch<Mismatch<z.input<typeof generationConfigSchema>, GenerationOptions>>;
+type _Output = NoMismatch<Mismatch<z.output<typeof generationConfigSchema>, GenerationConfig>>;
 
 /** Names of other libraries. */
 const OTHER_NAMES: Readonly<Record<string, string>> = {

@@ -1,78 +1,113 @@
 /** The page of an adapter or a model on the Hub: metadata for its search, and text for people. */
 import { basename } from 'node:path';
 import { z } from 'zod';
+import type { Mismatch, NoMismatch } from '../config.js';
 import { escapeMarkdown, markdownCode, yamlString } from '../messages/markdown.js';
 
 const text = z.string().min(1);
-const words = z.array(text);
-
-/** What the page says, the option `modelCard` of `pushToHub`. No text in it may be empty. */
-export const modelCardSchema = z.strictObject({
+const words = z.array(text).readonly();
+/** What the page of an adapter or a model says. No text in it may be empty. */
+export interface ModelCard {
   /** Heading, as text. Default: the repository's name. */
-  title: text.optional(),
+  title?: string | undefined;
   /** The base model's name on the Hub. Default: what the adapter was saved with, or merged into. */
+  baseModel?: string | undefined;
+  /** What the adapter or model does, in Markdown. Default: none. */
+  description?: string | undefined;
+  /** Shown first, set off: what it must not be used for. Default: none. */
+  warning?: string | undefined;
+  /** Its licence, in the Hub's spelling, e.g. `apache-2.0`. Default: none. */
+  license?: string | undefined;
+  /** Language codes, e.g. `en`. Default: none. */
+  language?: readonly string[] | undefined;
+  /** Tags beyond those that are always there. Default: none. */
+  tags?: readonly string[] | undefined;
+  /** Data sets on the Hub, by name; others belong into `data`. Default: none. */
+  datasets?: readonly string[] | undefined;
+  /** What it was trained on, in Markdown: source, size, licence, known flaws. Default: none. */
+  data?: string | undefined;
+  /** The prompt that it was trained with. Default: none. */
+  prompt?: string | undefined;
+  /** Settings of the training by name, such as `trainer.config`, shown as they are. Default: none. */
+  config?: object | undefined;
+  /** Results on data that was not trained on. Default: none. */
+  metrics?: readonly ModelCardMetric[] | undefined;
+  /** Where `metrics` were measured. Default: none. */
+  evaluatedOn?: ModelCardDataset | undefined;
+  /** PNG or JPEG files, uploaded below `images/`. Default: none. */
+  pictures?: readonly ModelCardImage[] | undefined;
+}
+
+/** A result in a {@link ModelCard}. */
+export interface ModelCardMetric {
+  /** What the Hub calls it, e.g. `accuracy`, `f1`. Required. */
+  type: string;
+  /** What people call it. Default: `type`. */
+  name?: string | undefined;
+  /** The score after training; four digits of it in the text, all in the metadata. Required. */
+  value: number;
+  /** The score before training. Default: none. */
+  before?: number | undefined;
+}
+
+/** Where the metrics of a {@link ModelCard} were measured. */
+export interface ModelCardDataset {
+  /** What people call the data set. Required. */
+  name: string;
+  /** A name on the Hub, or any other. Required. */
+  type: string;
+  /** Part of the data set, e.g. `test`. Default: none. */
+  split?: string | undefined;
+  /** How many samples were evaluated. Default: none. */
+  samples?: number | undefined;
+}
+
+/** An image of a {@link ModelCard}. */
+export interface ModelCardImage {
+  /** A file on this machine; it keeps its name, which no other image may have. Required. */
+  path: string;
+  /** Below the image, and in its place where it is not shown; Markdown. Required. */
+  caption: string;
+}
+
+/** An interface of options has no index signature. */
+const settingsSchema = z.record(text, z.unknown()) as unknown as z.ZodType<Record<string, unknown>, object>;
+const metricSchema = z.strictObject({
+  type: text,
+  name: text.optional(),
+  value: z.number(),
+  before: z.number().optional(),
+});
+const datasetSchema = z.strictObject({
+  name: text,
+  type: text,
+  split: text.optional(),
+  samples: z.int().min(1).optional(),
+});
+const imageSchema = z.strictObject({ path: text, caption: text });
+
+/** Checks {@link ModelCard}, the option `modelCard` of `pushToHub`. */
+export const modelCardSchema = z.strictObject({
+  title: text.optional(),
   baseModel: text.optional(),
-  /** What the adapter or model does, in Markdown. */
   description: text.optional(),
-  /** Shown first, set off: what it must not be used for. */
   warning: text.optional(),
-  /** Its licence, in the Hub's spelling, e.g. `apache-2.0`. */
   license: text.optional(),
-  /** Language codes, e.g. `en`. */
   language: words.default([]),
-  /** Beyond those that are always there. */
   tags: words.default([]),
-  /** Data sets on the Hub, by name; others belong into `data`. */
   datasets: words.default([]),
-  /** What it was trained on, in Markdown: source, size, licence, known flaws. */
   data: text.optional(),
-  /** The prompt that it was trained with. */
   prompt: text.optional(),
-  /** Settings of the training, shown as they are. */
-  config: z.record(text, z.unknown()).default({}),
-  /** Results on data that was not trained on. */
-  metrics: z
-    .array(
-      z.strictObject({
-        /** What the Hub calls it, e.g. `accuracy`, `f1`. */
-        type: text,
-        /** What people call it. Default: `type`. */
-        name: text.optional(),
-        /** After training; four digits of it in the text, all in the metadata. */
-        value: z.number(),
-        /** The same before training. */
-        before: z.number().optional(),
-      }),
-    )
-    .default([]),
-  /** Where `metrics` were measured. */
-  evaluatedOn: z
-    .strictObject({
-      /** What people call the data set. */
-      name: text,
-      /** A name on the Hub, or any other. */
-      type: text,
-      /** Part of the data set, e.g. `test`. */
-      split: text.optional(),
-      /** How many were evaluated. */
-      samples: z.int().min(1).optional(),
-    })
-    .optional(),
-  /** PNG or JPEG files, uploaded below `images/`. */
-  pictures: z
-    .array(
-      z.strictObject({
-        /** On this machine; the file keeps its name, which no other image may have. */
-        path: text,
-        /** Below the image, and in its place where it is not shown; Markdown. */
-        caption: text,
-      }),
-    )
-    .default([]),
+  config: settingsSchema.default({}),
+  metrics: z.array(metricSchema).readonly().default([]),
+  evaluatedOn: datasetSchema.optional(),
+  pictures: z.array(imageSchema).readonly().default([]),
 });
 
-/** What a user may write. @useDeclaredType */
-export type ModelCard = z.input<typeof modelCardSchema>;
+type _Card = NoMismatch<Mismatch<z.input<typeof modelCardSchema>, ModelCard>>;
+type _Metric = NoMismatch<Mismatch<z.input<typeof metricSchema>, ModelCardMetric>>;
+type _Dataset = NoMismatch<Mismatch<z.input<typeof datasetSchema>, ModelCardDataset>>;
+type _Image = NoMismatch<Mismatch<z.input<typeof imageSchema>, ModelCardImage>>;
 type ParsedModelCard = z.output<typeof modelCardSchema>;
 
 /** What is published, as far as it decides what the page says. */

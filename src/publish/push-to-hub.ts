@@ -1,39 +1,57 @@
 /** A folder with an adapter or a merged model, onto the Hub: checked, described, and uploaded as far as it changed. */
 import { join } from 'node:path';
 import { z } from 'zod';
-import { parseOptions, requirePath } from '../config.js';
+import { type Mismatch, type NoMismatch, parseOptions, requirePath } from '../config.js';
 import { ConfigError } from '../errors.js';
 import { describeFolder } from '../files/describe-folder.js';
 import { exists } from '../files/regular-file.js';
-import { ownedRepoId, type PushedFile, type PushResult, pushFiles, pushFilesSchema } from '../hub/push-files.js';
+import {
+  ownedRepoId,
+  type PushedFile,
+  type PushOptions,
+  type PushResult,
+  pushFiles,
+  pushFilesSchema,
+} from '../hub/push-files.js';
 import { ADAPTER_CONFIG_FILE, CHAT_TEMPLATE_FILE } from '../lora/adapter-folder.js';
 import { whileUploading } from '../lora/adapter-lock.js';
-import { chatTemplateFields, chatTemplateText } from '../lora/chat-template-option.js';
+import {
+  type ChatTemplateSource,
+  chatTemplateFields,
+  chatTemplateText,
+  type TemplateHolder,
+} from '../lora/chat-template-option.js';
 import { adapterUpload } from './adapter-upload.js';
 import { isReplaceable, markedCard } from './card-mark.js';
 import { mergedUpload } from './merged-upload.js';
-import { imagePath, modelCardSchema, renderModelCard } from './model-card.js';
-
-/** Options of {@link pushToHub}: names, defaults and ranges. */
-const pushToHubSchema = pushFilesSchema.extend({
+import { imagePath, type ModelCard, modelCardSchema, renderModelCard } from './model-card.js';
+/** Options of {@link pushToHub}. */
+export interface PushToHubOptions extends PushOptions {
   /** What the page says. Default: what the files alone say. */
+  modelCard?: ModelCard | undefined;
+  /**
+   * Replace a README.md on the Hub that people have edited; else it is kept as it is, with a warning, and `kept` of the
+   * result names it. Default: false.
+   */
+  overwriteCard?: boolean | undefined;
+  /**
+   * The chat template that the adapter was trained with, or its Jinja source: uploaded as chat_template.jinja.
+   * Default: that of `processor`, else the folder's.
+   */
+  chatTemplate?: ChatTemplateSource | undefined;
+  /** What `fromPretrained` gave: its chat template is taken. Default: none. */
+  processor?: TemplateHolder | undefined;
+}
+
+/** Checks {@link PushToHubOptions}. */
+const pushToHubSchema = pushFilesSchema.extend({
   modelCard: modelCardSchema.prefault({}),
-  /**
-   * Replace a README.md on the Hub that people have edited. Default false: it is kept as it is, with a warning, and
-   * `kept` of the result names it.
-   */
   overwriteCard: z.boolean().default(false),
-  /**
-   * The chat template that the adapter was trained with, or its Jinja source: uploaded as chat_template.jinja. Default:
-   * that of `processor`, else the folder's.
-   */
   chatTemplate: chatTemplateFields.chatTemplate,
-  /** What `fromPretrained` gave: its chat template is taken. */
   processor: chatTemplateFields.processor,
 });
 
-/** What a user may write. @useDeclaredType */
-export type PushToHubOptions = z.input<typeof pushToHubSchema>;
+type _Input = NoMismatch<Mismatch<z.input<typeof pushToHubSchema>, PushToHubOptions>>;
 
 /**
  * Uploads an adapter, as `saveAdapter` wrote it, or a merged model, as `mergeAdapter` did. Of an adapter:
@@ -48,6 +66,11 @@ export type PushToHubOptions = z.input<typeof pushToHubSchema>;
  * @param id `OWNER/NAME`, or a name alone for an owner that is whoever the token belongs to
  * @throws CheckpointError if the folder holds neither a sound adapter nor a sound model; ConfigError for bad options,
  *   without a token, or if the base model's name is a path of this machine; HubError, explained; the signal's reason
+ * @example
+ * ```ts
+ * await saveAdapter(adapter, 'adapter');
+ * const { url } = await pushToHub('adapter', 'USER/NAME');
+ * ```
  */
 export async function pushToHub(directory: string, id: string, options: PushToHubOptions = {}): Promise<PushResult> {
   requirePath(directory, 'pushToHub');

@@ -40,9 +40,9 @@ export interface InverseSqrtKwargs {
 
 /** For `cosine_with_min_lr`: one of `minLr` and `minLrRate` must be given. */
 export interface CosineWithMinLrKwargs extends CosineKwargs {
-  /** Rate that the cosine falls to, at most `learningRate`. */
+  /** Learning rate that the cosine falls to, at most `learningRate`; or `minLrRate`: one of the two. Default: none. */
   readonly minLr?: number | undefined;
-  /** The same as a share of `learningRate`, 0 to 1. */
+  /** The same as a share of `learningRate`, 0 to 1. Default: none. */
   readonly minLrRate?: number | undefined;
 }
 
@@ -54,7 +54,7 @@ export interface CosineWarmupWithMinLrKwargs extends CosineWithMinLrKwargs {
 
 /** For `warmup_stable_decay`: `numDecaySteps` must be given. */
 export interface WarmupStableDecayKwargs extends CosineKwargs {
-  /** Steps of the decay, at the end. */
+  /** Steps of the decay, at the end. Required. */
   readonly numDecaySteps: number;
   /** Steps at the peak; what follows warm-up, peak and decay runs at the lowest rate. Default: all that the others leave. */
   readonly numStableSteps?: number | undefined;

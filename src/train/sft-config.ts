@@ -1,11 +1,18 @@
 /**
  * Options of supervised fine-tuning, named after `transformers.TrainingArguments` and TRL's `SFTConfig` in camelCase.
- * The schema is the one place of names, defaults, ranges and meanings.
+ * The interface documents each option, the schema checks it; types and tests keep them equal.
  */
 import { z } from 'zod';
-import { parseOptions } from '../config.js';
+import { type Mismatch, type NoMismatch, parseOptions, type WithDefaults } from '../config.js';
 import type { OptimizerStep } from '../engine/engine.js';
-import { LR_SCHEDULER_TYPES, type LrSchedule, type NoKwargs, type ScheduleRun } from './schedule.js';
+import {
+  LR_SCHEDULER_TYPES,
+  type LrSchedule,
+  type LrSchedulerKwargs,
+  type LrSchedulerType,
+  type NoKwargs,
+  type ScheduleRun,
+} from './schedule.js';
 import { scheduleFaults, scheduleNameFault } from './schedule-config.js';
 
 const count = (what: string) => z.number().int(`${what} is a whole number`).positive(`${what} is at least 1`);
@@ -15,7 +22,11 @@ const stepsOrRatio = z
   .positive('a number of steps (1, 2, ...) or a share of all steps (above 0, below 1)')
   .refine((value) => value < 1 || Number.isInteger(value), 'from 1 on this is a whole number of steps');
 
-/** Names of transformers that mean the same arithmetic here. */
+/** Name of an optimizer; those with `torch`, `bnb` and `paged` are transformers' for the same arithmetic. */
+export type OptimizerName =
+  | ('adamw' | 'adamw_8bit')
+  | ('adamw_torch' | 'adamw_torch_fused' | 'adamw_bnb_8bit' | 'paged_adamw_8bit');
+
 const OPTIMIZERS = {
   adamw: 'adamw',
   adamw_torch: 'adamw',
@@ -23,9 +34,7 @@ const OPTIMIZERS = {
   adamw_8bit: 'adamw_8bit',
   adamw_bnb_8bit: 'adamw_8bit',
   paged_adamw_8bit: 'adamw_8bit',
-} as const;
-type OptimizerName = keyof typeof OPTIMIZERS;
-
+} as const satisfies Record<OptimizerName, SftConfig['optim']>;
 /** The engine's names. */
 const ENGINE_KINDS: Readonly<Record<SftConfig['optim'], OptimizerStep['kind']>> = {
   adamw: 'adamw',
@@ -44,111 +53,95 @@ function normalSettings(given: Record<string, unknown> | undefined): Record<stri
   if (entries.length === 0) return undefined;
   return Object.fromEntries(entries.sort(([a], [b]) => (a < b ? -1 : 1)));
 }
+/** Names that completion offers for `metricForBestModel`: the loss, and what `Evaluator.asMetrics` gives. */
+export type MetricName =
+  | ('evalLoss' | 'accuracy' | 'balancedAccuracy' | 'macroPrecision' | 'macroRecall' | 'macroF1' | 'weightedF1')
+  | ('matthewsCorrcoef' | 'validShare' | 'logLoss' | 'brierScoreLoss')
+  | (string & {});
 
-/** Options of `SftTrainer`, one by one; the trainer also refuses some that contradict each other. */
-export const sftConfigSchema = z.strictObject({
+/**
+ * Options of `SftTrainer` but those of the schedule, which {@link LrScheduleOptions} has. Names are those of transformers
+ * and TRL in camelCase.
+ */
+export interface SftConfigOptions {
   /**
    * Folder of checkpoints and of `train-log.jsonl`, of one run at a time: a second one, in any process that shares the
    * disk, is refused at its start. Default: `outputs`.
    */
-  outputDir: z.string().min(1).default('outputs'),
-
-  /** Passes over the training set; may be fractional. Default: 3. */
-  numTrainEpochs: z.number().positive().default(3),
+  outputDir?: string | undefined;
+  /** Passes over the training set, in epochs; may be fractional. Default: 3. */
+  numTrainEpochs?: number | undefined;
   /** Optimizer steps in all; overrides `numTrainEpochs`. -1: not set. Default: -1. */
-  maxSteps: z
-    .number()
-    .int()
-    .refine((value) => value === -1 || value > 0, 'a positive number of optimizer steps, or -1 for none')
-    .default(-1),
+  maxSteps?: number | undefined;
   /** Samples of a micro-batch. Default: 8. */
-  perDeviceTrainBatchSize: count('a batch size').default(8),
+  perDeviceTrainBatchSize?: number | undefined;
   /** Samples of a batch in evaluation. Default: 8. */
-  perDeviceEvalBatchSize: count('a batch size').default(8),
+  perDeviceEvalBatchSize?: number | undefined;
   /** Micro-batches of an optimizer step. The last step of an epoch takes the rest. Default: 1. */
-  gradientAccumulationSteps: count('a number of micro-batches').default(1),
+  gradientAccumulationSteps?: number | undefined;
   /** Leave out a last micro-batch that is not full. Default: false. */
-  dataloaderDropLast: z.boolean().default(false),
+  dataloaderDropLast?: boolean | undefined;
   /** Micro-batches that are read and collated ahead while the engine works. Default: those of two optimizer steps. */
-  dataloaderPrefetch: z.number().int().nonnegative().optional(),
+  dataloaderPrefetch?: number | undefined;
 
   /**
    * `adamw`: 32-bit moments, also as `adamw_torch`, `adamw_torch_fused`. `adamw_8bit`: block-wise 8-bit moments as in
    * bitsandbytes, also as `adamw_bnb_8bit`, `paged_adamw_8bit`. Default: `adamw`.
    */
-  optim: z
-    .enum(Object.keys(OPTIMIZERS) as [OptimizerName, ...OptimizerName[]], {
-      error: ({ input }) => optimizerFault(input),
-    })
-    .default('adamw')
-    .transform((name) => OPTIMIZERS[name]),
+  optim?: OptimizerName | undefined;
   /** Peak learning rate, of LoRA's A where `loraplusLrRatio` is set. Default: 2e-5. */
-  learningRate: z.number().nonnegative().default(2e-5),
+  learningRate?: number | undefined;
   /**
-   * LoRA+: the learning rate of LoRA's B over that of A, as PEFT's `create_loraplus_optimizer`; its paper suggests 2 to
-   * 16. The logged rate is A's. `weightDecay` holds for both (PEFT has `loraplus_weight_decay` instead), times each matrix's
-   * own rate. Default: 1.
+   * LoRA+: the ratio of the learning rate of LoRA's B to that of A, as PEFT's `create_loraplus_optimizer`; its paper
+   * suggests 2 to 16. The logged rate is A's. `weightDecay` holds for both (PEFT has `loraplus_weight_decay` instead),
+   * times each matrix's own rate. Default: 1.
    */
-  loraplusLrRatio: z.number().positive('a ratio above 0').default(1),
-  /** Decoupled decay of every trainable parameter. Default: 0. */
-  weightDecay: z.number().nonnegative().default(0),
-  /** Decay of the first moment. Default: 0.9. */
-  adamBeta1: z.number().min(0).lt(1).default(0.9),
-  /** Decay of the second moment. Default: 0.999. */
-  adamBeta2: z.number().min(0).lt(1).default(0.999),
+  loraplusLrRatio?: number | undefined;
+  /** Decoupled decay of every trainable parameter, a share of `learningRate` × parameter. Default: 0. */
+  weightDecay?: number | undefined;
+  /** Decay of the first moment, from 0 to below 1. Default: 0.9. */
+  adamBeta1?: number | undefined;
+  /** Decay of the second moment, from 0 to below 1. Default: 0.999. */
+  adamBeta2?: number | undefined;
   /** Added to the square root of the second moment. Default: 1e-8. */
-  adamEpsilon: z.number().positive().default(1e-8),
+  adamEpsilon?: number | undefined;
   /** Largest L2 norm of all gradients; 0: no clipping. Default: 1. */
-  maxGradNorm: z.number().nonnegative().default(1),
-  /** Course of the learning rate after the warm-up, by the names of transformers. Default: `linear`. */
-  lrSchedulerType: z.enum(LR_SCHEDULER_TYPES, { error: ({ input }) => scheduleNameFault(input) }).default('linear'),
-  /**
-   * Settings of the schedule, in camelCase. `cosine_with_min_lr` and `cosine_warmup_with_min_lr` need `minLr` or
-   * `minLrRate`, `warmup_stable_decay` needs `numDecaySteps`; the others need none. Default: none.
-   */
-  lrSchedulerKwargs: z
-    .record(z.string(), z.unknown(), 'an object of settings, such as { numCycles: 1 }')
-    .optional()
-    .transform(normalSettings),
+  maxGradNorm?: number | undefined;
   /** Steps in which the rate rises from 0 (so the first has rate 0), or a share of all steps if below 1. Default: 0. */
-  warmupSteps: z
-    .number()
-    .nonnegative()
-    .refine((value) => value < 1 || Number.isInteger(value), 'from 1 on this is a whole number of steps')
-    .default(0),
+  warmupSteps?: number | undefined;
   /**
-   * The share alone, by its older name. Default: 0.
+   * The warm-up as a share of all steps, by its older name. Default: 0.
    * @deprecated as in transformers 5: `warmupSteps` takes a share too.
    */
-  warmupRatio: z.number().min(0).lt(1).default(0),
+  warmupRatio?: number | undefined;
 
-  /** Log every so many steps, or every such share of all steps. Default: 10. */
-  loggingSteps: stepsOrRatio.default(10),
+  /** Log every so many steps, or every such share of all steps if below 1. Default: 10. */
+  loggingSteps?: number | undefined;
   /** Log the first step as well. Default: false. */
-  loggingFirstStep: z.boolean().default(false),
+  loggingFirstStep?: boolean | undefined;
   /**
    * On stderr: a bar, plain lines, or nothing. `auto`: a bar in a terminal, lines elsewhere; where a loop iterates the run,
    * losses and evaluations are the loop's to print, and no line repeats them. Default: `auto`.
    */
-  progress: z.enum(['auto', 'bar', 'lines', 'none']).default('auto'),
+  progress?: 'auto' | 'bar' | 'lines' | 'none' | undefined;
   /**
    * The share of probability that is spread evenly over the vocabulary instead of given to the label, 0 <= ε < 1: the
    * loss of a labelled token is 1 - ε of the usual one and ε of the mean over the vocabulary. Evaluations are measured in
    * the same way, as in transformers. Default: 0.
    */
-  labelSmoothingFactor: z.number().min(0).lt(1, 'a share from 0 to below 1').default(0),
+  labelSmoothingFactor?: number | undefined;
   /**
    * NEFTune: in training adds noise to the embeddings of the tokens, uniform in ± alpha / √(L · C) with the tokens L of
    * the sample (transformers takes the padded length of its batch) and the width C. Images have none. 0: off. Default: 0.
    */
-  neftuneNoiseAlpha: z.number().nonnegative().default(0),
+  neftuneNoiseAlpha?: number | undefined;
   /**
    * Compute the common prefix of a pass’s samples only once, such as the same instruction before different images, in
    * training and evaluation. Prefixes are found in the data; loss and gradients equal those without sharing, within
    * rounding. LoRA dropout draws one mask for a shared token, not one for each sample of the optimizer step. Has no effect
    * on training with NEFTune. Default: true.
    */
-  sharePrefix: z.boolean().default(true),
+  sharePrefix?: boolean | undefined;
   /**
    * Number format of the decoder’s products with frozen weights. `fp8-backward`: gradients of activations in
    * e4m3, with a scale for each token. `fp8`: forward as well; a 14B model on an H200 then trains a third faster than in
@@ -157,79 +150,188 @@ export const sftConfigSchema = z.strictObject({
    * (`fp8-backward`) and 5 % (`fp8`) above that of bf16. LoRA’s own products, the vision tower, the head, evaluation and
    * generation stay in bf16. Requires `cuda` and compute capability 8.9. Default: `bf16`.
    */
-  precision: z.enum(['bf16', 'fp8-backward', 'fp8']).default('bf16'),
+  precision?: 'bf16' | 'fp8-backward' | 'fp8' | undefined;
 
   /**
    * When the evaluation set is measured. `steps` and `epoch` also measure at the end. An evaluation comes before a save
    * of the same step, but by `epoch` it comes after a save by `steps`, as in transformers. Default: `no`.
    */
-  evalStrategy: z.enum(['no', 'steps', 'epoch']).default('no'),
-  /** For `evalStrategy: "steps"`. Default: `loggingSteps`. */
-  evalSteps: stepsOrRatio.optional(),
+  evalStrategy?: 'no' | 'steps' | 'epoch' | undefined;
+  /**
+   * For `evalStrategy: "steps"`: measure every so many steps, or every such share of all steps if below 1.
+   * Default: `loggingSteps`.
+   */
+  evalSteps?: number | undefined;
   /** No evaluation before so many steps, or epochs if `evalStrategy` is `epoch`; not at the end either. Default: 0. */
-  evalDelay: z.number().nonnegative().default(0),
+  evalDelay?: number | undefined;
   /**
    * Measure the evaluation set before the first step too, whatever `evalStrategy`. Not compared for the best, and not
    * repeated by a resume. Default: false.
    */
-  evalOnStart: z.boolean().default(false),
+  evalOnStart?: boolean | undefined;
   /**
    * When a checkpoint is written. `steps` and `epoch` also write one at the end, after `earlyStoppingPatience` too, where
    * transformers by `steps` writes one only if it is due. `best`: after each evaluation that is the best so far. A run that
    * is stopped writes one as well, except with `no`. Default: `steps`.
    */
-  saveStrategy: z.enum(['no', 'steps', 'epoch', 'best']).default('steps'),
-  /** For `saveStrategy: "steps"`. Default: 500. */
-  saveSteps: stepsOrRatio.default(500),
+  saveStrategy?: 'no' | 'steps' | 'epoch' | 'best' | undefined;
+  /**
+   * For `saveStrategy: "steps"`: write one every so many steps, or every such share of all steps if below 1. Default: 500.
+   */
+  saveSteps?: number | undefined;
   /** Keep this many checkpoints of the run: the best, if one is chosen, and the newest. Default: all. */
-  saveTotalLimit: count('a number of checkpoints').optional(),
+  saveTotalLimit?: number | undefined;
   /**
    * Take the parameters of the best evaluation at the end. Each new best is saved, due or not, so that `saveSteps` need be
    * no multiple of `evalSteps` as in transformers; a copy of its parameters stays in memory, for a disk that is full or
    * fails. Default: false.
    */
-  loadBestModelAtEnd: z.boolean().default(false),
+  loadBestModelAtEnd?: boolean | undefined;
   /**
    * What decides the best: `evalLoss`, also as `loss` or `eval_loss`, or a name that `computeMetrics` gives, with or without
    * `eval_` in front. Default: `evalLoss`.
    */
-  metricForBestModel: z.string().min(1, 'the name of a metric').optional(),
+  metricForBestModel?: MetricName | undefined;
   /**
-   * Which way `metricForBestModel` is read. Default: false for a name that ends in "loss", else true; must be given for one
-   * such as `errorRate` or `cost`, of which less may be better.
+   * Which way `metricForBestModel` is read. Must be given for one such as `errorRate` or `cost`, of which less may be
+   * better. Default: false for a name that ends in "loss", else true.
    */
-  greaterIsBetter: z.boolean().optional(),
+  greaterIsBetter?: boolean | undefined;
   /** Stop after so many evaluations in a row without a gain, those that give no finite number included. Default: never. */
-  earlyStoppingPatience: count('a number of evaluations').optional(),
-  /** What `metricForBestModel` must gain on its best value to count, for `earlyStoppingPatience`. Default: 0. */
-  earlyStoppingThreshold: z.number().nonnegative().default(0),
+  earlyStoppingPatience?: number | undefined;
+  /**
+   * What `metricForBestModel` must gain on its best value to count, in its own unit, for `earlyStoppingPatience`.
+   * Default: 0.
+   */
+  earlyStoppingThreshold?: number | undefined;
 
   /**
    * When a loss or a gradient norm is NaN or infinite: stop with the samples named, or leave out the step’s update and
    * go on with a warning. `skip` looks at each loss before its update, so steps no longer overlap. Default: `stop`.
    */
-  onNonFiniteLoss: z.enum(['stop', 'skip']).default('stop'),
+  onNonFiniteLoss?: 'stop' | 'skip' | undefined;
   /** For `onNonFiniteLoss: "skip"`: stop when more steps of the run than this were left out. Default: 10. */
-  maxSkippedSteps: count('a number of steps').default(10),
+  maxSkippedSteps?: number | undefined;
 
   /** Seeds dropout, and the order of the samples. Default: 42. */
-  seed: z.number().int().min(0).max(0xffffffff).default(42),
-  /** Seeds the order alone. Default: `seed`. */
-  dataSeed: z.number().int().min(0).max(0xffffffff).optional(),
+  seed?: number | undefined;
+  /** Seeds the order of the samples alone. Default: `seed`. */
+  dataSeed?: number | undefined;
   /**
    * Recompute layers in the backward pass: less memory, up to half more work, the same gradients. true: all layers.
    * `auto`: as few as fit into the memory, for a step that runs in as few passes as fit. Default: `auto`.
    */
-  gradientCheckpointing: z.union([z.boolean(), z.literal('auto')]).default('auto'),
+  gradientCheckpointing?: boolean | 'auto' | undefined;
   /**
    * Most bytes that `auto` and the passes of a step are planned for, weights included; on `cuda` all that the process
    * uses on the card, as nvidia-smi shows it. Default: the limit of the engine, which an own `memoryBudget` may set.
    */
-  memoryBudget: z.number().positive().optional(),
+  memoryBudget?: number | undefined;
   /**
    * Where a micro-batch does not fit into the memory, halve it until it does and run as many more: a warning says so,
    * effective batch and result stay the same. false: that is an error before the step. Default: false.
    */
+  autoMicroBatch?: boolean | undefined;
+}
+
+/** Schedule of the learning rate: what `lrSchedulerKwargs` may hold goes by `lrSchedulerType`. */
+export type LrScheduleOptions = LrSchedule | DefaultLrSchedule;
+
+/** The schedule where none is chosen. */
+export interface DefaultLrSchedule {
+  /** Course of the learning rate after the warm-up, by the names of transformers. Default: `linear`. */
+  readonly lrSchedulerType?: undefined;
+  /** Settings of the schedule, in camelCase: see {@link LrSchedulerKwargs}. Default: none. */
+  readonly lrSchedulerKwargs?: NoKwargs | undefined;
+}
+
+/** What a user may write: {@link SftConfigOptions}, and a schedule with its settings ({@link LrScheduleOptions}). */
+export type SftConfigInput = SftConfigOptions & LrScheduleOptions;
+
+/** Options that have no default, or one that depends on others. */
+type OpenOption =
+  | ('dataloaderPrefetch' | 'evalSteps' | 'saveTotalLimit' | 'metricForBestModel' | 'greaterIsBetter')
+  | ('earlyStoppingPatience' | 'dataSeed' | 'memoryBudget');
+
+/** What the trainer works with: every default filled in. */
+export type SftConfig = WithDefaults<Omit<SftConfigOptions, 'optim'>, OpenOption> & {
+  /** Moments of the optimizer: 32-bit (`adamw`) or block-wise 8-bit (`adamw_8bit`). Default: `adamw`. */
+  optim: 'adamw' | 'adamw_8bit';
+  /** Course of the learning rate after the warm-up, by the names of transformers. Default: `linear`. */
+  lrSchedulerType: LrSchedulerType;
+  /** Settings of the schedule, checked; see {@link LrSchedulerKwargs}. Default: none. */
+  lrSchedulerKwargs: Record<string, unknown> | undefined;
+};
+
+/** Checks {@link SftConfigInput}, one option by one; the trainer also refuses some that contradict each other. */
+export const sftConfigSchema = z.strictObject({
+  outputDir: z.string().min(1).default('outputs'),
+
+  numTrainEpochs: z.number().positive().default(3),
+  maxSteps: z
+    .number()
+    .int()
+    .refine((value) => value === -1 || value > 0, 'a positive number of optimizer steps, or -1 for none')
+    .default(-1),
+  perDeviceTrainBatchSize: count('a batch size').default(8),
+  perDeviceEvalBatchSize: count('a batch size').default(8),
+  gradientAccumulationSteps: count('a number of micro-batches').default(1),
+  dataloaderDropLast: z.boolean().default(false),
+  dataloaderPrefetch: z.number().int().nonnegative().optional(),
+
+  optim: z
+    .enum(Object.keys(OPTIMIZERS) as [OptimizerName, ...OptimizerName[]], {
+      error: ({ input }) => optimizerFault(input),
+    })
+    .default('adamw')
+    .transform((name) => OPTIMIZERS[name]),
+  learningRate: z.number().nonnegative().default(2e-5),
+  loraplusLrRatio: z.number().positive('a ratio above 0').default(1),
+  weightDecay: z.number().nonnegative().default(0),
+  adamBeta1: z.number().min(0).lt(1).default(0.9),
+  adamBeta2: z.number().min(0).lt(1).default(0.999),
+  adamEpsilon: z.number().positive().default(1e-8),
+  maxGradNorm: z.number().nonnegative().default(1),
+  lrSchedulerType: z.enum(LR_SCHEDULER_TYPES, { error: ({ input }) => scheduleNameFault(input) }).default('linear'),
+  lrSchedulerKwargs: z
+    .record(z.string(), z.unknown(), 'an object of settings, such as { numCycles: 1 }')
+    .optional()
+    .transform(normalSettings),
+  warmupSteps: z
+    .number()
+    .nonnegative()
+    .refine((value) => value < 1 || Number.isInteger(value), 'from 1 on this is a whole number of steps')
+    .default(0),
+  warmupRatio: z.number().min(0).lt(1).default(0),
+
+  loggingSteps: stepsOrRatio.default(10),
+  loggingFirstStep: z.boolean().default(false),
+  progress: z.enum(['auto', 'bar', 'lines', 'none']).default('auto'),
+  labelSmoothingFactor: z.number().min(0).lt(1, 'a share from 0 to below 1').default(0),
+  neftuneNoiseAlpha: z.number().nonnegative().default(0),
+  sharePrefix: z.boolean().default(true),
+  precision: z.enum(['bf16', 'fp8-backward', 'fp8']).default('bf16'),
+
+  evalStrategy: z.enum(['no', 'steps', 'epoch']).default('no'),
+  evalSteps: stepsOrRatio.optional(),
+  evalDelay: z.number().nonnegative().default(0),
+  evalOnStart: z.boolean().default(false),
+  saveStrategy: z.enum(['no', 'steps', 'epoch', 'best']).default('steps'),
+  saveSteps: stepsOrRatio.default(500),
+  saveTotalLimit: count('a number of checkpoints').optional(),
+  loadBestModelAtEnd: z.boolean().default(false),
+  metricForBestModel: z.string().min(1, 'the name of a metric').optional(),
+  greaterIsBetter: z.boolean().optional(),
+  earlyStoppingPatience: count('a number of evaluations').optional(),
+  earlyStoppingThreshold: z.number().nonnegative().default(0),
+
+  onNonFiniteLoss: z.enum(['stop', 'skip']).default('stop'),
+  maxSkippedSteps: count('a number of steps').default(10),
+
+  seed: z.number().int().min(0).max(0xffffffff).default(42),
+  dataSeed: z.number().int().min(0).max(0xffffffff).optional(),
+  gradientCheckpointing: z.union([z.boolean(), z.literal('auto')]).default('auto'),
+  memoryBudget: z.number().positive().optional(),
   autoMicroBatch: z.boolean().default(false),
 });
 
@@ -241,15 +343,9 @@ const ALIASES: Readonly<Record<string, string>> = {
   mixedprecision: 'precision',
 };
 
-type PlainInput = z.input<typeof sftConfigSchema>;
-type ScheduleInput =
-  | LrSchedule
-  | { readonly lrSchedulerType?: undefined; readonly lrSchedulerKwargs?: NoKwargs | undefined };
-
-/** What a user may write: {@link SftConfig} documents each option. `lrSchedulerKwargs` goes by `lrSchedulerType`. */
-export type SftConfigInput = Omit<PlainInput, 'lrSchedulerType' | 'lrSchedulerKwargs'> & ScheduleInput;
-/** What the trainer works with: every default filled in. @useDeclaredType */
-export type SftConfig = z.output<typeof sftConfigSchema>;
+type Schedule = 'lrSchedulerType' | 'lrSchedulerKwargs';
+type _Input = NoMismatch<Mismatch<Omit<z.input<typeof sftConfigSchema>, Schedule>, SftConfigOptions>>;
+type _Output = NoMismatch<Mismatch<z.output<typeof sftConfigSchema>, SftConfig>>;
 
 /**
  * Options that a resumed run may change, as the parameters of a step do not depend on them; how the best is chosen only

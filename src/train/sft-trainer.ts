@@ -31,15 +31,17 @@ import { learningRateFactors, MODEL_GRACE } from './window-step.js';
 
 /** What a trainer is made of. */
 export interface SftTrainerOptions {
-  /** A model with an adapter: see `applyLora`. */
+  /** A model with an adapter: see `applyLora`. Required. */
   readonly model: TrainableModel;
-  /** Default: every option at its default. */
+  /** Options of the run: {@link SftConfigInput}. Default: every option at its default. */
   readonly config?: SftConfigInput | undefined;
-  /** The samples to learn: made when they are asked for, or an array of them. */
+  /** The samples to learn: made when they are asked for, or an array of them. Required. */
   readonly trainDataset: Dataset<TrainingExample> | readonly TrainingExample[];
-  /** Needed if `evalStrategy` is not `no`, or with `evalOnStart`. */
+  /**
+   * The samples that evaluations measure. Needed if `evalStrategy` is not `no`, or with `evalOnStart`. Default: none.
+   */
   readonly evalDataset?: Dataset<TrainingExample> | readonly TrainingExample[] | undefined;
-  /** Turns samples into batches: a `VlmCollator`. */
+  /** Turns samples into batches: a `VlmCollator`. Required. */
   readonly collator: Collator;
   /**
    * Writes more into a checkpoint's folder, or the adapter's files in another way: those that it does not write are
@@ -49,9 +51,9 @@ export interface SftTrainerOptions {
    */
   readonly saveAdapter?: ((directory: string) => Promise<void>) | undefined;
   /**
-   * More values of an evaluation beside the loss, by name: for instance the accuracy that an `Evaluator` finds. Called
-   * after the loss of the evaluation set was measured; `metricForBestModel` may name one. Anything else than numbers by
-   * name is a ConfigError.
+   * More values of an evaluation beside the loss, by name: for instance the accuracy that an `Evaluator` finds.
+   * Called after the loss of the evaluation set was measured; `metricForBestModel` may name one. Anything else than
+   * numbers by name is a ConfigError. Default: none.
    */
   readonly computeMetrics?: ComputeMetrics | undefined;
   /**
@@ -73,17 +75,17 @@ export type ComputeMetrics = (context: {
 /** Options of one call of `SftTrainer.train`. */
 export interface TrainOptions {
   /**
-   * Stops the run, which then fails with the signal's reason. As after any error that leaves the parameters sound, the
-   * window under way is given up and a checkpoint of the last whole step is written, unless `saveStrategy` is `no`. It is
-   * heard though a data set, a collator, `computeMetrics` or a reader of the events does not answer. `abortOnSignals`
-   * makes one of SIGINT, SIGTERM and SIGHUP.
+   * Stops the run, which then fails with the signal's reason. As after any error that leaves the parameters sound,
+   * the window under way is given up and a checkpoint of the last whole step is written, unless `saveStrategy` is `no`.
+   * It is heard though a data set, a collator, `computeMetrics` or a reader of the events does not answer.
+   * `abortOnSignals` makes one of SIGINT, SIGTERM and SIGHUP. Default: none.
    */
   readonly signal?: AbortSignal | undefined;
   /**
-   * A checkpoint folder, or true for the newest in `outputDir` that can be read. The result is that of a run that never
-   * stopped. Model, data and what decides a step must be as they were; logging, saving, evaluation, memory, early
+   * A checkpoint folder, or true for the newest in `outputDir` that can be read. The result is that of a run that
+   * never stopped. Model, data and what decides a step must be as they were; logging, saving, evaluation, memory, early
    * stopping, `onNonFiniteLoss`, `onBadImage`, and the collator's `maxLength`, `overlong` and `longestEdge` may change.
-   * Of anything else the error says what to do.
+   * Of anything else the error says what to do. Default: false, a new run.
    */
   readonly resumeFromCheckpoint?: string | boolean | undefined;
 }
@@ -110,7 +112,18 @@ const TRAINER_OPTIONS = {
 } as const;
 const TRAIN_OPTIONS = { signal: false, resumeFromCheckpoint: false } as const;
 
-/** Trains the trainable parameters of a model, after `transformers.Trainer` and TRL's `SFTTrainer`. */
+/**
+ * Trains the trainable parameters of a model, after `transformers.Trainer` and TRL's `SFTTrainer`.
+ * @example
+ * ```ts
+ * applyLora(model, { r: 16, targetModules: ['q_proj', 'v_proj'] });
+ * const trainer = new SftTrainer({
+ *   model, collator, trainDataset, evalDataset,
+ *   config: { learningRate: 2e-4, numTrainEpochs: 1, evalStrategy: 'epoch' },
+ * });
+ * const { globalStep, trainingLoss } = await trainer.train();
+ * ```
+ */
 export class SftTrainer {
   /** Every default filled in. */
   readonly config: SftConfig;

@@ -3,11 +3,8 @@ import { EventStream, ReaderLeft } from './event-readers.js';
 import type { TrainingEvent, TrainOutput } from './events.js';
 
 /**
- * What `SftTrainer.train()` gives. Await it, iterate it, or both:
- * ```ts
- * const output = await trainer.train();
- * for await (const event of trainer.train()) if (event.type === 'evaluate') await saveAdapter(adapter, 'latest');
- * ```
+ * What `SftTrainer.train()` gives. Await it, iterate it, or both.
+ *
  * The run starts at once. **It waits for its readers**: while the body of a loop handles an event, the parameters are those
  * after the event's step, whatever the body does and however long. With several loops it waits for all of them; without
  * one for nobody. A loop that begins late gets all events from the first one on, and is waited for once it has caught up.
@@ -25,6 +22,11 @@ import type { TrainingEvent, TrainOutput } from './events.js';
  *
  * A loop throws what the run failed with. A failure that nobody awaits or iterates when it happens is an unhandled
  * rejection, as of any promise.
+ * @example
+ * ```ts
+ * const output = await trainer.train();
+ * for await (const event of trainer.train()) if (event.type === 'evaluate') await saveAdapter(adapter, 'latest');
+ * ```
  */
 export class TrainingRun implements PromiseLike<TrainOutput>, AsyncIterable<TrainingEvent> {
   readonly #events = new EventStream();

@@ -6,12 +6,13 @@ import {
   type EvaluationReport,
   Evaluator,
   fromPretrained,
-  generateText,
   ImageFolder,
   type ImageSample,
   type LoraAdapter,
   type ModelProcessor,
   type SftExample,
+  SftTrainer,
+  scoreLabels,
   type VisionLanguageModel,
   VlmCollator,
 } from 'ministral-tune';
@@ -68,10 +69,13 @@ async function makeWorld() {
   const examples = [await evalDataset.get(0), await evalDataset.get(1)];
   const evaluator = new Evaluator({
     classNames,
-    generate: async (batch) =>
-      generateText(model, tokenizer, await collator.collatePrompts(batch), { maxNewTokens: 4 }),
+    mode: 'scored',
+    score: async (batch, names) => scoreLabels(model, tokenizer, await collator.collatePrompts(batch), names),
   });
+  const lora = { r: 4, targetModules: ['q_proj', 'v_proj'] };
+  const config = { perDeviceTrainBatchSize: 8 };
   return {
+    ...{ lora, config },
     ...{ engine, model, processor, tokenizer, imageProcessor, chatTemplate, collator },
     ...{ data, train, test, classNames, trainDataset, evalDataset, toExample, examples, evaluator },
   };
@@ -81,6 +85,7 @@ type World = Awaited<ReturnType<typeof makeWorld>>;
 interface Made {
   readonly prompts: Awaited<ReturnType<VlmCollator['collatePrompts']>>;
   readonly adapter: LoraAdapter;
+  readonly trainer: SftTrainer;
   readonly report: EvaluationReport;
   readonly before: EvaluationReport;
   readonly after: EvaluationReport;
@@ -89,13 +94,14 @@ export type Given = World & Made;
 
 export async function given<Name extends (typeof GIVEN_NAMES)[number]>(...names: Name[]): Promise<Pick<Given, Name>> {
   const world = await makeWorld();
-  const { model, collator, examples, evaluator, test } = world;
+  const { model, collator, examples, evaluator, test, trainDataset, config, lora } = world;
   const asked = new Set<string>(names);
   const evaluate = () => evaluator.evaluate(test, { toExample });
   const made: Partial<{ -readonly [key in keyof Made]: Made[key] }> = {};
   if (asked.has('prompts')) made.prompts = await collator.collatePrompts(examples);
   if (asked.has('report') || asked.has('before')) made.report = made.before = await evaluate();
-  if (asked.has('adapter')) made.adapter = applyLora(model, { r: 4, targetModules: ['q_proj', 'v_proj'] });
+  if (asked.has('adapter') || asked.has('trainer')) made.adapter = applyLora(model, lora);
+  if (asked.has('trainer')) made.trainer = new SftTrainer({ model, collator, trainDataset, config });
   if (asked.has('after')) made.after = await evaluate();
   return { ...world, ...made } as Given;
 }

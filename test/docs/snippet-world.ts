@@ -7,9 +7,9 @@ import { cp, mkdir, mkdtemp, readdir, readFile, rm, symlink, writeFile } from 'n
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { build } from 'esbuild';
-import { drawSyntheticRadiographs, FRACTURE_CLASSES } from '../../examples/synthetic-radiographs.js';
-import { writeTinyCheckpoint } from '../../examples/tiny-checkpoint.js';
 import manifest from '../../package.json' with { type: 'json' };
+import { drawRadiographs, FRACTURE_CLASSES } from '../../src/demo/radiographs.js';
+import { writeTinyCheckpoint } from '../../src/demo/tiny-checkpoint.js';
 import { makeZip } from '../archive/zip-writer.js';
 import { HubServer } from '../servers/hub-server.js';
 import { KaggleServer } from '../servers/kaggle-server.js';
@@ -30,7 +30,7 @@ export interface SnippetWorld {
   readonly dir: string;
   /** Of the programs that run code here. */
   readonly env: NodeJS.ProcessEnv;
-  /** Makes a working folder with `xrays/`, `train.jsonl` and `test.jsonl`. */
+  /** Makes a working folder with `xrays/`, `labels.csv`, `train.jsonl`, `test.jsonl`, and a model in `models/ministral-3b`. */
   workingFolder(name: string): Promise<string>;
   close(): Promise<void>;
 }
@@ -38,22 +38,30 @@ export interface SnippetWorld {
 export async function makeSnippetWorld(): Promise<SnippetWorld> {
   const dir = await mkdtemp(join(tmpdir(), 'snippets-'));
   const data = join(dir, 'data');
-  const drawing = { dir: join(data, 'xrays'), seed: 1, trainPerClass: TRAIN_PER_CLASS, testPerClass: TEST_PER_CLASS };
-  const checkpoint = { dir: join(dir, 'checkpoint'), seed: 1, corpus: [PROMPT, ...FRACTURE_CLASSES] };
-  await Promise.all([install(dir), drawSyntheticRadiographs(drawing), writeTinyCheckpoint(checkpoint)]);
+  const drawing = {
+    outputDir: join(data, 'xrays'),
+    seed: 1,
+    trainPerClass: TRAIN_PER_CLASS,
+    testPerClass: TEST_PER_CLASS,
+  };
+  const checkpoint = { outputDir: join(dir, 'checkpoint'), seed: 1, corpus: [PROMPT, ...FRACTURE_CLASSES] };
+  await Promise.all([install(dir), drawRadiographs(drawing), writeTinyCheckpoint(checkpoint)]);
   for (const split of ['Train', 'Test']) {
     await writeFile(join(data, `${split.toLowerCase()}.jsonl`), conversations(data, split));
   }
+  const pngs = filesBelow(join(data, 'xrays'), '.');
+  const rows = pngs.map((path) => `xrays/${path},${path.split('/')[0]}`);
+  await writeFile(join(data, 'labels.csv'), ['image,fracture', ...rows, ''].join('\n'));
   const hub = await HubServer.start();
   const files: Record<string, Buffer> = {};
-  for (const name of await readdir(checkpoint.dir)) files[name] = await readFile(join(checkpoint.dir, name));
+  for (const name of await readdir(checkpoint.outputDir))
+    files[name] = await readFile(join(checkpoint.outputDir, name));
   for (const name of MODELS) hub.commit(name, files);
-  const images = filesBelow(join(data, 'xrays'), '.');
-  const bytes = images.map((path) => readFileSync(join(data, 'xrays', path)));
-  hub.commit('datasets:OWNER/NAME', Object.fromEntries(images.map((path, i) => [path, bytes[i]!])));
+  const bytes = pngs.map((path) => readFileSync(join(data, 'xrays', path)));
+  hub.commit('datasets:OWNER/NAME', Object.fromEntries(pngs.map((path, i) => [path, bytes[i]!])));
   hub.tokens.set('hf_snippets', 'USER');
   const kaggle = await KaggleServer.start({
-    1: makeZip(images.map((path, i) => ({ name: `set/${path}`, content: bytes[i]! }))),
+    1: makeZip(pngs.map((path, i) => ({ name: `set/${path}`, content: bytes[i]! }))),
   });
   kaggle.handle = DATASET;
   const env: NodeJS.ProcessEnv = {
@@ -67,6 +75,7 @@ export async function makeSnippetWorld(): Promise<SnippetWorld> {
     async workingFolder(name) {
       const folder = join(dir, 'pages', name.replace(/\W+/g, '-'));
       await cp(data, folder, { recursive: true });
+      await cp(checkpoint.outputDir, join(folder, 'models', 'ministral-3b'), { recursive: true });
       return folder;
     },
     async close() {

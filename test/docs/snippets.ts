@@ -2,7 +2,7 @@
 import { readdirSync, readFileSync } from 'node:fs';
 import { join, relative } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import ts from 'typescript';
+import { freeNames, importLines } from '../../scripts/docs/example-imports.mjs';
 import { GIVEN_NAMES } from './given-names.js';
 
 export const root = fileURLToPath(new URL('../..', import.meta.url));
@@ -98,41 +98,19 @@ export function snippetsOf(blocks: readonly Block[]): Snippet[] {
       lines.push(...part.code.split('\n'));
     }
     const has = (word: string): boolean => parts.some(({ words }) => words.includes(word));
-    const given = has('given') ? givenNames(lines.join('\n')) : [];
+    const code = lines.join('\n');
+    // A docstring stands in the package: it imports nothing, and says with its text what it takes for granted.
+    const isDocstring = file.endsWith('.ts');
+    const free = freeNames(code);
+    const given: string[] = has('given') || isDocstring ? GIVEN_NAMES.filter((name) => free.has(name)) : [];
+    // A model that is given has its adapter where the code trains without making one.
+    const trains = free.has('SftTrainer') && !free.has('applyLora') && !given.includes('adapter');
+    if (given.includes('model') && trains) given.push('adapter');
     // On the line of the fence, so that the lines of the code keep their numbers.
-    const names = `{ ${given.join(', ')} }`;
     const list = given.map((name) => `'${name}'`).join(', ');
-    lines[line - 2] =
-      given.length > 0
-        ? `import { given as $given } from '#given'; const ${names} = await $given(${list}); export {};`
-        : 'export {};';
+    const taken = `import { given as $given } from '#given'; const { ${given.join(', ')} } = await $given(${list});`;
+    const imports = isDocstring ? importLines(code).replaceAll('\n', ' ') : '';
+    lines[line - 2] = `${imports} ${given.length > 0 ? taken : ''} export {};`;
     return { file, line, code: lines.join('\n'), isRun: !has('compile') };
   });
-}
-
-/** What a code uses without declaring it, of what the texts around may take for granted. */
-function givenNames(code: string): string[] {
-  const used = new Set<string>();
-  const declared = new Set<string>();
-  const isName = (node: ts.Node): boolean => {
-    const { parent } = node;
-    if (ts.isPropertyAccessExpression(parent)) return parent.name === node;
-    if (ts.isPropertyAssignment(parent) || ts.isMethodDeclaration(parent)) return parent.name === node;
-    return ts.isPropertySignature(parent) || (ts.isBindingElement(parent) && parent.propertyName === node);
-  };
-  const isDeclaration = ({ parent }: ts.Identifier, node: ts.Node): boolean =>
-    (ts.isVariableDeclaration(parent) ||
-      ts.isBindingElement(parent) ||
-      ts.isParameter(parent) ||
-      ts.isFunctionDeclaration(parent) ||
-      ts.isImportSpecifier(parent) ||
-      ts.isImportClause(parent) ||
-      ts.isNamespaceImport(parent)) &&
-    parent.name === node;
-  const visit = (node: ts.Node): void => {
-    if (ts.isIdentifier(node) && !isName(node)) (isDeclaration(node, node) ? declared : used).add(node.text);
-    ts.forEachChild(node, visit);
-  };
-  visit(ts.createSourceFile('snippet.ts', code, ts.ScriptTarget.Latest, true));
-  return GIVEN_NAMES.filter((name) => used.has(name) && !declared.has(name));
 }
