@@ -6,11 +6,12 @@ export const DOCUMENT_GROUPS = ['Guides', 'Concepts', API_GROUP, 'In depth', 'Pr
 
 /** Documents first in their group, by their path below docs/; others follow by title. */
 export const DOCUMENT_ORDER = [
+  'guides/README.md',
   'guides/first-run.md',
   'guides/your-own-data.md',
-  'guides/rented-card.md',
-  'guides/small-card.md',
   'guides/masking.md',
+  'guides/rent-a-card.md',
+  'guides/a-24-gb-card.md',
   'guides/memory.md',
   'guides/resume.md',
   'guides/evaluate.md',
@@ -28,7 +29,10 @@ export const DOCUMENT_ORDER = [
 ];
 
 /** Documents of the top folder that speak of the project, not of its use. */
-const PROJECT = new Set(['design.md', 'extending.md', 'performance.md', 'dependencies.md', 'mutation-testing.md']);
+const PROJECT = new Set([
+  ...['CHANGELOG.md', 'CONTRIBUTING.md', 'SECURITY.md', 'design.md', 'extending.md', 'performance.md'],
+  ...['dependencies.md', 'mutation-testing.md'],
+]);
 
 /** The part of the navigation where a document stands. */
 export function groupOf(path) {

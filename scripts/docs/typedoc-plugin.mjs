@@ -32,7 +32,9 @@ const paths = new WeakMap();
 
 class SiteRouter extends KindRouter {
   getIdealBaseName(reflection) {
-    return paths.get(reflection)?.replace(/\.md$/, '') ?? `api/${reflection.name.replace(/\W+/g, '-')}`;
+    // As GitHub shows a folder's README for the folder.
+    const path = paths.get(reflection)?.replace(/README\.md$/, 'index.md');
+    return path?.replace(/\.md$/, '') ?? `api/${reflection.name.replace(/\W+/g, '-')}`;
   }
 }
 

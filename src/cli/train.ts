@@ -105,6 +105,8 @@ async function learn(run: Run): Promise<RunSummary> {
   const page = request.live ? livePage({ title: request.title ?? outputDir }) : undefined;
   await page?.open();
   const baseModelNameOrPath = opened.name;
+  // Not a loop: the run prints its own losses.
+  const events: TrainingEvent[] = [];
   const trainer = new SftTrainer({
     model,
     trainDataset: task.train,
@@ -112,17 +114,14 @@ async function learn(run: Run): Promise<RunSummary> {
     collator,
     saveAdapter: (folder) => saveAdapter(adapter, folder, { baseModelNameOrPath, chatTemplate }),
     config,
-    callbacks: page ? [page] : [],
+    callbacks: [{ onEvent: (event) => void events.push(event) }, ...(page ? [page] : [])],
   });
   const judge = (what: string): Promise<EvaluationReport | undefined> => judged(run, what);
   const before = await judge('before');
   const { evaluation } = task;
   const lossBefore = evaluation && (await trainer.evaluate(evaluation, signal)).evalLoss;
   if (lossBefore !== undefined) print(`test loss before: ${lossBefore.toFixed(4)}`);
-  const events: TrainingEvent[] = [];
-  const training = trainer.train({ signal, ...(request.way === 'resume' ? { resumeFromCheckpoint: true } : {}) });
-  for await (const event of training) events.push(event);
-  const trained = await training;
+  const trained = await trainer.train({ signal, ...(request.way === 'resume' ? { resumeFromCheckpoint: true } : {}) });
   const folder = adapterDirOf(outputDir);
   await saveAdapter(adapter, folder, { baseModelNameOrPath, chatTemplate });
   const probe = await task.train.get(0);

@@ -30,10 +30,12 @@ export function classPrompt(classNames: readonly string[]): string {
  * Makes the function that turns a labelled image into a conversation: the user gives the question and the image, the
  * assistant answers with the name of the class. For `map` of a data set, and as `toExample` of an evaluation, which cuts
  * the answer off.
+ * @throws ConfigError for a question that is no text; the function throws a DataError for what is no labelled image
  * @example
+ * ```ts
  * const toExample = classificationExample('Which fracture is it?');
  * const trainDataset = data.train.map(toExample);
- * @throws ConfigError for a question that is no text; the function throws a DataError for what is no labelled image
+ * ```
  */
 export function classificationExample(
   question: string,

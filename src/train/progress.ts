@@ -29,6 +29,7 @@ export class Progress {
   #startTime = 0;
   #tokens = 0;
   #saidShared = false;
+  #saidLeft = false;
   /** When the evaluation under way began, and when it was last shown. */
   #evaluation: { readonly start: number; shown: number } | undefined;
 
@@ -45,6 +46,10 @@ export class Progress {
     if (this.#style === 'none') return;
     if (isRead && this.#isAuto && (event.type === 'log' || event.type === 'evaluate')) {
       this.#evaluation = undefined;
+      if (this.#style === 'lines' && !this.#saidLeft) {
+        this.#print('values are left to the loop that reads this run; `progress: "lines"` prints them here as well');
+      }
+      this.#saidLeft = true;
       return;
     }
     if (event.type !== 'warning') this.#evaluation = undefined;
