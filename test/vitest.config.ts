@@ -27,6 +27,7 @@ export default defineConfig({
     maxWorkers: 2,
     coverage: {
       provider: 'v8',
+      enabled: process.env.COVERAGE !== undefined,
       include: ['src/**/*.ts'],
       exclude: [
         // Made from the files that are counted.

@@ -380,7 +380,10 @@ export class SftTrainer {
     dataset: Dataset<TrainingExample> | undefined,
     { signal, warn, onBatch, onProgress, onMetrics }: EvaluationWatch,
   ): Promise<EvalResult> {
-    if (!dataset?.length) throw new DataError('there is no evaluation set, or it is empty');
+    if (!dataset?.length)
+      throw new DataError('there is no evaluation set, or it is empty', {
+        hint: 'Give the trainer an `evalDataset`, or write evaluate(dataset).',
+      });
     const { model, evalDataset, computeMetrics } = this.#options;
     const { perDeviceEvalBatchSize: batchSize, labelSmoothingFactor: labelSmoothing, sharePrefix } = this.config;
     const onSkipped = (samples: readonly SkippedSample[]) => warn?.(`evaluation: ${describeSkipped(samples)}`);
