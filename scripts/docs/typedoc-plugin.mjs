@@ -42,11 +42,12 @@ class GitHubSlugger extends Slugger {
   }
 }
 
-/** Code in headings is part of their text, for anchors and for the list of the page. */
-function keepCodeInHeadings(parser) {
-  parser.core.ruler.push('code-in-headings', ({ tokens }) => {
-    for (const [i, { type }] of tokens.entries()) {
-      if (type !== 'heading_open') continue;
+/** Blocks without a language are no code. Code in headings is part of their text, for anchors and the list of the page. */
+function arrangeMarkdown(parser) {
+  parser.core.ruler.push('site', ({ tokens }) => {
+    for (const [i, token] of tokens.entries()) {
+      if (token.type === 'fence' && token.info.trim() === '') token.info = 'text';
+      if (token.type !== 'heading_open') continue;
       for (const token of tokens[i + 1].children ?? []) {
         if (token.type === 'code_inline') token.children = [{ type: 'text', content: token.content }];
       }
@@ -96,7 +97,7 @@ function placeOf(document) {
 
 export function load(app) {
   app.on(Application.EVENT_BOOTSTRAP_END, () => {
-    app.options.setValue('markdownItLoader', keepCodeInHeadings);
+    app.options.setValue('markdownItLoader', arrangeMarkdown);
     app.options.setValue('categoryOrder', [...DOCUMENT_GROUPS, ...STORY_ORDER, '*']);
   });
   app.renderer.defineRouter('site', SiteRouter);
