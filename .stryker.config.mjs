@@ -6,7 +6,7 @@ const { MUTATION_AREA, MUTATION_FILES, MUTATION_CONCURRENCY } = process.env;
 export default {
   mutate: MUTATION_FILES?.split(',') ?? AREAS[MUTATION_AREA].mutate.map((path) => `src/${path}`),
   // Not copied into the sandbox, beside what Stryker leaves out by itself.
-  ignorePatterns: ['docs', 'dist', 'runs', 'coverage', 'reports', 'examples'],
+  ignorePatterns: ['.stryker-tmp', 'dist', 'docs', 'runs', 'coverage', 'reports'],
   testRunner: 'vitest',
   plugins: ['@stryker-mutator/vitest-runner', './test/mutation/reporter.mjs'],
   vitest: { configFile: 'test/mutation/vitest.config.mjs', related: false },

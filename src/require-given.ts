@@ -155,6 +155,7 @@ export function isOptions(value: unknown): boolean {
 export function optionsHint(value: unknown): string | undefined {
   if (isPromise(value)) return ANYWHERE.promise;
   if (isObject(value) && typeof value['addEventListener'] === 'function') return 'Write { signal }.';
+  if (isKind(value, 'engine')) return 'Write { engine }.';
   return isKind(value, 'controller') ? 'Write { signal: controller.signal }.' : undefined;
 }
 

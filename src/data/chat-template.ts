@@ -112,6 +112,17 @@ export class ChatTemplate {
         hint: 'e.g. TUTORIAL_TEMPLATE; ChatTemplate.fromFolder reads the template of a model folder.',
       });
     }
+    if (!/\{[{%]/.test(source)) {
+      const isFile = /\.(jinja2?|json|txt)$|[/\\]/.test(source) && !source.includes('\n');
+      throw new TextError(
+        `ChatTemplate: expected the source of a Jinja template, got a text without {{ }} and {% %}: ${showValue(source)}`,
+        {
+          hint: isFile
+            ? 'A path is read by ChatTemplate.fromFolder(folder).'
+            : 'It would render the same text for every conversation. Give the text of a template, e.g. TUTORIAL_TEMPLATE.',
+        },
+      );
+    }
     checkTokens(options);
     // Jinja reads every kind of line end as one newline.
     this.source = source.replace(/\r\n?/g, '\n');

@@ -34,7 +34,7 @@ export class ClassLabel {
 
   /** @throws DataError for a label that is none */
   int2str(label: number): string {
-    const name = this.names[label];
+    const name = Number.isInteger(label) ? this.names[label] : undefined;
     if (name !== undefined) return name;
     throw new DataError(
       `no class has the label ${describeGiven(label)}; labels go from 0 to ${this.names.length - 1}`,

@@ -173,6 +173,16 @@ const SAMPLE_KINDS: Readonly<Record<string, string>> = {
   dpcomplex: 'complex',
 };
 
+/** For a string that is something else than a path. */
+function stringHint(text: string): string | undefined {
+  if (/^data:/i.test(text)) return "A string is a file path. Give the bytes: Buffer.from(uri.split(',')[1], 'base64').";
+  if (/^https?:/i.test(text)) return 'A string is a file path. Fetch the address yourself and give the bytes.';
+  const isBase64 = text.length >= MIN_BASE64 && /^[\w+/]+={0,2}$/.test(text);
+  return isBase64 ? "A string is a file path. Give the bytes of base64: Buffer.from(text, 'base64')." : undefined;
+}
+
+const MIN_BASE64 = 40;
+
 /** The file is read here and not by sharp, whose cache goes by name and would return a file's earlier content. */
 async function readImageFile(path: string, maxPixels: number): Promise<Uint8Array> {
   try {
@@ -183,7 +193,7 @@ async function readImageFile(path: string, maxPixels: number): Promise<Uint8Arra
     const shown = isAddress ? `${path.slice(0, 80)}${path.length > 80 ? '…' : ''}` : oneLine(path);
     const why = code === 'ENOENT' ? 'no such file' : reasonOf(cause);
     throw imageError(shown, `cannot read the image: ${why}`, {
-      hint: isAddress ? 'A string is a file path. Fetch the address yourself and give the bytes.' : undefined,
+      hint: stringHint(path),
       cause,
     });
   }

@@ -47,6 +47,7 @@ type _Input = NoMismatch<Mismatch<Given<z.input<typeof applyLoraSchema>>, Given<
  * computes what it did before. Each module draws from its own stream, made of seed and name: a change of targets does
  * not change the start of the others. The first adapter of a model is active at once; another one, with a name of its
  * own, waits for `setAdapter`, as in PEFT.
+ * @param config options, or a `LoraConfig`
  * @throws ConfigError if no layer matches, if the model has an adapter of this name already, or if `values` do not fit
  * @example
  * ```ts

@@ -37,9 +37,9 @@ const layerIndex = z.int().min(0);
 
 const TASK_TYPES = ['CAUSAL_LM', 'FEATURE_EXTRACTION', 'QUESTION_ANS', 'SEQ_2_SEQ_LM', 'SEQ_CLS', 'TOKEN_CLS'] as const;
 /** What PEFT wraps a model for. */
-export type TaskType = (typeof TASK_TYPES)[number];
+export type TaskType = 'CAUSAL_LM' | 'FEATURE_EXTRACTION' | 'QUESTION_ANS' | 'SEQ_2_SEQ_LM' | 'SEQ_CLS' | 'TOKEN_CLS';
 
-/** Options of {@link LoraConfig}: names are PEFT's in camelCase. */
+/** Options of {@link LoraConfig}, which can stand for them: names are PEFT's in camelCase. */
 export interface LoraConfigOptions {
   /** Rank of the added matrices. Default: 8. */
   r?: number | undefined;

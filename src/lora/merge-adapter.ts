@@ -15,6 +15,7 @@ import { QuantizedCheckpoint } from '../formats/quantized-checkpoint.js';
 import { engineDtype, ShardedCheckpoint, type TensorToWrite, writeSafetensors } from '../formats/safetensors.js';
 import { DTYPE_BYTES } from '../formats/weight-source.js';
 import program from '../generated/merge-worker.js';
+import { describeGiven, isKind } from '../messages/given-kind.js';
 import { linearModuleName, toDiskName, toMemoryName } from '../model/tensor-names.js';
 import { CHAT_TEMPLATE_FILE, PROCESSOR_FILES } from './adapter-folder.js';
 import { baseOf, otherBaseWarning } from './base-model.js';
@@ -99,6 +100,16 @@ const CHUNK_BYTES = 8 * 1024 * 1024;
 /** Of rows that are merged; a smaller tensor is not worth a thread. */
 const MERGE_CHUNK_BYTES = 4 * 1024 * 1024;
 
+/** Other words for them. */
+const ALIASES: Readonly<Record<string, string>> = {
+  ...{ base: 'checkpointDir', basedir: 'checkpointDir', basemodel: 'checkpointDir', model: 'checkpointDir' },
+  ...{ modeldir: 'checkpointDir', checkpoint: 'checkpointDir', output: 'outputDir', out: 'outputDir' },
+};
+const ELSEWHERE: Readonly<Record<string, string>> = {
+  dtype: 'leave it out: the result is stored as the base model is',
+  torchdtype: 'leave it out: the result is stored as the base model is',
+};
+
 /**
  * Writes a copy of a checkpoint with the adapter merged in: same shards, names, dtypes and small files. A tied output
  * head stays tied, unless the adapter (of another tool) has adapted it: then it becomes a tensor of its own, and
@@ -117,7 +128,12 @@ const MERGE_CHUNK_BYTES = 4 * 1024 * 1024;
  * ```
  */
 export async function mergeAdapter(options: MergeAdapterOptions): Promise<MergeResult> {
-  checkNames(options, OPTIONS, 'mergeAdapter');
+  if (typeof options === 'string' || isKind(options, 'model')) {
+    throw new ConfigError(`mergeAdapter: expected an object of options, got ${describeGiven(options)}`, {
+      hint: 'Write mergeAdapter({ checkpointDir, adapterDir, outputDir }): folders of the base model, the adapter, the result.',
+    });
+  }
+  checkNames(options, OPTIONS, 'mergeAdapter', ALIASES, ELSEWHERE);
   const { checkpointDir, adapterDir, adapter } = options;
   if ((adapterDir === undefined) === (adapter === undefined)) {
     const both = adapter !== undefined ? 'both' : 'neither';

@@ -236,7 +236,7 @@ const HINTS: Readonly<Record<string, (child: string | undefined) => string>> = {
   foreign: () => 'export it in the Hugging Face layout with the tool that made it (an adapter: in that of PEFT)',
   mlx: () => 'an adapter of mlx has another layout: fuse it into its model with mlx first',
   mistral: () => MISTRAL_NATIVE_HINT,
-  images: () => 'an image folder is read by ImageFolder.fromFolder or KaggleImageFolder.fromFolder',
+  images: () => 'an image folder is read by ImageFolder.load or KaggleImageFolder.fromFolder',
   parent: (child) => `give the subfolder, e.g. ${child}`,
 };
 

@@ -152,6 +152,8 @@ export async function plan(options: TrainingPlanOptions): Promise<TrainingPlan> 
     parsed.onNote?.(line);
   };
   const model = await plannedModel(parsed.model, signal);
+  // First what is on this machine.
+  const dataset = await trainingData(parsed.trainDataset, { prompt: parsed.prompt, signal, onNote });
   const collator =
     parsed.collator ??
     (await collatorFrom(
@@ -160,7 +162,6 @@ export async function plan(options: TrainingPlanOptions): Promise<TrainingPlan> 
       { maxLength: parsed.maxLength },
       signal,
     ));
-  const dataset = await trainingData(parsed.trainDataset, { prompt: parsed.prompt, signal, onNote });
   const data = await measureData(dataset, { collator, model: model.config, signal });
   const few = cards.length * formats.length <= FEW_COMBINATIONS;
   const run = runWindows(data.packed, config, few ? WINDOWS_OF_FEW : WINDOWS_OF_MANY);

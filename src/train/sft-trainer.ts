@@ -110,6 +110,14 @@ const TRAINER_OPTIONS = {
   computeMetrics: false,
   callbacks: false,
 } as const;
+/** Arguments of TRL's trainer that belong to something else here, with where. */
+const ELSEWHERE: Readonly<Record<string, string>> = {
+  peftconfig: 'applyLora(model, config) does it before',
+  tokenizer: 'the collator has it: new VlmCollator(processor)',
+  processingclass: 'the collator has it: new VlmCollator(processor)',
+  processor: 'the collator has it: new VlmCollator(processor)',
+  formattingfunc: 'trainDataset: dataset.map(toExample) does it',
+};
 const TRAIN_OPTIONS = { signal: false, resumeFromCheckpoint: false } as const;
 
 /**
@@ -143,7 +151,7 @@ export class SftTrainer {
    */
   constructor(options: SftTrainerOptions) {
     checkTrainerOptions(options, Object.keys(sftConfigSchema.shape));
-    checkNames(options, TRAINER_OPTIONS, 'SftTrainer');
+    checkNames(options, TRAINER_OPTIONS, 'SftTrainer', {}, ELSEWHERE);
     const config = parseSftConfig(options.config);
     this.config = config;
     const trainDataset = asDataset(options.trainDataset, 'trainDataset');
@@ -216,7 +224,7 @@ export class SftTrainer {
    * A checkpoint that cannot be written is a warning: the run goes on and later saves try again.
    */
   train(options: TrainOptions = {}): TrainingRun {
-    if (typeof options === 'string') {
+    if (typeof options === 'string' || typeof options === 'boolean') {
       throw new ConfigError(`train: expected an object of options, got ${showValue(options)}`, {
         hint: 'Write train({ resumeFromCheckpoint: … }) to go on from a checkpoint.',
       });

@@ -10,6 +10,7 @@ import type { Steps, Tape } from '../engine/tape.js';
 import type { ParameterSet, Tensor } from '../engine/tensor.js';
 import type { WriteAdapter } from '../model/linear-module.js';
 import type { AdapterView, PassOptions, RecomputedLayers } from '../model/network/layers.js';
+import { requireKind } from '../require-given.js';
 import type { Costs } from './pass-plan.js';
 
 /** How the gradients of a window are computed. */
@@ -132,6 +133,7 @@ export interface TrainableModel {
  * predecessor is padding, or the first of all, never counts.
  */
 export function countLabels(batch: VlmBatch): number {
+  requireKind('batch', batch, 'countLabels', 'countLabels(await collator.collate(samples))');
   if (!batch.labels) return 0;
   const { data, shape } = batch.labels;
   const mask = batch.attentionMask.data;

@@ -97,6 +97,16 @@ export class TrainingRun implements PromiseLike<TrainOutput>, AsyncIterable<Trai
     return this.result.then(onFulfilled, onRejected);
   }
 
+  /** As of a promise. */
+  catch<B = never>(onRejected?: ((reason: unknown) => B | PromiseLike<B>) | null): Promise<TrainOutput | B> {
+    return this.then(undefined, onRejected);
+  }
+
+  /** As of a promise. */
+  finally(onFinally?: (() => void) | null): Promise<TrainOutput> {
+    return this.then().finally(onFinally);
+  }
+
   /** From the first event on, whenever it is called; throws what the run failed with. Leaving it stops the run. */
   [Symbol.asyncIterator](): AsyncIterator<TrainingEvent> {
     this.#hasReader = true;

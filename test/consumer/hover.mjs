@@ -30,6 +30,18 @@ const RECORDS = new Set(['rankPattern', 'alphaPattern', 'splits', 'classes']);
 const UNIT =
   /\b(?:bytes?|milliseconds|seconds|bits?|pixels?|columns?|characters|degrees|tokens?|samples?|steps?|epochs|batch(?:es)?|lines|card|micro-batches|passes|evaluations|checkpoints|layers?|threads?|attempts|times|values|classes|groups|issues|images|patch(?:es)?|copies|hours?|percent|probabilit(?:y|ies)|share|ratio|fraction|factor|rate|decay|norm|ranks?|effect|scale|scores?|seeds?|ids?|port|levels?|divided|waves|often|exponent|moment|multiplied|noise|unit|width|height|correlation|order|standard deviation|mean)\b/i;
 
+/** What completion must offer where calls.ts has the text of an option, or of an argument of a function. */
+const COMPLETIONS = {
+  fromPretrained: 'mistralai/Ministral-3-14B-Instruct-2512-BF16',
+  targetModules: 'down_proj',
+  optim: 'adamw_8bit',
+  lrSchedulerType: 'warmup_stable_decay',
+  metricForBestModel: 'macroF1',
+  layout: 'split/class',
+  towers: 'vision',
+  overlong: 'truncateText',
+};
+
 const folder = isPacked ? unpacked() : root;
 try {
   check();
@@ -112,10 +124,20 @@ function check() {
       if (fault) faults.push(`${owner ? `${owner}.${property.getText()}` : shown}: ${fault}`);
     }
   }
+  const completed = new Set();
+  for (const { text, place } of textsOf(service.getProgram().getSourceFile(join(folder, 'calls.ts')))) {
+    const wanted = COMPLETIONS[place];
+    if (!wanted) continue;
+    completed.add(place);
+    const offered = service.getCompletionsAtPosition(join(folder, 'calls.ts'), text.getStart() + 1, {})?.entries ?? [];
+    if (!offered.some(({ name }) => name === wanted)) faults.push(`${place}: completion does not offer ${wanted}`);
+  }
+  for (const place of Object.keys(COMPLETIONS)) if (!completed.has(place)) faults.push(`${place}: not in calls.ts`);
   if (faults.length > 0)
     throw new Error(`${faults.length} options are not documented where they are typed:\n${faults.join('\n')}`);
   console.log(
-    `hover: ${options} options of ${types.size} types, and ${called} in calls, show meaning, default and unit` +
+    `hover: ${options} options of ${types.size} types, and ${called} in calls, show meaning, default and unit; ` +
+      `${completed.size} places complete names` +
       `${isPacked ? ' from the tarball' : ''}`,
   );
 }
@@ -162,6 +184,14 @@ function* propertiesOf(file) {
   };
   visit(file, undefined);
   yield* found;
+}
+
+/** Texts with the option that they are given for, or the function. */
+function* textsOf(node, place) {
+  if (ts.isPropertyAssignment(node)) place = node.name.getText();
+  if (ts.isCallExpression(node)) place = node.expression.getText();
+  if (ts.isStringLiteral(node) && place) yield { text: node, place };
+  for (const child of node.getChildren()) yield* textsOf(child, place);
 }
 
 function faultOf(name, shown, documentation) {

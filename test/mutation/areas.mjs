@@ -1,4 +1,24 @@
 /** What is mutated, by area, and the tests that have to notice: files below src/ and test/. */
+const RUNS = [
+  'train/checkpoint',
+  'train/checkpoint-checks',
+  'train/checkpoint-adapter',
+  'train/checkpoint-digests',
+  'train/checkpoint-folder',
+  'train/checkpoint-saver',
+  'train/best-model',
+  'train/best-kept',
+  'train/compare-runs',
+  'train/run-differences',
+  'train/resume-rules',
+  'train/lost-output',
+  'train/dataset-fingerprint',
+  'train/faults',
+  'files/file-digests',
+  'monitor/json-lines',
+  'e2e/checkpoint-adapter',
+];
+
 export const AREAS = {
   collator: {
     mutate: [
@@ -11,7 +31,6 @@ export const AREAS = {
       'data/training-rows.ts',
       'data/sample-trace.ts',
       'data/sample-error.ts',
-      'data/sample-depth.ts',
     ],
     tests: [
       'data/vlm-collator',
@@ -22,7 +41,6 @@ export const AREAS = {
       'data/chat-template.encode',
       'data/check-message',
       'data/mask-view',
-      'data/sample-depth',
     ],
   },
   masking: {
@@ -35,6 +53,7 @@ export const AREAS = {
       'data/shared-prefix.ts',
     ],
     tests: [
+      'data/mask-notes',
       'data/mask-view',
       'data/format-mask',
       'data/vlm-collator',
@@ -70,7 +89,18 @@ export const AREAS = {
       'lora/foreign-adapter.ts',
       'lora/chat-template-option.ts',
     ],
-    tests: ['lora/apply-lora', 'lora/adapter-file', 'lora/load-adapter', 'lora/tensor-names', 'e2e/adapters'],
+    tests: [
+      'lora/apply-lora',
+      'lora/adapter-file',
+      'lora/load-adapter',
+      'lora/foreign-adapter',
+      'lora/base-model',
+      'lora/lora-adapter',
+      'lora/tensor-names',
+      'lora/lora-config',
+      'e2e/adapters',
+      'e2e/checkpoint-adapter',
+    ],
   },
   'lora-merge': {
     mutate: [
@@ -114,15 +144,7 @@ export const AREAS = {
       'train/history.ts',
       'files/file-digests.ts',
     ],
-    tests: [
-      'train/checkpoint',
-      'train/checkpoint-checks',
-      'train/checkpoint-digests',
-      'train/checkpoint-folder',
-      'train/checkpoint-saver',
-      'train/sft-trainer',
-      'files/file-digests',
-    ],
+    tests: RUNS,
   },
   resume: {
     mutate: [
@@ -131,14 +153,7 @@ export const AREAS = {
       'train/compare-runs.ts',
       'train/dataset-fingerprint.ts',
     ],
-    tests: [
-      'train/checkpoint',
-      'train/best-model',
-      'train/best-kept',
-      'train/compare-runs',
-      'train/resume-rules',
-      'train/dataset-fingerprint',
-    ],
+    tests: RUNS,
   },
   tokenizer: {
     mutate: [
@@ -148,6 +163,6 @@ export const AREAS = {
       'data/byte-alphabet.ts',
       'data/token-texts.ts',
     ],
-    tests: ['data/tokenizer', 'data/token-texts', 'model/base-digest'],
+    tests: ['data/tokenizer-files', 'data/tokenizer', 'data/token-texts'],
   },
 };
