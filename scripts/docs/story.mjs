@@ -58,7 +58,7 @@ const STORY = [
   ['Model', ['model/', 'pretrained/', 'data/image-processor', 'data/tokenizer']],
   ['LoRA', ['lora/']],
   ['Planning', ['plan/', 'cli/', 'demo/']],
-  ['Training', ['train/', 'batch/']],
+  ['Training', ['train/', 'batch/', 'config']],
   ['Monitoring', ['monitor/']],
   ['Evaluation', ['eval/']],
   ['Reports', ['report/', 'chart/', 'page/', 'messages/']],

@@ -15,6 +15,7 @@ import {
   PageKind,
   ReflectionKind,
   RendererEvent,
+  Slugger,
 } from 'typedoc';
 import { exportOrder, importLines } from './example-imports.mjs';
 import { llmsTexts } from './llms.mjs';
@@ -30,7 +31,39 @@ const below = (folder, path) =>
 /** Path below docs/ of each document's file. */
 const paths = new WeakMap();
 
+/** Anchors of headings as GitHub makes them, so that a link works in both places. */
+class GitHubSlugger extends Slugger {
+  serialize(value) {
+    const kept = value
+      .trim()
+      .toLowerCase()
+      .replace(/[^\p{L}\p{M}\p{N}\p{Pc}\- ]/gu, '');
+    return kept.replaceAll(' ', '-') || '_';
+  }
+}
+
+/** Blocks without a language are no code. Code in headings is part of their text, for anchors and the list of the page. */
+function arrangeMarkdown(parser) {
+  parser.core.ruler.push('site', ({ tokens }) => {
+    for (const [i, token] of tokens.entries()) {
+      if (token.type === 'fence' && token.info.trim() === '') token.info = 'text';
+      if (token.type !== 'heading_open') continue;
+      for (const token of tokens[i + 1].children ?? []) {
+        if (token.type === 'code_inline') token.children = [{ type: 'text', content: token.content }];
+      }
+    }
+  });
+}
+
 class SiteRouter extends KindRouter {
+  buildPages(project) {
+    const pages = super.buildPages(project);
+    for (const { model } of pages) {
+      if (model.isProject?.() || model.isDocument?.()) this.sluggers.set(model, new GitHubSlugger({ lowercase: true }));
+    }
+    return pages;
+  }
+
   getIdealBaseName(reflection) {
     // As GitHub shows a folder's README for the folder.
     const path = paths.get(reflection)?.replace(/README\.md$/, 'index.md');
@@ -64,6 +97,7 @@ function placeOf(document) {
 
 export function load(app) {
   app.on(Application.EVENT_BOOTSTRAP_END, () => {
+    app.options.setValue('markdownItLoader', arrangeMarkdown);
     app.options.setValue('categoryOrder', [...DOCUMENT_GROUPS, ...STORY_ORDER, '*']);
   });
   app.renderer.defineRouter('site', SiteRouter);
