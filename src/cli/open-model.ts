@@ -7,10 +7,12 @@ import { createEngine, type EngineChoice } from '../engine/create-engine.js';
 import type { Engine } from '../engine/engine.js';
 import { loadTfjs, type TfjsPackage } from '../engine/tfjs/load-tfjs.js';
 import { ConfigError } from '../errors.js';
+import { nearestName } from '../messages/nearest-name.js';
+import { showValue } from '../messages/show-value.js';
 import { MINISTRAL_SIZES, type MinistralSize, repositoryOf } from '../model/ministral3/sizes.js';
-import { showProgress } from '../monitor/show-progress.js';
 import { fromPretrained, type Pretrained } from '../pretrained/from-pretrained.js';
 import type { RunSettings } from './run-settings.js';
+import { shownProgress } from './shown-progress.js';
 
 /** What a run computes with. */
 export interface OpenModel extends Pretrained {
@@ -26,10 +28,23 @@ export function modelName(given: string): string {
   return (MINISTRAL_SIZES as readonly string[]).includes(given) ? repositoryOf(given as MinistralSize) : given;
 }
 
+/**
+ * Before data are read and an engine is started.
+ * @throws ConfigError for what is neither a size, a folder nor a name on the Hub
+ */
+export async function requireModelName(given: string, command: string): Promise<void> {
+  if ((MINISTRAL_SIZES as readonly string[]).includes(given) || given.includes('/') || (await isFolder(given))) return;
+  const near = nearestName(given, MINISTRAL_SIZES);
+  throw new ConfigError(`${command}: --model: ${showValue(given)} is neither a size nor a folder`, {
+    hint: `${near ? `Did you mean ${near}? ` : ''}Sizes are ${MINISTRAL_SIZES.join(', ')}; a name on the Hub is OWNER/NAME.`,
+    details: { model: given },
+  });
+}
+
 type EngineSettings = Pick<RunSettings, 'engine' | 'config'>;
 
 /** @throws EngineError if it cannot run here */
-export async function openEngine({ engine, config }: EngineSettings, print: (line: string) => void): Promise<Engine> {
+async function openEngine({ engine, config }: EngineSettings, print: (line: string) => void): Promise<Engine> {
   const { memoryBudget } = config;
   if (engine.startsWith('tfjs')) {
     const tf = await loadTfjs(engine as TfjsPackage);
@@ -65,8 +80,8 @@ export async function openModel(
     const pretrained = await fromPretrained(modelName(name), {
       ...{ engine, quantization, baseModel: baseModel && modelName(baseModel), signal, onNotice: print },
       ...(from === undefined ? {} : { processor: modelName(from) }),
-      onProgress: showProgress('download'),
-      onLoadProgress: showProgress('weights'),
+      onProgress: shownProgress(settings, 'download'),
+      onLoadProgress: shownProgress(settings, 'weights'),
     });
     const { model, processor } = pretrained;
     const { tokenizer, imageProcessor } = processor;
