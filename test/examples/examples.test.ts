@@ -17,7 +17,11 @@ beforeEach(async () => {
   printed = [];
   vi.spyOn(console, 'log').mockImplementation((line) => void printed.push(String(line)));
   vi.spyOn(process, 'emitWarning').mockImplementation(() => undefined);
-  vi.spyOn(process.stderr, 'write').mockImplementation(() => true);
+  // Whoever writes waits for the answer.
+  vi.spyOn(process.stderr, 'write').mockImplementation((_, ...more: unknown[]) => {
+    for (const written of more) if (typeof written === 'function') written();
+    return true;
+  });
 });
 afterEach(async () => {
   process.argv = argv;
