@@ -23,7 +23,7 @@ const { values } = parseArgs({
   options: { data: { type: 'string' }, adapter: { type: 'string' }, out: { type: 'string', default: 'runs/evaluate' } },
 });
 const question = 'Which kind of fracture does this X-ray show?'; // as it was trained
-const wanted = { data: !values.data, model: !values.adapter, trainPerClass: 24, testPerClass: 4, prompt: question };
+const wanted = { data: !values.data, model: !values.adapter, trainPerClass: 8, testPerClass: 3, prompt: question };
 const drawn = await prepareDemonstration({ outputDir: values.out, ...wanted });
 const data = await ImageFolder.load(values.data ?? drawn.data);
 const toExample = classificationExample(question);

@@ -3,6 +3,7 @@
  * The copy has the layout of the base: transformers and vLLM load its folder, and llama.cpp converts it to GGUF. By
  * default a tiny adapter is made first.
  */
+import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import {
@@ -69,6 +70,7 @@ llama.cpp      python convert_hf_to_gguf.py ${outputDir} --outfile model.gguf; o
 if (values['push-to-hub']) console.log((await pushToHub(outputDir, values['push-to-hub'])).url);
 
 async function trainOne(folder: string): Promise<string> {
+  await rm(outputDir, { recursive: true, force: true }); // of an earlier demonstration: a merge overwrites nothing
   const tiny = await fromPretrained(drawn.model);
   applyLora(tiny.model, { r: 4, alpha: 8 });
   const images = await ImageFolder.load(drawn.data);

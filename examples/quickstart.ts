@@ -22,7 +22,7 @@ const { values } = parseArgs({
   options: { data: { type: 'string' }, model: { type: 'string' }, out: { type: 'string', default: 'runs/quickstart' } },
 });
 const question = 'Which kind of fracture does this X-ray show?';
-const wanted = { data: !values.data, model: !values.model, trainPerClass: 24, testPerClass: 4, prompt: question };
+const wanted = { data: !values.data, model: !values.model, trainPerClass: 12, testPerClass: 4, prompt: question };
 const drawn = await prepareDemonstration({ outputDir: values.out, ...wanted });
 
 // Data: class folders, and each image as a question with its class as the answer.

@@ -60,11 +60,13 @@ if (values.model) {
   await whole.model.dispose();
 
   const first = await prepare(outputDir);
-  for await (const event of first.trainer.train()) if (event.type === 'step' && event.step === 5) break; // stops and saves
+  const run = first.trainer.train();
+  for await (const event of run) if (event.type === 'step' && event.step === 5) break; // stops the run, which saves
+  const { checkpoints } = await run;
   await first.model.dispose();
 
   const second = await prepare(outputDir);
-  const { globalStep, adapterDir } = await second.trainer.train({ resumeFromCheckpoint: true });
+  const { globalStep, adapterDir } = await second.trainer.train({ resumeFromCheckpoint: checkpoints.at(-1) });
   await second.trainer.saveModel(join(values.out, 'adapter'));
   await second.model.dispose();
 

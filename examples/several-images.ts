@@ -26,7 +26,7 @@ const question = 'Do both X-rays show the same kind of fracture? Answer yes or n
 const wanted = {
   data: !values.data,
   model: !values.model,
-  trainPerClass: 8,
+  trainPerClass: 4,
   testPerClass: 2,
   prompt: `${question} yes no`,
 };

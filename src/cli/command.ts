@@ -1,27 +1,6 @@
-/** What a command of the command line is, and how its options are read. */
+/** How a command's options are described and read. */
 import { Command as Program } from 'commander';
-import { ConfigError } from '../errors.js';
-
-/** What a command writes with. */
-export interface Output {
-  /** A line, or several, on standard output. */
-  print(text: string): void;
-  /** The same on standard error: what needs care, and how far the work is. */
-  printError(text: string): void;
-}
-
-/** A command. */
-export interface Command {
-  /** Shown by --help. */
-  readonly help: string;
-  /** @returns the exit code @throws UsageError for a command line that is not understood; TuneError */
-  run(args: readonly string[], output: Output): Promise<number>;
-  /** Reads the command line and does nothing. @throws UsageError as `run` does */
-  check(args: readonly string[]): void;
-}
-
-/** The command line is not understood, or something is missing in it: exit code 2. */
-export class UsageError extends ConfigError {}
+import { type Command, type Output, UsageError } from './usage.js';
 
 /** What a command is made of. */
 interface CommandParts<Values> {
@@ -72,12 +51,17 @@ export function defineCommand<Values extends object>(parts: CommandParts<Values>
 
 /** @throws UsageError for an unknown option, one without its value, or a text that belongs to none */
 function readArguments(program: Program, args: readonly string[]): void {
+  let said = '';
+  program.configureOutput({ outputError: (text) => (said = text) });
   try {
     program.parse([...args], { from: 'user' });
   } catch (cause) {
-    if (cause instanceof UsageError || !(cause instanceof Error)) throw cause;
-    // The package's words: `error: unknown option '--modell'`, and in a second line what may have been meant.
-    const [text, near] = cause.message.replace(/^error: /, '').split('\n');
+    if (said === '') throw cause;
+    // `error: unknown option '--modell'`, and in a second line what may have been meant, in parentheses.
+    const [text, near] = said
+      .replace(/^error: /, '')
+      .trim()
+      .split('\n');
     throw new UsageError(text!, { hint: near?.replace(/^\((.*)\)$/, '$1'), cause });
   }
 }

@@ -11,19 +11,21 @@ import { applyLora, type LoraAdapter } from '../lora/apply-lora.js';
 import { verifyAdapter } from '../lora/verify-adapter.js';
 import { livePage } from '../monitor/live-page.js';
 import { writeRunReport } from '../report/write-run-report.js';
+import type { TrainerCallback } from '../train/callbacks.js';
 import type { TrainingEvent, TrainOutput } from '../train/events.js';
 import type { SftConfigInput } from '../train/sft-config.js';
 import { SftTrainer } from '../train/sft-trainer.js';
 import { writeAdapterRecord } from './adapter-record.js';
 import { evaluateClasses } from './class-evaluation.js';
-import type { Output } from './command.js';
 import { loadData } from './load-data.js';
 import { type OpenModel, openModel } from './open-model.js';
 import { adapterDirOf, checkpointsDirOf, prepareOutputFolder } from './output-folder.js';
 import type { RunSettings } from './run-settings.js';
 import type { RunSummary } from './run-summary.js';
+import { shownProgress } from './shown-progress.js';
 import { SUGGESTED_LORA, suggestedConfig } from './suggested-config.js';
 import { type TrainTask, trainTask } from './train-task.js';
+import type { Output } from './usage.js';
 
 /** What one call asks for beside the settings, which a later call may repeat. */
 export interface TrainRequest {
@@ -52,14 +54,13 @@ export async function train(settings: TrainSettings, request: TrainRequest, outp
   const seed = settings.config.seed ?? DEFAULT_SEED;
   await prepareOutputFolder(outputDir, request.way);
   const { labels, holdout, limit } = settings;
-  const data = await loadData(settings.data, { labels, holdout, limit, seed, signal, note });
+  const onProgress = shownProgress(settings, 'download');
+  const data = await loadData(settings.data, { labels, holdout, limit, seed, signal, note, onProgress });
   const task = trainTask(data, settings);
   for (const line of task.lines) print(line);
   const suggested = suggestedConfig(task.train.length, settings.config);
   for (const line of suggested.lines) print(line);
   await mkdir(outputDir, { recursive: true });
-  const text = `${JSON.stringify(flatOf(settings), null, 2)}\n`;
-  await writeNamedFile(join(outputDir, SETTINGS_FILE), text, 'train');
   signal.throwIfAborted();
   const opened = await openModel(settings.model, settings, { signal, print });
   try {
@@ -72,6 +73,11 @@ export async function train(settings: TrainSettings, request: TrainRequest, outp
   } finally {
     await opened.dispose();
   }
+}
+
+async function writeSettings(settings: TrainSettings): Promise<void> {
+  const text = `${JSON.stringify(flatOf(settings), null, 2)}\n`;
+  await writeNamedFile(join(settings.outputDir, SETTINGS_FILE), text, 'train');
 }
 
 /** Names of local files as they are found from any folder. */
@@ -105,8 +111,16 @@ async function learn(run: Run): Promise<RunSummary> {
   const page = request.live ? livePage({ title: request.title ?? outputDir }) : undefined;
   await page?.open();
   const baseModelNameOrPath = opened.name;
-  // Not a loop: the run prints its own losses.
   const events: TrainingEvent[] = [];
+  // Not a loop: the run prints its own losses.
+  const watch: TrainerCallback = {
+    name: 'command line',
+    async onEvent(event) {
+      // Not before: a resume with settings that the checkpoint refuses leaves those that it had.
+      if (event.type === 'start') await writeSettings(settings);
+      events.push(event);
+    },
+  };
   const trainer = new SftTrainer({
     model,
     trainDataset: task.train,
@@ -114,7 +128,7 @@ async function learn(run: Run): Promise<RunSummary> {
     collator,
     saveAdapter: (folder) => saveAdapter(adapter, folder, { baseModelNameOrPath, chatTemplate }),
     config,
-    callbacks: [{ onEvent: (event) => void events.push(event) }, ...(page ? [page] : [])],
+    callbacks: [watch, ...(page ? [page] : [])],
   });
   const judge = (what: string): Promise<EvaluationReport | undefined> => judged(run, what);
   const before = await judge('before');
@@ -167,7 +181,9 @@ async function judged({ settings, request, task, opened, output }: Run, what: st
   const { mode } = settings;
   const { sharePrefix } = settings.config;
   const { signal } = request;
-  const report = await evaluateClasses(opened, classes.test, classes.question, { mode, sharePrefix, signal, what });
+  const report = await evaluateClasses(opened, classes.test, classes.question, {
+    ...{ mode, sharePrefix, signal, onProgress: shownProgress(settings, what) },
+  });
   output.print(`accuracy ${what}: ${(100 * report.accuracy).toFixed(1)} % of ${report.count} test images`);
   return report;
 }

@@ -1,6 +1,6 @@
 /** Commands in the documents: what they call exists, and takes the options that they give. */
 import manifest from '../../package.json' with { type: 'json' };
-import type { Command } from '../../src/cli/command.js';
+import type { Command } from '../../src/cli/usage.js';
 import { demoCommand } from '../../src/cli/demo-command.js';
 import { doctorCommand } from '../../src/cli/doctor-command.js';
 import { evaluateCommand } from '../../src/cli/evaluate-command.js';

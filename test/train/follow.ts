@@ -13,7 +13,7 @@ export async function follow(run: AsyncIterable<TrainingEvent>): Promise<{ event
 }
 
 /** What a run says of few samples and steps, as most runs of tests have them: `run-warnings.test.ts` reads these. */
-const OF_SMALL_RUNS = /says little about other data|an epoch is one step|once, at the end/;
+export const OF_SMALL_RUNS = /says little about other data|an epoch is one step|once, at the end|never stops early/;
 
 /** The messages of the warnings among events, but for those about small runs. */
 export function warningsOf(events: readonly TrainingEvent[]): string[] {
