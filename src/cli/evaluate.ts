@@ -12,7 +12,7 @@ import { evaluateClasses } from './class-evaluation.js';
 import { type Output, UsageError } from './command.js';
 import type { EvaluateFlags } from './evaluate-command.js';
 import { loadData, type RunData } from './load-data.js';
-import { isFolder, type OpenModel, openModel } from './open-model.js';
+import { isFolder, type OpenModel, openModel, requireModelName } from './open-model.js';
 import { defined, GIB, requireOption } from './option-values.js';
 import { type RunSettings, settingsOf } from './run-settings.js';
 import { untilStopped } from './until-stopped.js';
@@ -25,7 +25,13 @@ export async function evaluateFromFlags(flags: EvaluateFlags, output: Output): P
   const name = requireOption(adapter ?? flags.model, 'evaluate', '--adapter (or --model alone)');
   const record = adapter !== undefined && (await isFolder(adapter)) ? await readAdapterRecord(adapter) : undefined;
   const settings = settingsFrom(flags, record);
-  const data = requireOption(settings.data, 'evaluate', '--data');
+  if (flags.model !== undefined) await requireModelName(flags.model, 'evaluate');
+  const { data } = settings;
+  if (data === undefined) {
+    throw new UsageError('evaluate: --data is missing', {
+      hint: adapter && `${adapter} has no file of \`ministral-tune train\` beside it, which would name the data.`,
+    });
+  }
   const outputDir = flags.outputDir ?? 'evaluation';
   const work = async (signal: AbortSignal): Promise<number> => {
     const note = (line: string): void => output.printError(`note: ${line}`);

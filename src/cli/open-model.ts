@@ -7,6 +7,8 @@ import { createEngine, type EngineChoice } from '../engine/create-engine.js';
 import type { Engine } from '../engine/engine.js';
 import { loadTfjs, type TfjsPackage } from '../engine/tfjs/load-tfjs.js';
 import { ConfigError } from '../errors.js';
+import { nearestName } from '../messages/nearest-name.js';
+import { showValue } from '../messages/show-value.js';
 import { MINISTRAL_SIZES, type MinistralSize, repositoryOf } from '../model/ministral3/sizes.js';
 import { showProgress } from '../monitor/show-progress.js';
 import { fromPretrained, type Pretrained } from '../pretrained/from-pretrained.js';
@@ -24,6 +26,19 @@ export interface OpenModel extends Pretrained {
 /** A size by its repository on the Hub; other names stay. */
 export function modelName(given: string): string {
   return (MINISTRAL_SIZES as readonly string[]).includes(given) ? repositoryOf(given as MinistralSize) : given;
+}
+
+/**
+ * Before data are read and an engine is started.
+ * @throws ConfigError for what is neither a size, a folder nor a name on the Hub
+ */
+export async function requireModelName(given: string, command: string): Promise<void> {
+  if ((MINISTRAL_SIZES as readonly string[]).includes(given) || given.includes('/') || (await isFolder(given))) return;
+  const near = nearestName(given, MINISTRAL_SIZES);
+  throw new ConfigError(`${command}: --model: ${showValue(given)} is neither a size nor a folder`, {
+    hint: `${near ? `Did you mean ${near}? ` : ''}Sizes are ${MINISTRAL_SIZES.join(', ')}; a name on the Hub is OWNER/NAME.`,
+    details: { model: given },
+  });
 }
 
 type EngineSettings = Pick<RunSettings, 'engine' | 'config'>;

@@ -1,6 +1,8 @@
 /** `push` with what its command line says. */
+import { ConfigError } from '../errors.js';
 import { checkPushAccess } from '../hub/push-files.js';
 import type { Output } from './command.js';
+import { isFolder } from './open-model.js';
 import { pushAdapter } from './push-adapter.js';
 import type { PushFlags } from './push-command.js';
 import { untilStopped } from './until-stopped.js';
@@ -9,6 +11,7 @@ import { untilStopped } from './until-stopped.js';
 export async function pushFromFlags(flags: PushFlags, output: Output): Promise<number> {
   const { dir, repo, private: isPrivate, message: commitMessage, baseModel } = flags;
   const work = async (signal: AbortSignal): Promise<number> => {
+    if (!(await isFolder(dir))) throw new ConfigError(`push: there is no folder ${dir}`, { details: { path: dir } });
     const id = await checkPushAccess(repo, { signal });
     await pushAdapter(dir, id, { baseModel }, { isPrivate, commitMessage, signal, output });
     return 0;

@@ -4,7 +4,7 @@ import { exists } from '../files/regular-file.js';
 import { checkPushAccess } from '../hub/push-files.js';
 import { listCheckpoints } from '../train/checkpoint.js';
 import { type Output, UsageError } from './command.js';
-import { isFolder } from './open-model.js';
+import { isFolder, requireModelName } from './open-model.js';
 import { requireOption } from './option-values.js';
 import { pushAdapter } from './push-adapter.js';
 import { readConfigFile } from './read-config-file.js';
@@ -18,6 +18,7 @@ import { untilStopped } from './until-stopped.js';
 export async function trainFromFlags(flags: TrainFlags, output: Output): Promise<number> {
   const settings = await settingsFrom(flags);
   const { outputDir } = settings;
+  await requireModelName(settings.model, 'train');
   const repo = flags.pushToHub;
   if (repo !== undefined) {
     if (settings.baseModel === undefined && (await isFolder(settings.model))) {
