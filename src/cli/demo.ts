@@ -19,7 +19,7 @@ export async function runDemo(flags: DemoFlags, output: Output, counts = COUNTS,
     const settings = settingsOf({ ...DEMONSTRATION_CONFIG, data, model, outputDir, engine, ...more }, 'demo');
     const summary = await train(
       { ...settings, data, model },
-      { resume: false, live, title: 'Drawn kinds of bone fractures', signal },
+      { way: 'overwrite', live, title: 'Drawn kinds of bone fractures', signal },
       output,
     );
     print('');

@@ -35,6 +35,7 @@ export interface TrainFlags {
   readonly memoryBudget?: number;
   readonly outputDir?: string;
   readonly resume?: boolean;
+  readonly overwrite?: boolean;
   readonly mode?: (typeof MODES)[number];
   /** false: not measured. */
   readonly evaluate: boolean;
@@ -103,6 +104,7 @@ export function defineTrainFlags(program: Program): Program {
     .optionsGroup('Results:')
     .option('--output-dir <dir>', 'adapter, checkpoints and report (default: outputs)')
     .option('--resume', 'go on where a stopped training of --output-dir was')
+    .option('--overwrite', 'replace the run that --output-dir holds')
     .option(
       '--mode <m>',
       'answers as they come, one of the classes, or the likeliest class: free, constrained, scored (default: free)',

@@ -6,11 +6,12 @@ import { listCheckpoints } from '../train/checkpoint.js';
 import { type Output, UsageError } from './command.js';
 import { isFolder, requireModelName } from './open-model.js';
 import { requireOption } from './option-values.js';
+import { checkpointsDirOf } from './output-folder.js';
 import { pushAdapter } from './push-adapter.js';
 import { readConfigFile } from './read-config-file.js';
 import { type RunSettings, resolveSettings } from './run-settings.js';
 import { nextCommands, shellWord, summaryLines } from './run-summary.js';
-import { SETTINGS_FILE, type TrainSettings, train } from './train.js';
+import { SETTINGS_FILE, type TrainRequest, type TrainSettings, train } from './train.js';
 import type { TrainFlags } from './train-flags.js';
 import { untilStopped } from './until-stopped.js';
 
@@ -30,7 +31,7 @@ export async function trainFromFlags(flags: TrainFlags, output: Output): Promise
     output.print(`will push to ${await checkPushAccess(repo)}`);
   }
   const work = async (signal: AbortSignal): Promise<number> => {
-    const request = { resume: flags.resume ?? false, live: flags.live ?? false, report: reportOf(flags), signal };
+    const request = { way: wayOf(flags), live: flags.live ?? false, report: reportOf(flags), signal };
     const trained = await train(settings, request, output);
     const url = repo === undefined ? undefined : await pushAdapter(trained.adapter, repo, settings, { signal, output });
     const summary = { ...trained, url };
@@ -44,12 +45,17 @@ export async function trainFromFlags(flags: TrainFlags, output: Output): Promise
   return untilStopped(output, work, {
     stopping: 'saving; again ends it at once',
     stopped: async () => {
-      const saved = (await listCheckpoints(join(outputDir, 'checkpoints'))).at(-1);
+      const saved = (await listCheckpoints(checkpointsDirOf(outputDir))).at(-1);
       if (!saved) return 'stopped before anything was learned';
       return `stopped after step ${saved.step}, which is saved; to go on:
   npx ministral-tune train --resume --output-dir ${shellWord(outputDir)}`;
     },
   });
+}
+
+function wayOf({ resume, overwrite }: TrainFlags): TrainRequest['way'] {
+  if (resume && overwrite) throw new UsageError('train: --resume and --overwrite contradict each other');
+  return resume ? 'resume' : overwrite ? 'overwrite' : 'new';
 }
 
 function reportOf({ report }: TrainFlags): string | false | undefined {

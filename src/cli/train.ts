@@ -1,6 +1,7 @@
 /** A run of the command line: data, model, answers before, training, adapter, answers after, report. */
+import { existsSync } from 'node:fs';
 import { mkdir } from 'node:fs/promises';
-import { join } from 'node:path';
+import { join, resolve } from 'node:path';
 import type { EvaluationReport } from '../eval/evaluation-report.js';
 import { writePredictions } from '../eval/predictions.js';
 import { compareReports, formatReport, writeReport } from '../eval/report.js';
@@ -18,6 +19,7 @@ import { evaluateClasses } from './class-evaluation.js';
 import type { Output } from './command.js';
 import { loadData } from './load-data.js';
 import { type OpenModel, openModel } from './open-model.js';
+import { adapterDirOf, checkpointsDirOf, prepareOutputFolder } from './output-folder.js';
 import type { RunSettings } from './run-settings.js';
 import type { RunSummary } from './run-summary.js';
 import { SUGGESTED_LORA, suggestedConfig } from './suggested-config.js';
@@ -25,7 +27,8 @@ import { type TrainTask, trainTask } from './train-task.js';
 
 /** What one call asks for beside the settings, which a later call may repeat. */
 export interface TrainRequest {
-  readonly resume: boolean;
+  /** A new run, one in the place of an earlier one, or one that goes on. */
+  readonly way: 'new' | 'overwrite' | 'resume';
   readonly live: boolean;
   /** The file; false: none. Default: report.html in the output folder. */
   readonly report?: string | false | undefined;
@@ -47,6 +50,7 @@ export async function train(settings: TrainSettings, request: TrainRequest, outp
   const { print } = output;
   const note = (line: string): void => output.printError(`note: ${line}`);
   const seed = settings.config.seed ?? DEFAULT_SEED;
+  await prepareOutputFolder(outputDir, request.way);
   const { labels, holdout, limit } = settings;
   const data = await loadData(settings.data, { labels, holdout, limit, seed, signal, note });
   const task = trainTask(data, settings);
@@ -54,7 +58,7 @@ export async function train(settings: TrainSettings, request: TrainRequest, outp
   const suggested = suggestedConfig(task.train.length, settings.config);
   for (const line of suggested.lines) print(line);
   await mkdir(outputDir, { recursive: true });
-  const text = `${JSON.stringify(settings.flat, null, 2)}\n`;
+  const text = `${JSON.stringify(flatOf(settings), null, 2)}\n`;
   await writeNamedFile(join(outputDir, SETTINGS_FILE), text, 'train');
   signal.throwIfAborted();
   const opened = await openModel(settings.model, settings, { signal, print });
@@ -62,13 +66,23 @@ export async function train(settings: TrainSettings, request: TrainRequest, outp
     const config = {
       ...(task.evaluation ? { evalStrategy: 'epoch' as const } : {}),
       ...suggested.config,
-      outputDir: join(outputDir, 'checkpoints'),
+      outputDir: checkpointsDirOf(outputDir),
     } as SftConfigInput;
     return await learn({ settings, request, output, note, task, opened, config });
   } finally {
     await opened.dispose();
   }
 }
+
+/** Names of local files as they are found from any folder. */
+function flatOf({ flat }: TrainSettings): Record<string, unknown> {
+  const local = Object.entries(flat).flatMap(([name, value]) =>
+    LOCAL.includes(name) && typeof value === 'string' && existsSync(value) ? [[name, resolve(value)]] : [],
+  );
+  return { ...flat, ...Object.fromEntries(local) };
+}
+
+const LOCAL = ['data', 'labels', 'model', 'adapter', 'processor', 'outputDir'];
 
 interface Run {
   readonly settings: TrainSettings;
@@ -106,10 +120,10 @@ async function learn(run: Run): Promise<RunSummary> {
   const lossBefore = evaluation && (await trainer.evaluate(evaluation, signal)).evalLoss;
   if (lossBefore !== undefined) print(`test loss before: ${lossBefore.toFixed(4)}`);
   const events: TrainingEvent[] = [];
-  const training = trainer.train({ signal, ...(request.resume ? { resumeFromCheckpoint: true } : {}) });
+  const training = trainer.train({ signal, ...(request.way === 'resume' ? { resumeFromCheckpoint: true } : {}) });
   for await (const event of training) events.push(event);
   const trained = await training;
-  const folder = join(outputDir, 'adapter');
+  const folder = adapterDirOf(outputDir);
   await saveAdapter(adapter, folder, { baseModelNameOrPath, chatTemplate });
   const probe = await task.train.get(0);
   const check = await verifyAdapter(model, folder, await collator.collate([probe]));
@@ -162,7 +176,7 @@ async function judged({ settings, request, task, opened, output }: Run, what: st
 function recordOf({ settings, task, opened }: Run, before?: EvaluationReport, after?: EvaluationReport) {
   const { question, test } = task.classes ?? {};
   return {
-    settings: { ...settings.flat },
+    settings: flatOf(settings),
     model: opened.name,
     ...(question ? { prompt: question.prompt, classNames: [...question.classNames] } : {}),
     ...(settings.system === undefined ? {} : { system: settings.system }),

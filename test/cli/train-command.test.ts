@@ -1,0 +1,114 @@
+import { mkdir, readdir, readFile, writeFile } from 'node:fs/promises';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { type CommandBed, commandBed, QUIET, run } from './command-bed.js';
+
+let bed: CommandBed;
+beforeAll(async () => {
+  bed = await commandBed();
+});
+afterAll(() => bed.remove());
+
+const json = async (...path: string[]) => JSON.parse(await readFile(bed.at(...path), 'utf8'));
+const train = (...more: string[]) => run('train', '--data', bed.data, '--model', bed.model, ...QUIET, ...more);
+
+describe('train', () => {
+  it('goes from class folders to an adapter, and says what it did and what comes next', async () => {
+    const outputDir = bed.at('classes');
+    const { code, out } = await train('--output-dir', outputDir, '--max-steps', '2', '--json');
+    expect(code).toBe(0);
+    expect(out).toContain('10 classes (Avulsion fracture');
+    expect(out).toContain('2 steps of up to 8 samples; learning rate 0.0002, warm-up 0 steps');
+    expect(out).toMatch(/samples {4}20 of 10 classes, 10 for the test\nsteps {6}2 in /);
+    expect(out).toMatch(/accuracy {3}0\.0 % before, \d+\.\d % after/);
+    expect(out).toContain(`npx ministral-tune evaluate --adapter ${outputDir}/adapter --data ${bed.data}`);
+    const summary = JSON.parse(out.trimEnd().split('\n').at(-1)!);
+    expect(summary).toMatchObject({ engine: 'cpu', trainSamples: 20, testSamples: 10, classes: 10, steps: 2 });
+    expect(summary.loss.first).toBeGreaterThan(0);
+    expect((await readdir(outputDir)).sort()).toEqual([
+      'adapter',
+      'checkpoints',
+      'predictions.csv',
+      'report.html',
+      'report.json',
+      'settings.json',
+    ]);
+    expect(await json('classes', 'adapter', 'adapter_config.json')).toMatchObject({ r: 16, lora_alpha: 32 });
+    const record = await json('classes', 'adapter', 'ministral-tune.json');
+    expect(record).toMatchObject({ trainSamples: 20, testSamples: 10, accuracy: { before: 0 } });
+    expect(record.classNames).toHaveLength(10);
+    expect(await json('classes', 'settings.json')).toMatchObject({ data: bed.data, maxSteps: 2 });
+  });
+
+  it('does not mix with an earlier run, and replaces it only when told', async () => {
+    const again = await train('--output-dir', bed.at('classes'), '--max-steps', '1');
+    expect(again).toMatchObject({
+      code: 1,
+      err: expect.stringMatching(/holds an adapter and checkpoints up to step 2 .*\n.*--resume .*--overwrite/),
+    });
+    const both = await train('--output-dir', bed.at('classes'), '--resume', '--overwrite');
+    expect(both).toMatchObject({ code: 2, err: expect.stringContaining('contradict each other') });
+    const anew = await train('--output-dir', bed.at('classes'), '--max-steps', '1', '--overwrite', '--no-evaluate');
+    expect(anew.code).toBe(0);
+    expect(await readdir(bed.at('classes', 'checkpoints'))).not.toContain('checkpoint-2');
+  });
+
+  it('is stopped with its step saved, and goes on with the settings that it had', async () => {
+    const outputDir = bed.at('stopped');
+    const more = ['--max-steps', '4', '--no-evaluate', '--no-report', '--set', 'saveStrategy=steps'];
+    // As Ctrl-C does, once the first step was taken.
+    const stopAt = setInterval(async () => {
+      const log = await readFile(`${outputDir}/checkpoints/train-log.jsonl`, 'utf8').catch(() => '');
+      if (log.includes('"step":1')) process.emit('SIGINT', 'SIGINT');
+    }, 1);
+    const stopped = await train('--output-dir', outputDir, '--set', 'loggingSteps=1', '--batch-size', '1', ...more);
+    clearInterval(stopAt);
+    expect(stopped.code).toBe(1);
+    expect(stopped.err).toMatch(/SIGINT: saving; again ends it at once/);
+    const [, step] = /stopped after step (\d), which is saved; to go on:\n {2}npx ministral-tune train --resume/.exec(
+      stopped.err,
+    )!;
+    process.exitCode = undefined;
+    const { code, out } = await run('train', '--resume', '--output-dir', outputDir);
+    expect(code).toBe(0);
+    expect(Number(step)).toBeLessThan(4);
+    expect(out).toMatch(/steps {6}4 in /);
+  });
+
+  it('keeps a share for the test where there is none, and says that without it nothing is measured', async () => {
+    const folder = bed.at('plain');
+    for (const name of ['a', 'b']) {
+      await mkdir(bed.at('plain', name), { recursive: true });
+      for (const i of [0, 1, 2]) {
+        const source = `${bed.data}/${name === 'a' ? 'Avulsion fracture' : 'Spiral Fracture'}/Train/000${i % 2}.png`;
+        await writeFile(bed.at('plain', name, `${i}.png`), await readFile(source));
+      }
+    }
+    const parts = ['--data', folder, '--model', bed.model, ...QUIET, '--max-steps', '1', '--no-report'];
+    const without = await run('train', ...parts, '--output-dir', bed.at('without'));
+    expect(without).toMatchObject({ code: 0, out: expect.stringContaining('--holdout 0.2 keeps a fifth') });
+    const held = await run('train', ...parts, '--output-dir', bed.at('held'), '--holdout', '0.34');
+    expect(held).toMatchObject({ code: 0, out: expect.stringMatching(/4 of 2 classes, 2 for the test/) });
+    const twice = await train('--holdout', '0.2', '--output-dir', bed.at('twice'));
+    expect(twice).toMatchObject({ code: 1, err: expect.stringContaining('there is a test split already') });
+  });
+
+  it('learns from conversations, and measures the loss of those held out', async () => {
+    const file = bed.at('chat.jsonl');
+    const row = (i: number) => ({
+      messages: [
+        { role: 'user', content: `What is ${i}?` },
+        { role: 'assistant', content: `A number, ${i}.` },
+      ],
+    });
+    await writeFile(file, Array.from({ length: 8 }, (_, i) => `${JSON.stringify(row(i))}\n`).join(''));
+    const parts = ['--data', file, '--model', bed.model, ...QUIET, '--max-steps', '1', '--output-dir', bed.at('chat')];
+    const { code, out } = await run('train', ...parts, '--holdout', '0.25');
+    expect(code).toBe(0);
+    expect(out).toContain('6 training and 2 test conversations');
+    expect(out).toMatch(/test loss {2}\d\.\d{4} before, \d\.\d{4} after/);
+    const prompt = await run('train', ...parts, '--overwrite', '--prompt', 'What?');
+    expect(prompt).toMatchObject({ code: 2, err: expect.stringContaining('--prompt has no effect') });
+    const evaluated = await run('evaluate', '--adapter', bed.at('chat', 'adapter'), '--engine', 'cpu', '--json');
+    expect(evaluated).toMatchObject({ code: 0, out: expect.stringMatching(/of 2 conversations/) });
+  });
+});
