@@ -8,7 +8,7 @@ import { Evaluator } from '../eval/evaluator.js';
 import type { EvaluatorOptions } from '../eval/evaluator-options.js';
 import { generateText } from '../model/generate.js';
 import { scoreLabels } from '../model/score-labels.js';
-import { showProgress } from '../monitor/show-progress.js';
+import type { ShownProgress } from '../monitor/show-progress.js';
 import type { OpenModel } from './open-model.js';
 import type { RunSettings } from './run-settings.js';
 
@@ -28,7 +28,7 @@ export const exampleOf =
   (sample: ImageSample): SftExample =>
     classExample(sample, prompt, system);
 
-/** Asks for the class of each image. @param what is under way, in a word or two */
+/** Asks for the class of each image. */
 export async function evaluateClasses(
   { model, processor, collator }: Pick<OpenModel, 'model' | 'processor' | 'collator'>,
   test: IndexedDataset<ImageSample>,
@@ -37,12 +37,12 @@ export async function evaluateClasses(
     readonly mode: RunSettings['mode'];
     readonly sharePrefix?: boolean | undefined;
     readonly signal: AbortSignal;
-    readonly what: string;
+    readonly onProgress: (progress: ShownProgress) => void;
   },
 ): Promise<EvaluationReport> {
   const { tokenizer } = processor;
   const { classNames } = question;
-  const { mode, sharePrefix, signal, what } = options;
+  const { mode, sharePrefix, signal, onProgress } = options;
   const longest = Math.max(...classNames.map((name) => tokenizer.encode(name).length));
   const maxNewTokens = longest + SPARE_TOKENS;
   const generate: EvaluatorOptions['generate'] = async (examples, aborted, choices) =>
@@ -53,5 +53,5 @@ export async function evaluateClasses(
     scoreLabels(model, tokenizer, await collator.collatePrompts(examples), names, { sharePrefix, signal: aborted });
   const asked = mode === 'scored' ? { score } : { generate };
   const evaluator = new Evaluator({ classNames, mode, batchSize: BATCH_SIZE, ...asked });
-  return evaluator.evaluate(test, { toExample: exampleOf(question), signal, onProgress: showProgress(what) });
+  return evaluator.evaluate(test, { toExample: exampleOf(question), signal, onProgress });
 }

@@ -69,12 +69,17 @@ export function defineCommand<Values extends object>(parts: CommandParts<Values>
 
 /** @throws UsageError for an unknown option, one without its value, or a text that belongs to none */
 function readArguments(program: Program, args: readonly string[]): void {
+  let said = '';
+  program.configureOutput({ outputError: (text) => (said = text) });
   try {
     program.parse([...args], { from: 'user' });
   } catch (cause) {
-    if (cause instanceof UsageError || !(cause instanceof Error)) throw cause;
-    // The package's words: `error: unknown option '--modell'`, and in a second line what may have been meant.
-    const [text, near] = cause.message.replace(/^error: /, '').split('\n');
+    if (said === '') throw cause;
+    // `error: unknown option '--modell'`, and in a second line what may have been meant, in parentheses.
+    const [text, near] = said
+      .replace(/^error: /, '')
+      .trim()
+      .split('\n');
     throw new UsageError(text!, { hint: near?.replace(/^\((.*)\)$/, '$1'), cause });
   }
 }

@@ -1,15 +1,8 @@
 /** `npx ministral-tune demo`: everything on drawn images and a tiny model. */
 import { defineCommand } from './command.js';
+import type { DemoFlags } from './command-flags.js';
 import { oneOf } from './option-values.js';
 import { ENGINES } from './train-flags.js';
-
-/** What the command line of `demo` may give. */
-export interface DemoFlags {
-  readonly outputDir?: string;
-  readonly engine?: (typeof ENGINES)[number];
-  readonly live?: boolean;
-  readonly json?: boolean;
-}
 
 export const demoCommand = defineCommand<DemoFlags>({
   name: 'demo',

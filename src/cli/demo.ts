@@ -1,7 +1,7 @@
 /** `demo` with what its command line says. */
 import { DEMONSTRATION_CONFIG, prepareDemonstration } from '../demo/demonstration.js';
 import type { Output } from './command.js';
-import type { DemoFlags } from './demo-command.js';
+import type { DemoFlags } from './command-flags.js';
 import { settingsOf } from './run-settings.js';
 import { nextCommands, shellWord, summaryLines } from './run-summary.js';
 import { train } from './train.js';

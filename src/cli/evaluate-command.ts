@@ -1,28 +1,8 @@
 /** `npx ministral-tune evaluate`: what a model or an adapter answers right. */
 import { defineCommand } from './command.js';
+import type { EvaluateFlags } from './command-flags.js';
 import { notNegative, oneOf, positive, share, whole } from './option-values.js';
 import { ENGINES, METHODS, MODES } from './train-flags.js';
-
-/** What the command line of `evaluate` may give. */
-export interface EvaluateFlags {
-  readonly adapter?: string;
-  readonly model?: string;
-  readonly data?: string;
-  readonly labels?: string;
-  readonly split?: 'test' | 'train' | 'validation';
-  readonly holdout?: number;
-  readonly seed?: number;
-  readonly limit?: number;
-  readonly prompt?: string;
-  readonly system?: string;
-  readonly template?: 'own' | 'tutorial';
-  readonly mode?: (typeof MODES)[number];
-  readonly engine?: (typeof ENGINES)[number];
-  readonly quantization?: (typeof METHODS)[number];
-  readonly memoryBudget?: number;
-  readonly outputDir?: string;
-  readonly json?: boolean;
-}
 
 const name = (option: string): string => `evaluate: ${option}`;
 

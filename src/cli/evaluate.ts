@@ -10,11 +10,12 @@ import { SftTrainer } from '../train/sft-trainer.js';
 import { type AdapterRecord, readAdapterRecord } from './adapter-record.js';
 import { evaluateClasses } from './class-evaluation.js';
 import { type Output, UsageError } from './command.js';
-import type { EvaluateFlags } from './evaluate-command.js';
+import type { EvaluateFlags } from './command-flags.js';
 import { loadData, type RunData } from './load-data.js';
 import { isFolder, type OpenModel, openModel, requireModelName } from './open-model.js';
 import { defined, GIB, requireOption } from './option-values.js';
 import { type RunSettings, settingsOf } from './run-settings.js';
+import { shownProgress } from './shown-progress.js';
 import { untilStopped } from './until-stopped.js';
 
 const DEFAULT_SEED = 42;
@@ -37,7 +38,8 @@ export async function evaluateFromFlags(flags: EvaluateFlags, output: Output): P
     const note = (line: string): void => output.printError(`note: ${line}`);
     const { labels, holdout, limit } = settings;
     const seed = settings.config.seed ?? DEFAULT_SEED;
-    const loaded = await loadData(data, { labels, holdout, limit, seed, signal, note });
+    const onProgress = shownProgress(settings, 'download');
+    const loaded = await loadData(data, { labels, holdout, limit, seed, signal, note, onProgress });
     const part = requirePart(loaded, flags.split ?? 'test');
     const baseModel = adapter === undefined ? undefined : flags.model;
     const opened = await openModel(name, settings, { baseModel, signal, print: output.print });
@@ -64,7 +66,13 @@ function settingsFrom(flags: EvaluateFlags, record: AdapterRecord | undefined): 
   const given = defined({
     ...own,
     processor,
-    ...defined({ seed: others.seed, quantization: others.quantization, mode: others.mode, template: others.template }),
+    ...defined({
+      progress: others.progress,
+      seed: others.seed,
+      quantization: others.quantization,
+      mode: others.mode,
+      template: others.template,
+    }),
     ...defined({ prompt: asked, system: before }),
     ...defined({ data, labels, holdout, seed, limit, prompt, system, template, mode, engine, quantization }),
     memoryBudget: flags.memoryBudget === undefined ? undefined : Math.floor(flags.memoryBudget * GIB),
@@ -112,7 +120,9 @@ async function classFigures(
   const question = { prompt: settings.prompt ?? classPrompt(classNames), system: settings.system, classNames };
   output.print(`asked with: ${oneLine(question.prompt)}`);
   const { mode } = settings;
-  const report = await evaluateClasses(opened, chosen, question, { mode, signal, what: 'evaluation' });
+  const report = await evaluateClasses(opened, chosen, question, {
+    ...{ mode, signal, onProgress: shownProgress(settings, 'evaluation') },
+  });
   output.print(formatReport(report));
   await mkdir(outputDir, { recursive: true });
   const [predictions, json] = [join(outputDir, 'predictions.csv'), join(outputDir, 'report.json')];

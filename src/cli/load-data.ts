@@ -10,7 +10,7 @@ import { KaggleImageFolder } from '../data/kaggle-image-folder.js';
 import type { TrainingExample } from '../data/types.js';
 import { ConfigError, DataError } from '../errors.js';
 import { oneLine } from '../messages/one-line.js';
-import { showProgress } from '../monitor/show-progress.js';
+import type { ShownProgress } from '../monitor/show-progress.js';
 import { randomPermutation } from '../random.js';
 
 /** Images in class folders, or with a table of their classes. */
@@ -35,7 +35,7 @@ interface ConversationData {
 
 export type RunData = ClassData | ConversationData;
 
-export interface LoadDataOptions {
+interface LoadDataOptions {
   readonly labels?: string | undefined;
   /** Share of the training samples that is kept for the test. */
   readonly holdout?: number | undefined;
@@ -44,6 +44,8 @@ export interface LoadDataOptions {
   readonly seed: number;
   readonly signal: AbortSignal;
   readonly note: (line: string) => void;
+  /** Of a download. */
+  readonly onProgress: (progress: ShownProgress) => void;
 }
 
 const TABLES = ['.csv', '.tsv'];
@@ -53,11 +55,11 @@ const TABLES = ['.csv', '.tsv'];
  * @throws ConfigError for a name of nothing; DataError if a test part is asked for and is there already; what the data throw
  */
 export async function loadData(name: string, options: LoadDataOptions): Promise<RunData> {
-  const { labels, note, signal } = options;
+  const { labels, note, signal, onProgress } = options;
   const reading = { onBadImage: 'skip', onWarning: note } as const;
   const [, scheme, rest] = /^(kaggle|hub):(.+)$/s.exec(name) ?? [];
   if (scheme !== undefined && labels === undefined) {
-    const download = { ...reading, signal, onProgress: showProgress('download') };
+    const download = { ...reading, signal, onProgress };
     const source = scheme === 'kaggle' ? KaggleImageFolder : HubImageFolder;
     return classData(name, await source.download(rest!, download), options);
   }

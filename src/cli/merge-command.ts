@@ -1,13 +1,6 @@
 /** `npx ministral-tune merge`: a full model with an adapter in it. */
 import { defineCommand } from './command.js';
-
-/** What the command line of `merge` may give. */
-export interface MergeFlags {
-  readonly adapter?: string;
-  readonly model?: string;
-  readonly output?: string;
-  readonly json?: boolean;
-}
+import type { MergeFlags } from './command-flags.js';
 
 export const mergeCommand = defineCommand<MergeFlags>({
   name: 'merge',

@@ -9,7 +9,7 @@ import { readAdapterConfig } from '../lora/read-adapter.js';
 import { formatBytes } from '../messages/format-bytes.js';
 import { showProgress } from '../monitor/show-progress.js';
 import type { Output } from './command.js';
-import type { MergeFlags } from './merge-command.js';
+import type { MergeFlags } from './command-flags.js';
 import { isFolder, modelName, requireModelName } from './open-model.js';
 import { requireOption } from './option-values.js';
 import { nextCommands, shellWord } from './run-summary.js';

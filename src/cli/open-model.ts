@@ -10,9 +10,9 @@ import { ConfigError } from '../errors.js';
 import { nearestName } from '../messages/nearest-name.js';
 import { showValue } from '../messages/show-value.js';
 import { MINISTRAL_SIZES, type MinistralSize, repositoryOf } from '../model/ministral3/sizes.js';
-import { showProgress } from '../monitor/show-progress.js';
 import { fromPretrained, type Pretrained } from '../pretrained/from-pretrained.js';
 import type { RunSettings } from './run-settings.js';
+import { shownProgress } from './shown-progress.js';
 
 /** What a run computes with. */
 export interface OpenModel extends Pretrained {
@@ -44,7 +44,7 @@ export async function requireModelName(given: string, command: string): Promise<
 type EngineSettings = Pick<RunSettings, 'engine' | 'config'>;
 
 /** @throws EngineError if it cannot run here */
-export async function openEngine({ engine, config }: EngineSettings, print: (line: string) => void): Promise<Engine> {
+async function openEngine({ engine, config }: EngineSettings, print: (line: string) => void): Promise<Engine> {
   const { memoryBudget } = config;
   if (engine.startsWith('tfjs')) {
     const tf = await loadTfjs(engine as TfjsPackage);
@@ -80,8 +80,8 @@ export async function openModel(
     const pretrained = await fromPretrained(modelName(name), {
       ...{ engine, quantization, baseModel: baseModel && modelName(baseModel), signal, onNotice: print },
       ...(from === undefined ? {} : { processor: modelName(from) }),
-      onProgress: showProgress('download'),
-      onLoadProgress: showProgress('weights'),
+      onProgress: shownProgress(settings, 'download'),
+      onLoadProgress: shownProgress(settings, 'weights'),
     });
     const { model, processor } = pretrained;
     const { tokenizer, imageProcessor } = processor;

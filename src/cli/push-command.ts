@@ -1,16 +1,6 @@
 /** `npx ministral-tune push`: an adapter or a merged model onto the Hub. */
 import { defineCommand } from './command.js';
-
-/** What the command line of `push` gives. */
-export interface PushFlags {
-  /** A folder. */
-  readonly dir: string;
-  /** `OWNER/NAME`. */
-  readonly repo: string;
-  readonly private?: boolean;
-  readonly message?: string;
-  readonly baseModel?: string;
-}
+import type { PushFlags } from './command-flags.js';
 
 export const pushCommand = defineCommand<PushFlags>({
   name: 'push',

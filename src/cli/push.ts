@@ -2,9 +2,9 @@
 import { ConfigError } from '../errors.js';
 import { checkPushAccess } from '../hub/push-files.js';
 import type { Output } from './command.js';
+import type { PushFlags } from './command-flags.js';
 import { isFolder } from './open-model.js';
 import { pushAdapter } from './push-adapter.js';
-import type { PushFlags } from './push-command.js';
 import { untilStopped } from './until-stopped.js';
 
 /** @returns the exit code */

@@ -22,6 +22,7 @@ import { type OpenModel, openModel } from './open-model.js';
 import { adapterDirOf, checkpointsDirOf, prepareOutputFolder } from './output-folder.js';
 import type { RunSettings } from './run-settings.js';
 import type { RunSummary } from './run-summary.js';
+import { shownProgress } from './shown-progress.js';
 import { SUGGESTED_LORA, suggestedConfig } from './suggested-config.js';
 import { type TrainTask, trainTask } from './train-task.js';
 
@@ -52,7 +53,8 @@ export async function train(settings: TrainSettings, request: TrainRequest, outp
   const seed = settings.config.seed ?? DEFAULT_SEED;
   await prepareOutputFolder(outputDir, request.way);
   const { labels, holdout, limit } = settings;
-  const data = await loadData(settings.data, { labels, holdout, limit, seed, signal, note });
+  const onProgress = shownProgress(settings, 'download');
+  const data = await loadData(settings.data, { labels, holdout, limit, seed, signal, note, onProgress });
   const task = trainTask(data, settings);
   for (const line of task.lines) print(line);
   const suggested = suggestedConfig(task.train.length, settings.config);
@@ -168,7 +170,9 @@ async function judged({ settings, request, task, opened, output }: Run, what: st
   const { mode } = settings;
   const { sharePrefix } = settings.config;
   const { signal } = request;
-  const report = await evaluateClasses(opened, classes.test, classes.question, { mode, sharePrefix, signal, what });
+  const report = await evaluateClasses(opened, classes.test, classes.question, {
+    ...{ mode, sharePrefix, signal, onProgress: shownProgress(settings, what) },
+  });
   output.print(`accuracy ${what}: ${(100 * report.accuracy).toFixed(1)} % of ${report.count} test images`);
   return report;
 }
