@@ -1,25 +1,6 @@
-/** What a command of the command line is, and how its options are read. */
+/** How a command's options are described and read. */
 import { Command as Program } from 'commander';
-import { ConfigError } from '../errors.js';
-
-/** What a command writes with. */
-export interface Output {
-  /** A line, or several, on standard output. */
-  print(text: string): void;
-  /** The same on standard error: what needs care, and how far the work is. */
-  printError(text: string): void;
-}
-
-/** A command. */
-export interface Command {
-  /** Shown by --help. */
-  readonly help: string;
-  /** @returns the exit code @throws UsageError for a command line that is not understood; TuneError */
-  run(args: readonly string[], output: Output): Promise<number>;
-}
-
-/** The command line is not understood, or something is missing in it: exit code 2. */
-export class UsageError extends ConfigError {}
+import { type Command, type Output, UsageError } from './usage.js';
 
 /** What a command is made of. */
 interface CommandParts<Values> {

@@ -1,11 +1,11 @@
 /** `demo` with what its command line says. */
 import { DEMONSTRATION_CONFIG, prepareDemonstration } from '../demo/demonstration.js';
-import type { Output } from './command.js';
 import type { DemoFlags } from './command-flags.js';
 import { settingsOf } from './run-settings.js';
 import { nextCommands, shellWord, summaryLines } from './run-summary.js';
 import { train } from './train.js';
 import { untilStopped } from './until-stopped.js';
+import type { Output } from './usage.js';
 
 /** Images of a class: enough to learn most kinds from, few enough for half a minute. */
 const COUNTS = { trainPerClass: 100, testPerClass: 10 };

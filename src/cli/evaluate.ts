@@ -9,7 +9,6 @@ import { oneLine } from '../messages/one-line.js';
 import { SftTrainer } from '../train/sft-trainer.js';
 import { type AdapterRecord, readAdapterRecord } from './adapter-record.js';
 import { evaluateClasses } from './class-evaluation.js';
-import { type Output, UsageError } from './command.js';
 import type { EvaluateFlags } from './command-flags.js';
 import { loadData, type RunData } from './load-data.js';
 import { isFolder, type OpenModel, openModel, requireModelName } from './open-model.js';
@@ -17,6 +16,7 @@ import { defined, GIB, requireOption } from './option-values.js';
 import { type RunSettings, settingsOf } from './run-settings.js';
 import { shownProgress } from './shown-progress.js';
 import { untilStopped } from './until-stopped.js';
+import { type Output, UsageError } from './usage.js';
 
 const DEFAULT_SEED = 42;
 

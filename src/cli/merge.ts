@@ -8,12 +8,12 @@ import { mergeAdapter } from '../lora/merge-adapter.js';
 import { readAdapterConfig } from '../lora/read-adapter.js';
 import { formatBytes } from '../messages/format-bytes.js';
 import { showProgress } from '../monitor/show-progress.js';
-import type { Output } from './command.js';
 import type { MergeFlags } from './command-flags.js';
 import { isFolder, modelName, requireModelName } from './open-model.js';
 import { requireOption } from './option-values.js';
 import { nextCommands, shellWord } from './run-summary.js';
 import { untilStopped } from './until-stopped.js';
+import type { Output } from './usage.js';
 
 /** @returns the exit code */
 export async function mergeFromFlags(flags: MergeFlags, output: Output): Promise<number> {

@@ -1,7 +1,7 @@
 /** Values of options, read from the texts of a command line: each function is what commander calls with the text. */
 import { nearestName } from '../messages/nearest-name.js';
 import { showValue } from '../messages/show-value.js';
-import { UsageError } from './command.js';
+import { UsageError } from './usage.js';
 
 export const GIB = 2 ** 30;
 

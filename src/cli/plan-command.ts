@@ -2,9 +2,10 @@
 import type { TrainingPlanOptions } from '../plan/plan.js';
 import type { WeightFormat } from '../plan/training-plan.js';
 import type { SftConfigInput } from '../train/sft-config.js';
-import { defineCommand, UsageError } from './command.js';
+import { defineCommand } from './command.js';
 import { defined, GIB, list, positive, requireOption } from './option-values.js';
 import { readConfigFile, readTextOption } from './read-config-file.js';
+import { UsageError } from './usage.js';
 
 interface PlanValues {
   readonly data?: string;

@@ -4,7 +4,7 @@ import { escapeMarkdown } from '../messages/markdown.js';
 import { oneLine } from '../messages/one-line.js';
 import { type PushToHubOptions, pushToHub } from '../publish/push-to-hub.js';
 import { type AdapterRecord, readAdapterRecord } from './adapter-record.js';
-import type { Output } from './command.js';
+import type { Output } from './usage.js';
 
 interface PushParts {
   readonly isPrivate?: boolean | undefined;

@@ -1,11 +1,11 @@
 /** `push` with what its command line says. */
 import { ConfigError } from '../errors.js';
 import { checkPushAccess } from '../hub/push-files.js';
-import type { Output } from './command.js';
 import type { PushFlags } from './command-flags.js';
 import { isFolder } from './open-model.js';
 import { pushAdapter } from './push-adapter.js';
 import { untilStopped } from './until-stopped.js';
+import type { Output } from './usage.js';
 
 /** @returns the exit code */
 export async function pushFromFlags(flags: PushFlags, output: Output): Promise<number> {

@@ -4,7 +4,7 @@ import { reasonOf, TuneError } from '../errors.js';
 import { VERSION } from '../generated/version.js';
 import { nearestName } from '../messages/nearest-name.js';
 import { oneLine, printable } from '../messages/one-line.js';
-import { type Command, type Output, UsageError } from './command.js';
+import { type Command, type Output, UsageError } from './usage.js';
 
 /** Loaded when they are asked for: `doctor` must run where a native package that another needs has no binary. */
 const COMMANDS: Readonly<Record<string, () => Promise<Command>>> = {

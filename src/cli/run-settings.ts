@@ -5,9 +5,9 @@ import { vlmCollatorOptionsSchema } from '../data/collator-options.js';
 import { ConfigError } from '../errors.js';
 import { LoraConfig, type LoraConfigOptions } from '../lora/lora-config.js';
 import { parseSftConfig, type SftConfigInput, sftConfigSchema } from '../train/sft-config.js';
-import { UsageError } from './command.js';
 import { defined, GIB } from './option-values.js';
 import { ENGINES, METHODS, MODES, type TrainFlags } from './train-flags.js';
+import { UsageError } from './usage.js';
 
 const share = z.number().gt(0, 'expected a share above 0 and below 1').lt(1, 'expected a share above 0 and below 1');
 const text = z.string().min(1);

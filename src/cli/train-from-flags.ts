@@ -3,7 +3,6 @@ import { join } from 'node:path';
 import { exists } from '../files/regular-file.js';
 import { checkPushAccess } from '../hub/push-files.js';
 import { listCheckpoints } from '../train/checkpoint.js';
-import { type Output, UsageError } from './command.js';
 import { isFolder, requireModelName } from './open-model.js';
 import { requireOption } from './option-values.js';
 import { checkpointsDirOf } from './output-folder.js';
@@ -14,6 +13,7 @@ import { nextCommands, shellWord, summaryLines } from './run-summary.js';
 import { SETTINGS_FILE, type TrainRequest, type TrainSettings, train } from './train.js';
 import type { TrainFlags } from './train-flags.js';
 import { untilStopped } from './until-stopped.js';
+import { type Output, UsageError } from './usage.js';
 
 /** @returns the exit code */
 export async function trainFromFlags(flags: TrainFlags, output: Output): Promise<number> {

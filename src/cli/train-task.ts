@@ -7,9 +7,9 @@ import { DataError } from '../errors.js';
 import { oneLine } from '../messages/one-line.js';
 import { shortList } from '../messages/short-list.js';
 import { type ClassQuestion, exampleOf } from './class-evaluation.js';
-import { UsageError } from './command.js';
 import type { RunData } from './load-data.js';
 import type { RunSettings } from './run-settings.js';
+import { UsageError } from './usage.js';
 
 export interface TrainTask {
   readonly train: IndexedDataset<TrainingExample>;

@@ -16,7 +16,6 @@ import type { SftConfigInput } from '../train/sft-config.js';
 import { SftTrainer } from '../train/sft-trainer.js';
 import { writeAdapterRecord } from './adapter-record.js';
 import { evaluateClasses } from './class-evaluation.js';
-import type { Output } from './command.js';
 import { loadData } from './load-data.js';
 import { type OpenModel, openModel } from './open-model.js';
 import { adapterDirOf, checkpointsDirOf, prepareOutputFolder } from './output-folder.js';
@@ -25,6 +24,7 @@ import type { RunSummary } from './run-summary.js';
 import { shownProgress } from './shown-progress.js';
 import { SUGGESTED_LORA, suggestedConfig } from './suggested-config.js';
 import { type TrainTask, trainTask } from './train-task.js';
+import type { Output } from './usage.js';
 
 /** What one call asks for beside the settings, which a later call may repeat. */
 export interface TrainRequest {

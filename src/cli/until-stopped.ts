@@ -1,6 +1,6 @@
 /** Work that Ctrl-C, a closed terminal or the live page may stop. */
 import { abortOnSignals } from '../train/abort-on-signals.js';
-import type { Output } from './command.js';
+import type { Output } from './usage.js';
 
 /**
  * @param stopping said at once when a signal comes
