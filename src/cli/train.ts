@@ -60,8 +60,6 @@ export async function train(settings: TrainSettings, request: TrainRequest, outp
   const suggested = suggestedConfig(task.train.length, settings.config);
   for (const line of suggested.lines) print(line);
   await mkdir(outputDir, { recursive: true });
-  const text = `${JSON.stringify(flatOf(settings), null, 2)}\n`;
-  await writeNamedFile(join(outputDir, SETTINGS_FILE), text, 'train');
   signal.throwIfAborted();
   const opened = await openModel(settings.model, settings, { signal, print });
   try {
@@ -74,6 +72,11 @@ export async function train(settings: TrainSettings, request: TrainRequest, outp
   } finally {
     await opened.dispose();
   }
+}
+
+async function writeSettings(settings: TrainSettings): Promise<void> {
+  const text = `${JSON.stringify(flatOf(settings), null, 2)}\n`;
+  await writeNamedFile(join(settings.outputDir, SETTINGS_FILE), text, 'train');
 }
 
 /** Names of local files as they are found from any folder. */
@@ -123,7 +126,11 @@ async function learn(run: Run): Promise<RunSummary> {
   if (lossBefore !== undefined) print(`test loss before: ${lossBefore.toFixed(4)}`);
   const events: TrainingEvent[] = [];
   const training = trainer.train({ signal, ...(request.way === 'resume' ? { resumeFromCheckpoint: true } : {}) });
-  for await (const event of training) events.push(event);
+  for await (const event of training) {
+    // Not before: a resume with settings that the checkpoint refuses leaves those that it had.
+    if (event.type === 'start') await writeSettings(settings);
+    events.push(event);
+  }
   const trained = await training;
   const folder = adapterDirOf(outputDir);
   await saveAdapter(adapter, folder, { baseModelNameOrPath, chatTemplate });

@@ -70,6 +70,8 @@ describe('train', () => {
     )!;
     // It would end the process of the tests with the signal's code.
     for (const listener of process.listeners('exit')) if (!atExit.has(listener)) process.off('exit', listener);
+    // Refused, which leaves the settings as they were.
+    expect((await run('train', '--resume', '--output-dir', outputDir, '--rank', '3')).code).toBe(1);
     const { code, out } = await run('train', '--resume', '--output-dir', outputDir);
     expect(code).toBe(0);
     expect(Number(step)).toBeLessThan(16);
