@@ -1,6 +1,5 @@
 /** Commands in the documents: what they call exists, and takes the options that they give. */
 import manifest from '../../package.json' with { type: 'json' };
-import type { Command } from '../../src/cli/usage.js';
 import { demoCommand } from '../../src/cli/demo-command.js';
 import { doctorCommand } from '../../src/cli/doctor-command.js';
 import { evaluateCommand } from '../../src/cli/evaluate-command.js';
@@ -8,6 +7,7 @@ import { mergeCommand } from '../../src/cli/merge-command.js';
 import { planCommand } from '../../src/cli/plan-command.js';
 import { pushCommand } from '../../src/cli/push-command.js';
 import { trainCommand } from '../../src/cli/train-command.js';
+import type { Command } from '../../src/cli/usage.js';
 import type { Block } from './snippets.js';
 
 const COMMANDS: Readonly<Record<string, Command>> = {

@@ -63,7 +63,7 @@ describe('a plan by names', () => {
   it('leaves longer samples out where a length is given, and takes the template that is asked for', async () => {
     const cut = await told('xrays', { maxLength: 5 });
     expect(cut.data).toMatchObject({ samples: 2, trainedSamples: 0 });
-    const tutorial = await told('xrays', { template: 'tutorial', prompt: 'left?' });
+    const tutorial = await told('xrays', { chatTemplate: 'tutorial', prompt: 'left?' });
     expect(tutorial.data.trainedSamples).toBe(2);
   });
 });
