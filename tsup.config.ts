@@ -1,7 +1,8 @@
 import { defineConfig } from 'tsup';
 
+/** The declarations alone: scripts/build.mjs makes the code. */
 export default defineConfig({
-  // One door each; what several of them need lies in shared chunks, so that a class exists once.
+  // One door each; what several of them need lies in shared files, so that a class is declared once.
   entry: [
     ...[
       'index',
@@ -18,16 +19,8 @@ export default defineConfig({
       'demo',
       'types',
     ].map((door) => `src/${door}.ts`),
-    // The program of `bin`.
-    'src/cli/main.ts',
   ],
   format: ['esm'],
-  target: 'node20',
-  platform: 'node',
   // The declarations name types that TypeScript loads by default only for the newest targets.
-  dts: { banner: '/// <reference lib="esnext.disposable" />' },
-  clean: true,
-  sourcemap: true,
-  // Native packages and optional peers are the user's to install.
-  external: ['sharp', 'koffi', '@tensorflow/tfjs-node', '@tensorflow/tfjs-node-gpu'],
+  dts: { only: true, banner: '/// <reference lib="esnext.disposable" />' },
 });

@@ -1,5 +1,5 @@
 /**
- * Makes src/generated/ (not kept in git) from src/: the WebAssembly kernels as base64, and each
+ * Makes src/generated/ (not kept in git) from src/: the WebAssembly kernels as text, and each
  * worker thread's program as one bundled string, so that a worker starts the same way from the sources, from dist
  * and from inside a user's own bundle. Skips what is up to date.
  */
@@ -7,6 +7,7 @@ import { createHash } from 'node:crypto';
 import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
 import { basename, dirname, join, relative } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { brotliCompressSync } from 'node:zlib';
 import { kernelLaunchers, withTables } from './kernel-launchers.mjs';
 
 const scripts = dirname(fileURLToPath(import.meta.url));
@@ -70,7 +71,7 @@ async function compileKernels(relaxed) {
     },
   );
   if (error) throw new Error(`the kernels do not compile:\n${stderr.toString()}`);
-  return Buffer.from(binary).toString('base64');
+  return Buffer.from(binary);
 }
 
 const kernels = filesUnder(join(source, 'engine/cpu/wasm'), '.ts');
@@ -78,7 +79,9 @@ if (kernels.length > 0) {
   await generate('kernels.ts', kernels, async () => {
     const plain = await compileKernels(false);
     const relaxed = await compileKernels(true);
-    return `export const KERNELS = '${plain}';\nexport const KERNELS_RELAXED = '${relaxed}';\n`;
+    // Both in one, as they are nearly the same: a fifth of the bytes in the package.
+    const both = brotliCompressSync(Buffer.concat([plain, relaxed])).toString('base64');
+    return `/** Two WebAssembly modules behind each other, brotli in base64. */\nexport const KERNELS = '${both}';\n/** Bytes of the first; the second uses relaxed SIMD. */\nexport const PLAIN_BYTES = ${plain.length};\n`;
   });
 }
 

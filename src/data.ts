@@ -12,7 +12,7 @@ export type { PixelSettings, ProcessedImage } from './data/process-pixels.js';
 export { ClassLabel } from './data/dataset.js';
 export type { ClassificationExampleOptions, ClassifiedImage } from './data/class-example.js';
 export type { ConversationOptions } from './data/conversations/conversation-dataset.js';
-export type { ConversationForm } from './data/conversations/row-forms.js';
+export type { ConversationForm } from './data/conversations/form-names.js';
 export type { TableRow } from './data/csv.js';
 export type { SplitName } from './data/folder-evidence.js';
 export type { HubImageFolderOptions } from './data/hub-image-folder.js';

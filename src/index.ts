@@ -37,7 +37,8 @@ export { scoreLabels } from './model/score-labels.js';
 export { LAYER_PROJECTIONS, LoraConfig, type LoraConfigOptions } from './lora/lora-config.js';
 export { applyLora, type LoraAdapter } from './lora/apply-lora.js';
 export { activeAdapter, adaptersOf, deleteAdapter, setAdapter } from './lora/adapter-slots.js';
-export { loadAdapter, saveAdapter } from './lora/adapter-file.js';
+export { loadAdapter } from './lora/adapter-file.js';
+export { saveAdapter } from './lora/write-adapter.js';
 export { verifyAdapter } from './lora/verify-adapter.js';
 export { mergeAdapter } from './lora/merge-adapter.js';
 
@@ -61,7 +62,7 @@ export type { ModelCard } from './publish/model-card.js';
 export { formatHubProgress } from './hub/hub-options.js';
 
 // Errors.
-export { ArchiveError } from './archive/zip-directory.js';
+export { ArchiveError } from './archive/archive-error.js';
 export {
   CheckpointError,
   ConfigError,

@@ -95,7 +95,7 @@ export type { PushToHubOptions } from './publish/push-to-hub.js';
 export type { WithDefaults } from './config.js';
 
 // Errors.
-export type { ArchiveErrorOptions, ZipFault } from './archive/zip-directory.js';
+export type { ArchiveErrorOptions, ZipFault } from './archive/archive-error.js';
 export type {
   EngineErrorOptions,
   HubErrorOptions,

@@ -50,11 +50,17 @@ describe('the doors of the package', () => {
     const subpaths = DOORS.map((door) => (door === 'index' ? '.' : `./${door}`));
     expect(Object.keys(manifest.exports)).toEqual([...subpaths, './package.json']);
     for (const [i, subpath] of subpaths.entries()) {
-      const files = { types: `./dist/${DOORS[i]}.d.ts`, default: `./dist/${DOORS[i]}.js` };
-      expect(manifest.exports[subpath as '.']).toEqual(files);
+      const file = `./dist/${DOORS[i]}`;
+      expect(manifest.exports[subpath as '.']).toEqual({
+        import: { types: `${file}.d.ts`, default: `${file}.js` },
+        require: { types: `${file}.d.cts`, default: `${file}.cjs` },
+      });
+      // For those who do not read `exports`: TypeScript with the resolution "node".
+      if (subpath !== '.') expect(manifest.typesVersions['*'][DOORS[i] as 'data']).toEqual([`${file}.d.cts`]);
     }
+    expect([manifest.main, manifest.types]).toEqual(['./dist/index.cjs', './dist/index.d.cts']);
     const sources = DOORS.map((door) => `src/${door}.ts`);
-    expect((build as { entry: string[] }).entry).toEqual([...sources, 'src/cli/main.ts']);
+    expect((build as { entry: string[] }).entry).toEqual(sources);
     expect(manifest.bin).toEqual({ 'ministral-tune': 'dist/cli/main.js' });
     expect(manifest.typedocOptions.entryPoints).toEqual(sources);
   });

@@ -8,7 +8,8 @@ import { reasonOf, TuneError } from '../errors.js';
 import { Crc } from '../files/crc.js';
 import { requireSpace, writing } from '../files/disk-errors.js';
 import { exists } from '../files/regular-file.js';
-import { readZipDirectory, type ZipEntry, type ZipLimits, zipError } from './zip-directory.js';
+import { zipError } from './archive-error.js';
+import { readZipDirectory, type ZipEntry, type ZipLimits } from './zip-directory.js';
 
 export interface ExtractOptions extends ZipLimits {
   readonly signal?: AbortSignal | undefined;

@@ -2,8 +2,8 @@
 import { createHash, randomUUID } from 'node:crypto';
 import { copyFile, mkdir, readdir, realpath, rename, rm, stat, symlink } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
+import { ArchiveError } from '../archive/archive-error.js';
 import { extractZip } from '../archive/extract-zip.js';
-import { ArchiveError } from '../archive/zip-directory.js';
 import { ConfigError } from '../errors.js';
 import { writeError } from '../files/disk-errors.js';
 import { hubCacheFolder } from '../hub/environment.js';

@@ -11,7 +11,6 @@ import type {
   ImageTableOptions,
   SkippedImage,
 } from './image-folder-options.js';
-import { readImageFolder, readImageTable } from './read-image-folder.js';
 import type { SplitOptions } from './split-dataset.js';
 
 export type { ImageFolderOptions, ImageSample, ImageTableOptions, SkippedImage };
@@ -66,6 +65,7 @@ export class ImageFolder {
    * ```
    */
   static async load(dir: string, options: ImageFolderOptions = {}): Promise<ImageFolder> {
+    const { readImageFolder } = await import('./read-image-folder.js');
     return new ImageFolder(await readImageFolder(dir, options));
   }
 
@@ -84,6 +84,7 @@ export class ImageFolder {
    * ```
    */
   static async fromTable(path: string | readonly string[], options: ImageTableOptions = {}): Promise<ImageFolder> {
+    const { readImageTable } = await import('./read-image-folder.js');
     return new ImageFolder(await readImageTable(path, options));
   }
 

@@ -1,10 +1,7 @@
 /** An image data set of Kaggle, in the form in which its archive unpacks. */
-import { parseOptions, requirePath } from '../config.js';
-import { downloadKaggleDataset, type KaggleDownloadOptions, kaggleDownloadSchema } from '../kaggle/download-dataset.js';
+import { requirePath } from '../config.js';
+import type { KaggleDownloadOptions } from '../kaggle/download-dataset.js';
 import { ImageFolder, type ImageFolderOptions } from './image-folder.js';
-import { imageFolderSchema, readImageFolder } from './read-image-folder.js';
-
-const downloadSchema = kaggleDownloadSchema.extend(imageFolderSchema.shape);
 
 /**
  * An `ImageFolder` that comes from Kaggle: `<class>/{Train,Test}/*` below wrapping folders, often two of the same
@@ -33,18 +30,14 @@ export class KaggleImageFolder extends ImageFolder {
     handle: string,
     options: KaggleDownloadOptions & ImageFolderOptions = {},
   ): Promise<KaggleImageFolder> {
-    const parsed = parseOptions(downloadSchema, options, 'KaggleImageFolder.download');
-    const ofFolder = new Set(Object.keys(imageFolderSchema.shape));
-    const pick = (isOfFolder: boolean) =>
-      Object.fromEntries(Object.entries(parsed).filter(([name]) => ofFolder.has(name) === isOfFolder));
-    const { onWarning } = parsed;
-    const dir = await downloadKaggleDataset(handle, { ...pick(false), onWarning });
-    return KaggleImageFolder.fromFolder(dir, pick(true));
+    const { readKaggleFolder } = await import('./read-kaggle-folder.js');
+    return new KaggleImageFolder(await readKaggleFolder(handle, options));
   }
 
   /** From the folder into which the archive was unpacked. */
   static async fromFolder(dir: string, options: ImageFolderOptions = {}): Promise<KaggleImageFolder> {
     requirePath(dir, 'KaggleImageFolder.fromFolder');
+    const { readImageFolder } = await import('./read-image-folder.js');
     return new KaggleImageFolder(await readImageFolder(dir, options));
   }
 }

@@ -2,11 +2,10 @@ import { checkNames, nearestName } from '../config.js';
 import { ConfigError, EngineError, reasonOf } from '../errors.js';
 import { describeGiven, isObject, isPromise } from '../messages/given-kind.js';
 import { requireCallback, requireInteger, requireOptions } from '../require-given.js';
-import { createCpuEngine } from './cpu/cpu-engine.js';
 import type { CudaEngineOptions } from './cuda/cuda-engine.js';
 import type { Engine } from './engine.js';
 import type { TfNamespace } from './tfjs/tf-namespace.js';
-import { createTfjsEngine, type TfjsEngineOptions } from './tfjs/tfjs-engine.js';
+import type { TfjsEngineOptions } from './tfjs/tfjs-engine.js';
 
 /** `auto` takes the fastest engine that this machine can run; `tfjs` is taken only when asked for. */
 export type EngineChoice = 'auto' | 'cpu' | 'cuda' | 'tfjs';
@@ -64,7 +63,7 @@ export async function createEngine(choice: EngineChoice = 'auto', options: Creat
       const { createCudaEngine } = await import('./cuda/cuda-engine.js');
       return createCudaEngine(options.cuda);
     }
-    case 'tfjs':
+    case 'tfjs': {
       if (!options.tf) {
         throw new EngineError('the tfjs engine needs a TensorFlow.js namespace', {
           hint: "install @tensorflow/tfjs-node-gpu or tfjs-node and pass it: createEngine('tfjs', { tf: await loadTfjs() })",
@@ -78,7 +77,9 @@ export async function createEngine(choice: EngineChoice = 'auto', options: Creat
           },
         );
       }
+      const { createTfjsEngine } = await import('./tfjs/tfjs-engine.js');
       return createTfjsEngine({ ...options.tfjs, tf: options.tf });
+    }
   }
 }
 
@@ -107,7 +108,9 @@ function requireChoice(choice: unknown): asserts choice is EngineChoice {
   });
 }
 
-function cpu(options: CreateEngineOptions): Engine {
+/** Engines load when they are made: each is a hundred kilobytes or more of code and kernels. */
+async function cpu(options: CreateEngineOptions): Promise<Engine> {
+  const { createCpuEngine } = await import('./cpu/cpu-engine.js');
   return createCpuEngine(options.threads === undefined ? {} : { threads: options.threads });
 }
 

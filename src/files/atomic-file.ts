@@ -1,7 +1,9 @@
 /** Files that appear under their name only when they are complete, and from then on outlast a power cut. */
 import { randomBytes } from 'node:crypto';
+import { fsync } from 'node:fs';
 import { type FileHandle, mkdir, open, readdir, rename, rm, stat } from 'node:fs/promises';
 import { basename, dirname, join, resolve } from 'node:path';
+import { promisify } from 'node:util';
 import { requirePath } from '../config.js';
 import { writing } from './disk-errors.js';
 import { lifeOfPid, ownIdentity, spaceMark } from './process-identity.js';
@@ -27,7 +29,7 @@ export async function writeFileAtomically(
     try {
       if (typeof content === 'function') await content(file);
       else await file.writeFile(content);
-      if (flush) await file.sync();
+      if (flush) await flushHandle(file);
     } finally {
       await file.close();
     }
@@ -37,6 +39,11 @@ export async function writeFileAtomically(
     await rm(temporary, { force: true }).catch(() => undefined);
     throw error;
   }
+}
+
+/** Flushes an open file or folder to the disk. The file handles of Yarn's PnP cannot; their descriptors can. */
+export function flushHandle(file: FileHandle): Promise<void> {
+  return process.versions.pnp === undefined ? file.sync() : promisify(fsync)(file.fd);
 }
 
 /** `.NAME.PID-START-SPACE-RANDOM.tmp`: the name identifies the process that writes it. */
@@ -145,7 +152,7 @@ export async function flushFile(path: string): Promise<void> {
   // Windows flushes only what is open for writing.
   const file = await open(path, process.platform === 'win32' ? 'r+' : 'r');
   try {
-    await file.sync();
+    await flushHandle(file);
   } finally {
     await file.close();
   }
@@ -161,7 +168,7 @@ export async function flushFolder(path: string): Promise<void> {
     throw error;
   }
   try {
-    await folder.sync();
+    await flushHandle(folder);
   } catch (error) {
     // Some network file systems have no such call.
     if (!['EINVAL', 'EPERM', 'ENOTSUP', 'EBADF'].includes((error as NodeJS.ErrnoException).code ?? '')) throw error;

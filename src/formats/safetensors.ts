@@ -169,7 +169,7 @@ export class SafetensorsFile {
    * A whole tensor as float32: F32, BF16 and F16 exactly, F64 rounded to the nearest.
    * @throws CheckpointError for any other dtype
    */
-  async readFloat32(name: string): Promise<Float32Array<ArrayBuffer>> {
+  async readFloat32(name: string): Promise<Float32Array> {
     const { dtype } = this.info(name);
     if (!engineDtype(dtype) && dtype !== 'F64') {
       throw new CheckpointError(`${this.path}: "${name}" is stored as ${dtype}; expected F32, BF16, F16 or F64`);
@@ -277,7 +277,7 @@ export class ShardedCheckpoint {
   }
 
   /** See {@link SafetensorsFile.readFloat32}. */
-  async readFloat32(name: string): Promise<Float32Array<ArrayBuffer>> {
+  async readFloat32(name: string): Promise<Float32Array> {
     return this.fileOf(name).readFloat32(name);
   }
 

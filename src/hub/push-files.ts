@@ -3,7 +3,7 @@ import { createHash } from 'node:crypto';
 import { createReadStream } from 'node:fs';
 import { stat } from 'node:fs/promises';
 import { pathToFileURL } from 'node:url';
-import { type CommitOperation, commitIter, createRepo, HubApiError } from '@huggingface/hub';
+import type { CommitOperation } from '@huggingface/hub';
 import { z } from 'zod';
 import { callback, type Mismatch, type NoMismatch, parseOptions } from '../config.js';
 import { ConfigError, HubError, reasonOf, TransferError } from '../errors.js';
@@ -282,8 +282,14 @@ async function headCommit(push: Push): Promise<string> {
   return resolveRevision(push.connection, push.subject);
 }
 
+/** The client library, loaded with the first upload. */
+function hubClient(): Promise<typeof import('@huggingface/hub')> {
+  return import('@huggingface/hub');
+}
+
 async function createRepository(push: Push): Promise<void> {
   try {
+    const { createRepo } = await hubClient();
     await createRepo({
       repo: { type: 'model', name: push.subject.repoId },
       visibility: push.options.private ? 'private' : 'public',
@@ -304,6 +310,7 @@ async function commitFiles(
 ): Promise<{ commit: string; pullRequestUrl: string | undefined }> {
   const { commitMessage, createPr, onProgress, signal } = push.options;
   const { repoId, revision } = push.subject;
+  const { commitIter, HubApiError } = await hubClient();
   try {
     const events = commitIter({
       repo: { type: 'model', name: repoId },
@@ -333,11 +340,12 @@ async function commitFiles(
     }
   } catch (error) {
     signal?.throwIfAborted();
-    throw explainFailure(push, error);
+    throw explainFailure(push, error, error instanceof HubApiError ? error.statusCode : undefined);
   }
 }
 
-function explainFailure(push: Push, error: unknown): unknown {
+/** @param status what the Hub answered, of an error of its client */
+function explainFailure(push: Push, error: unknown, status: number | undefined): unknown {
   if (error instanceof TransferError) {
     // Whether a pull request was opened before the connection broke cannot be seen from the branch.
     const unclear = push.options.createPr && error.status === undefined;
@@ -349,7 +357,6 @@ function explainFailure(push: Push, error: unknown): unknown {
     });
   }
   const { repoId } = push.subject;
-  const status = error instanceof HubApiError ? error.statusCode : undefined;
   const said = reasonOf(error).replaceAll(push.connection.token!.value, '***').split(' URL: ')[0]!;
   return new HubError(`${repoId}: the upload failed: ${said}`, { status, details: { repoId }, cause: error });
 }

@@ -1,8 +1,8 @@
 /** From the name of a Kaggle data set to a folder with its files. */
 import { homedir } from 'node:os';
 import { z } from 'zod';
+import { ArchiveError, zipError } from '../archive/archive-error.js';
 import { extractZip } from '../archive/extract-zip.js';
-import { ArchiveError, zipError } from '../archive/zip-directory.js';
 import { callback, type Mismatch, type NoMismatch, parseOptions } from '../config.js';
 import { KaggleError, TransferError } from '../errors.js';
 import { warningLine } from '../messages/one-line.js';

@@ -1,7 +1,7 @@
 /** A complete archive that is not unpacked yet: what is known of it, so that no call downloads it in vain. */
 import { rm, stat } from 'node:fs/promises';
 import { z } from 'zod';
-import type { ArchiveError } from '../archive/zip-directory.js';
+import type { ArchiveError } from '../archive/archive-error.js';
 import { DiskError } from '../errors.js';
 import { writeFileAtomically } from '../files/atomic-file.js';
 import { readJson } from '../files/read-json.js';

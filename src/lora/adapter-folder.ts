@@ -2,12 +2,13 @@
 import { stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { HubDownload } from '../hub/hub-options.js';
-import { type FileSelection, folderOrSnapshot } from '../hub/snapshot-download.js';
+import type { FileSelection } from '../hub/snapshot-download.js';
 
 export const ADAPTER_CONFIG_FILE = 'adapter_config.json';
 export const ADAPTER_WEIGHTS_FILE = 'adapter_model.safetensors';
 
 export async function adapterFolder(idOrFolder: string, options: HubDownload): Promise<string> {
+  const { folderOrSnapshot } = await import('../hub/snapshot-download.js');
   return (await folderOrSnapshot(idOrFolder, options, ADAPTER_SELECTION)).folder;
 }
 

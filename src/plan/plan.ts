@@ -5,7 +5,7 @@ import type { ChatTemplateName } from '../data/chat-template.js';
 import type { ImageFolder } from '../data/image-folder.js';
 import type { Dataset, TrainingExample } from '../data/types.js';
 import type { VlmCollator } from '../data/vlm-collator.js';
-import { type CudaEngineOptions, requireCudaOptions } from '../engine/cuda/cuda-engine.js';
+import type { CudaEngineOptions } from '../engine/cuda/cuda-engine.js';
 import { ConfigError } from '../errors.js';
 import { sizeOf } from '../formats/weight-source.js';
 import { LAYER_PROJECTIONS, LoraConfig, type LoraConfigOptions } from '../lora/lora-config.js';
@@ -13,7 +13,7 @@ import { describeGiven } from '../messages/given-kind.js';
 import { wantedWeights } from '../model/network/modules.js';
 import { requireCallback } from '../require-given.js';
 import { parseSftConfig, type SftConfig, type SftConfigInput } from '../train/sft-config.js';
-import { type CommonParts, imageShareOf, planOnCard, rehearseFormat } from './card-plan.js';
+import type { CommonParts } from './card-plan.js';
 import { type Card, cardNamed, MEASURED_CARD, USUAL_CARDS } from './cards.js';
 import { trainingData } from './data-source.js';
 import { collatorFrom, plannedModel } from './model-source.js';
@@ -141,7 +141,10 @@ export async function plan(options: TrainingPlanOptions): Promise<TrainingPlan> 
       hint: 'Give it to the collator itself, or leave the collator out.',
     });
   }
-  if (parsed.cuda !== undefined) requireCudaOptions(parsed.cuda, 'plan: `cuda`');
+  if (parsed.cuda !== undefined) {
+    const { requireCudaOptions } = await import('../engine/cuda/cuda-engine.js');
+    requireCudaOptions(parsed.cuda, 'plan: `cuda`');
+  }
   // Named twice, a card is still one.
   const cards = [...new Set((parsed.cards ?? USUAL_CARDS).map((name) => cardNamed(name, 'plan')))];
   const config = parseSftConfig(parsed.config);
@@ -166,6 +169,8 @@ export async function plan(options: TrainingPlanOptions): Promise<TrainingPlan> 
   const few = cards.length * formats.length <= FEW_COMBINATIONS;
   const run = runWindows(data.packed, config, few ? WINDOWS_OF_FEW : WINDOWS_OF_MANY);
   const { memoryBudget, device: _, ...engine } = parsed.cuda ?? {};
+  // With the engine that it rehearses on, which is half of the package.
+  const { imageShareOf, planOnCard, rehearseFormat } = await import('./card-plan.js');
   const common: CommonParts = { model, lora, config, engine, memoryBudget, run, imageShare: imageShareOf(data.packed) };
   const planned: { readonly formats: FormatPlan[]; readonly cards: CardPlan[] } = { formats: [], cards: [] };
   let trainableParameters = 0;

@@ -24,7 +24,7 @@ import { Sampler } from './sampler.js';
 import { parseSftConfig, type SftConfig, type SftConfigInput, sftConfigSchema } from './sft-config.js';
 import type { TrainableModel } from './trainable-model.js';
 import { asDataset, checkMetrics, checkTrainerOptions } from './trainer-parts.js';
-import { TrainingLoop } from './training-loop.js';
+import type { TrainingLoop } from './training-loop.js';
 import { type RunControl, TrainingRun } from './training-run.js';
 import { describeSkipped } from './training-window.js';
 import { learningRateFactors, MODEL_GRACE } from './window-step.js';
@@ -275,6 +275,7 @@ export class SftTrainer {
     });
     const progress = new Progress(this.config.progress);
     try {
+      const { TrainingLoop } = await import('./training-loop.js');
       loop = new TrainingLoop({
         model,
         config,

@@ -4,7 +4,7 @@ import { type FileHandle, mkdir, open, rename, rm, stat } from 'node:fs/promises
 import { basename, dirname, join } from 'node:path';
 import { z } from 'zod';
 import { DiskError } from '../errors.js';
-import { writeFileAtomically } from '../files/atomic-file.js';
+import { flushHandle, writeFileAtomically } from '../files/atomic-file.js';
 import { writeError, writing } from '../files/disk-errors.js';
 import { readJson } from '../files/read-json.js';
 import { DIGEST_NAMES, digestsDiffer, type FileDigests } from './digests.js';
@@ -142,7 +142,7 @@ export class PartialFile {
     const handle = this.#handle!;
     this.#handle = undefined;
     await writing(this.#path, async () => {
-      await handle.sync().finally(() => handle.close());
+      await flushHandle(handle).finally(() => handle.close());
       await rename(this.#temporary, this.#path);
       await rm(`${this.#temporary}.json`, { force: true });
     });

@@ -1,6 +1,7 @@
 /** Each door of the built package is found by its name, and what several of them use exists once. */
 import assert from 'node:assert/strict';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { createRequire } from 'node:module';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { TuneError } from 'ministral-tune';
@@ -12,6 +13,14 @@ for (const subpath of Object.keys(manifest.exports)) {
   doors.set(subpath, await import(join(manifest.name, subpath)));
 }
 assert.deepEqual(Object.keys(doors.get('./types')), []);
+// Where Node can require modules, programs in CommonJS have the same ones.
+if (process.features.require_module) {
+  const require = createRequire(import.meta.url);
+  for (const [subpath, door] of doors) {
+    const required = require(join(manifest.name, subpath));
+    for (const name of Object.keys(door)) if (name !== 'default') assert.equal(required[name], door[name]);
+  }
+}
 const { SafetensorsFile } = doors.get('./safetensors');
 const { escapeMarkdown, barChart } = doors.get('./charts');
 assert.equal(escapeMarkdown('*'), '\\*');

@@ -1,6 +1,6 @@
 import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
-import type { ConversationForm } from '../../src/data/conversations/row-forms.js';
+import type { ConversationForm } from '../../src/data/conversations/form-names.js';
 import { dir, redJpeg, redPng } from './conversation-harness.js';
 
 export interface FileCase {

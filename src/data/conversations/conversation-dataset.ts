@@ -6,17 +6,17 @@ import { ConfigError, DataError } from '../../errors.js';
 import { oneLine, warningLine } from '../../messages/one-line.js';
 import { IndexedDataset } from '../dataset.js';
 import type { SkippedSample, TrainingExample } from '../types.js';
-import { isFolder, JsonRowFile } from './json-rows.js';
-import { type LoadedRows, type ReadOptions, RowLoader, sampleOf } from './load-rows.js';
-import { type ConversationForm, FORMS } from './row-forms.js';
-import { rowImageShape } from './row-images.js';
+import { type ConversationForm, FORMS } from './form-names.js';
+import type { LoadedRows, ReadOptions } from './load-rows.js';
 
 const conversationOptionsSchema = z.strictObject({
   form: z.enum(FORMS).optional(),
   imageRoot: z.string().min(1).optional(),
   imageMarker: z.union([z.string().min(1), z.literal(false)]).default('<image>'),
   ignoreColumns: z.array(z.string().min(1)).default([]),
-  ...rowImageShape,
+  onBadImage: z.enum(['error', 'skip']).default('error'),
+  verify: z.boolean().optional(),
+  maxPixels: z.number().int().positive().optional(),
   onWarning: callback<string>().optional(),
 }) satisfies z.ZodType<unknown, ConversationOptions>;
 type _Input = NoMismatch<Mismatch<Given<z.input<typeof conversationOptionsSchema>>, Given<ConversationOptions>>>;
@@ -118,6 +118,10 @@ export class ConversationDataset extends IndexedDataset<TrainingExample> {
   static async fromFile(path: string, options: ConversationOptions = {}): Promise<ConversationDataset> {
     requirePath(path, 'ConversationDataset.fromFile');
     const parsed = parseOptions(conversationOptionsSchema, options, 'ConversationDataset.fromFile', ALIASES);
+    const [{ isFolder, JsonRowFile }, { RowLoader, sampleOf }] = await Promise.all([
+      import('./json-rows.js'),
+      import('./load-rows.js'),
+    ]);
     const file = resolve(path);
     if (await isFolder(file)) {
       throw new DataError(`${oneLine(file)}: a folder, not a file of conversations`, {
@@ -146,6 +150,7 @@ export class ConversationDataset extends IndexedDataset<TrainingExample> {
       });
     }
     const parsed = parseOptions(conversationOptionsSchema, options, 'ConversationDataset.fromRows', ALIASES);
+    const { RowLoader, sampleOf } = await import('./load-rows.js');
     const settings = settingsOf(parsed, process.cwd());
     const loader = new RowLoader('the rows', settings);
     const nameOf = (index: number) => `row ${index}`;

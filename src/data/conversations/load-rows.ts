@@ -5,10 +5,11 @@ import { oneLine, warningLine } from '../../messages/one-line.js';
 import { forEachConcurrently } from '../folder-tree.js';
 import { meantKey } from '../known-keys.js';
 import type { ImageInput, SkippedSample, TrainingExample } from '../types.js';
+import type { ConversationForm } from './form-names.js';
 import { type ImageCellOptions, readImageCell } from './image-cells.js';
 import { describeNote, type RowContext, type RowNote } from './row-context.js';
 import { RowFault } from './row-fault.js';
-import { type ConversationForm, readRow } from './row-forms.js';
+import { readRow } from './row-forms.js';
 import { ImageChecks } from './row-images.js';
 
 /** Faults that one error lists; more of them are hardly of another kind. */

@@ -4,33 +4,12 @@ import { describeKind, isRecord, meantKey } from '../known-keys.js';
 import { partsOf, textOf } from '../sft-messages.js';
 import type { ImageInput, Message, SftExample, TrainingExample } from '../types.js';
 import type { TurnEvidence } from './content-parts.js';
+import type { ConversationForm } from './form-names.js';
 import { foreignMarkersIn, placeImages } from './image-markers.js';
 import type { RowContext } from './row-context.js';
 import { mismatch, RowFault } from './row-fault.js';
 import { readTools } from './tools.js';
 import { readTurns } from './turns.js';
-
-/** How rows of a file are written. `messages`: roles and texts alone, as OpenAI, Mistral and TRL all have them. */
-export type ConversationForm =
-  | 'messages'
-  | 'openai'
-  | 'mistral'
-  | 'trl'
-  | 'prompt-completion'
-  | 'text'
-  | 'sharegpt'
-  | 'alpaca';
-
-export const FORMS = [
-  'messages',
-  'openai',
-  'mistral',
-  'trl',
-  'prompt-completion',
-  'text',
-  'sharegpt',
-  'alpaca',
-] as const satisfies readonly ConversationForm[];
 
 type Family = 'messages' | 'conversations' | 'prompt-completion' | 'text' | 'alpaca';
 

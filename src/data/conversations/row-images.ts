@@ -1,6 +1,5 @@
 /** Whether the images of rows can be read: each file is looked at once, whatever the number of rows that show it. */
 import { sep } from 'node:path';
-import { z } from 'zod';
 import { ImageError } from '../../errors.js';
 import { openRegularFile } from '../../files/regular-file.js';
 import { oneLine } from '../../messages/one-line.js';
@@ -8,12 +7,6 @@ import { decodeWithin } from '../decode-budget.js';
 import { IMAGE_HEADER_BYTES, ImageFile, imageFormatOf } from '../decode-image.js';
 import type { ImageInput } from '../types.js';
 import { EmbeddedImage } from './image-cells.js';
-
-export const rowImageShape = {
-  onBadImage: z.enum(['error', 'skip']).default('error'),
-  verify: z.boolean().optional(),
-  maxPixels: z.number().int().positive().optional(),
-};
 
 export class ImageChecks {
   readonly #decodes: boolean;

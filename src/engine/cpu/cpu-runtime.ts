@@ -1,7 +1,8 @@
 /** The core of the `cpu` engine: memory, threads, frozen weights and matrix products. Everything returns when done. */
 import { availableParallelism } from 'node:os';
+import { brotliDecompressSync } from 'node:zlib';
 import { ConfigError } from '../../errors.js';
-import { KERNELS, KERNELS_RELAXED } from '../../generated/kernels.js';
+import { KERNELS, PLAIN_BYTES } from '../../generated/kernels.js';
 import { Heap } from './heap.js';
 import type { WeightBytes } from './kernel-instance.js';
 import { type Matmul, matmul } from './matmul.js';
@@ -31,9 +32,10 @@ export class CpuRuntime {
     if (!Number.isInteger(threads) || threads < 1 || threads > 512) {
       throw new ConfigError(`threads must be an integer from 1 to 512, not ${threads}`);
     }
-    const relaxed = Buffer.from(KERNELS_RELAXED, 'base64');
+    const kernels = brotliDecompressSync(Buffer.from(KERNELS, 'base64'));
+    const relaxed = kernels.subarray(PLAIN_BYTES);
     this.relaxedSimd = WebAssembly.validate(relaxed);
-    const module = new WebAssembly.Module(this.relaxedSimd ? relaxed : Buffer.from(KERNELS, 'base64'));
+    const module = new WebAssembly.Module(this.relaxedSimd ? relaxed : kernels.subarray(0, PLAIN_BYTES));
     this.threads = threads;
     this.heap = new Heap(options.maxBytes);
     this.#pool = new Pool(module, this.heap, { threads, spins: options.spins ?? 40_000 });

@@ -4,12 +4,10 @@
  */
 import { createHash } from 'node:crypto';
 import { join } from 'node:path';
-import koffi from 'koffi';
 import { EngineError } from '../../errors.js';
 import { kernelCacheFolder, readCheckedFile, writeCheckedFile } from './cache-file.js';
-import { type ForeignFunction, foreignFunctions, loadLibrary } from './library-search.js';
-
-type AsyncCall = { async(...values: unknown[]): void };
+import { type ForeignFunction, foreignCalls } from './foreign-calls.js';
+import { foreignFunctions, loadLibrary } from './library-search.js';
 
 /**
  * What `compile` takes. `capability` is that of the card, e.g. 90; `isSpecific` code is for it alone, with what later
@@ -55,7 +53,7 @@ export class KernelCompiler {
     // NVRTC looks its builtins up by name only: they must be loaded before, for everyone to see.
     for (const name of builtinsBeside(path)) {
       try {
-        koffi.load(name, { global: true });
+        foreignCalls().load(name, { global: true });
         break;
       } catch {
         // Not there: NVRTC finds them itself where the loader path is set.
@@ -116,7 +114,7 @@ export class KernelCompiler {
     try {
       const status = await new Promise<number>((resolve, reject) => {
         const done = (error: unknown, result: number): void => (error ? reject(error) : resolve(result));
-        (this.#compileCall as unknown as AsyncCall).async(program[0], options.length, options.pointers, done);
+        this.#compileCall.async(program[0], options.length, options.pointers, done);
       });
       const code = this.#finish(job, program, status);
       this.#prepared.set(job.path, code);
@@ -147,7 +145,7 @@ export class KernelCompiler {
     const types = ['void*', 'str', 'str', 'int', 'void*', 'void*'];
     this.#call('nvrtcCreateProgram', types, program, source, `${name}.cu`, 0, null, null);
     const texts = options.map((option) => Buffer.from(`${option}\0`));
-    const pointers = BigUint64Array.from(texts, (text) => koffi.address(text));
+    const pointers = BigUint64Array.from(texts, (text) => foreignCalls().address(text));
     return { program, options: { texts, pointers, length: options.length } };
   }
 

@@ -3,7 +3,8 @@
  * column-major here, as the library sees them.
  */
 import { EngineError } from '../../errors.js';
-import { type ForeignFunction, foreignFunctions, loadLibrary, outHandle } from './library-search.js';
+import type { ForeignFunction } from './foreign-calls.js';
+import { foreignFunctions, loadLibrary, outHandle } from './library-search.js';
 
 /** cudaDataType */
 const DATA_TYPE = { f32: 0, bf16: 14, e4m3: 28 } as const;

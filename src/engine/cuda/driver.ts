@@ -2,10 +2,10 @@
  * The CUDA driver API through FFI: one context, one compute stream and one copy stream, every status checked.
  * Handles and device pointers are plain numbers (below 2^53). Source: CUDA Driver API reference.
  */
-import koffi from 'koffi';
 import { EngineError, OutOfMemoryError } from '../../errors.js';
+import { type ForeignFunction, foreignCalls } from './foreign-calls.js';
 import { type DevicePointer, type Grid, ParameterBlock } from './launch.js';
-import { type ForeignFunction, foreignFunctions, loadLibrary, outHandle } from './library-search.js';
+import { foreignFunctions, loadLibrary, outHandle } from './library-search.js';
 import { NvmlProcess } from './process-memory.js';
 
 const CUDA_ERROR_OUT_OF_MEMORY = 2;
@@ -81,7 +81,7 @@ export class CudaDriver {
     this.copyStream = this.createStream();
     this.process.noteContext();
     const { bytes } = this.parameters;
-    const base = koffi.address(bytes);
+    const base = foreignCalls().address(bytes);
     this.#pointers = BigUint64Array.from({ length: bytes.length / 8 }, (_, i) => base + BigInt(8 * i));
     this.#launch = this.#function('cuLaunchKernel', LAUNCH_TYPES);
   }
@@ -102,7 +102,7 @@ export class CudaDriver {
   allocatePinned(bytes: number): PinnedBlock {
     const types = ['void*', 'size_t', 'uint'];
     const address = outHandle((out) => this.call('cuMemHostAlloc', types, out, bytes, 0));
-    const view = new Uint8Array(koffi.view(BigInt(address), bytes));
+    const view = new Uint8Array(foreignCalls().view(BigInt(address), bytes));
     return { bytes: view, free: () => this.call('cuMemFreeHost', ['uint64'], address) };
   }
 
@@ -129,7 +129,7 @@ export class CudaDriver {
     stream = this.stream,
   ): void {
     if (rows === 0 || rowBytes === 0) return;
-    this.#copy2D(MEMORY_HOST, Number(koffi.address(source)), rowBytes, target, pitch, rowBytes, rows, stream);
+    this.#copy2D(MEMORY_HOST, Number(foreignCalls().address(source)), rowBytes, target, pitch, rowBytes, rows, stream);
   }
 
   /** Queues a copy of `rows` rows of `rowBytes` between device rows of different strides (bytes). */
@@ -292,7 +292,7 @@ export class CudaDriver {
     const message = new BigUint64Array(1);
     let text = `error ${status}`;
     if (this.#function('cuGetErrorString', ['int', 'void*'])(status, message) === 0 && message[0]) {
-      text = `${status} (${koffi.decode(message, 'str')})`;
+      text = `${status} (${foreignCalls().decode(message, 'str')})`;
     }
     const Class = status === CUDA_ERROR_OUT_OF_MEMORY ? OutOfMemoryError : EngineError;
     const hint = status === 100 ? 'no NVIDIA card is visible: check nvidia-smi and CUDA_VISIBLE_DEVICES' : undefined;

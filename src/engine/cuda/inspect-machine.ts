@@ -1,5 +1,6 @@
 /** What of the cuda engine's needs this machine has, found without creating a context: nothing is taken on a card. */
 import { EngineError } from '../../errors.js';
+import { foreignCalls } from './foreign-calls.js';
 import { foreignFunctions, type LibraryName, libraryNeeds, loadLibrary } from './library-search.js';
 
 /** A library of NVIDIA's, found or not. */
@@ -37,7 +38,9 @@ const MAJOR = 75;
 const MINOR = 76;
 const NAME_BYTES = 256;
 
+/** @throws EngineError of `foreignCalls`: without it nothing can be looked for */
 export function inspectMachine(): FoundMachine {
+  foreignCalls();
   const libraries = (['driver', 'nvml', 'nvrtc', 'cublasLt'] as const).map((name): FoundLibrary => {
     const { names: fileNames, cure } = libraryNeeds(name);
     try {

@@ -4,21 +4,26 @@
  */
 import { existsSync, readdirSync, realpathSync } from 'node:fs';
 import { delimiter, dirname, join } from 'node:path';
-import koffi from 'koffi';
 import { EngineError, reasonOf } from '../../errors.js';
+import { type ForeignFunction, type ForeignLibrary, foreignCalls } from './foreign-calls.js';
 
-type LibraryHandle = ReturnType<typeof koffi.load>;
-
-/** A function of a library that returns a status. */
-export type ForeignFunction = (...values: unknown[]) => number;
-
-/** Functions of a library by name and parameter types; each is declared once. */
-export function foreignFunctions(library: LibraryHandle) {
+/**
+ * Functions of a library by name and parameter types; each is declared once.
+ * @throws EngineError, when it is asked for, if the library has no such function
+ */
+export function foreignFunctions(library: ForeignLibrary) {
   const known = new Map<string, ForeignFunction>();
   return (name: string, parameters: readonly string[]): ForeignFunction => {
     let found = known.get(name);
     if (!found) {
-      found = library.func(name, 'int', [...parameters]) as unknown as ForeignFunction;
+      try {
+        found = library.func(name, 'int', [...parameters]);
+      } catch (cause) {
+        throw new EngineError(`a library that the cuda engine has loaded lacks ${name}: ${reasonOf(cause)}`, {
+          hint: 'Update the NVIDIA driver and the CUDA libraries; `npx ministral-tune doctor` says where they were found.',
+          cause,
+        });
+      }
       known.set(name, found);
     }
     return found;
@@ -108,12 +113,12 @@ function list(folder: string, pattern: RegExp): string[] {
 
 let isStackSet = false;
 
-/** NVRTC runs on koffi's call stack and overflows its 2 MiB; the size can be set only before the first load. */
-function enlargeCallStack(): void {
+/** NVRTC runs on the stack of the call and overflows its 2 MiB; the size can be set only before the first load. */
+function enlargeCallStack(calls: ReturnType<typeof foreignCalls>): void {
   if (isStackSet) return;
   isStackSet = true;
   try {
-    koffi.config({ sync_stack_size: 16 << 20, async_stack_size: 16 << 20 });
+    calls.config({ sync_stack_size: 16 << 20, async_stack_size: 16 << 20 });
   } catch {
     // The application used koffi before: its stack size is settled.
   }
@@ -121,17 +126,18 @@ function enlargeCallStack(): void {
 
 /**
  * Loads a library from the first place that has it.
- * @throws EngineError listing every attempt and the cure
+ * @throws EngineError listing every attempt and the cure, or of `foreignCalls`
  */
-export function loadLibrary(name: LibraryName): { readonly library: LibraryHandle; readonly path: string } {
-  enlargeCallStack();
+export function loadLibrary(name: LibraryName): { readonly library: ForeignLibrary; readonly path: string } {
+  const calls = foreignCalls();
+  enlargeCallStack(calls);
   const { names, cure } = LIBRARIES[name];
   const attempts: string[] = [];
   const folders = libraryFolders();
   const inFolders = folders.flatMap((folder) => names.map((file) => join(folder, file)));
   for (const path of [...names, ...inFolders.filter((candidate) => existsSync(candidate))]) {
     try {
-      return { library: koffi.load(path), path };
+      return { library: calls.load(path), path };
     } catch (error) {
       attempts.push(`${path}: ${reasonOf(error)}`);
     }

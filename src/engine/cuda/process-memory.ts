@@ -2,7 +2,7 @@
  * Memory of the process on the card as nvidia-smi shows it: the engine's pools, plus context, loaded code and library
  * allocations. Read from NVML, as nvidia-smi does.
  */
-import type { ForeignFunction } from './library-search.js';
+import type { ForeignFunction } from './foreign-calls.js';
 import { foreignFunctions, loadLibrary } from './library-search.js';
 
 interface ProcessMemory {

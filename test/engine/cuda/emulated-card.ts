@@ -8,7 +8,6 @@ import { existsSync, mkdirSync, readFileSync, renameSync, writeFileSync } from '
 import { availableParallelism, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
-import koffi from 'koffi';
 import type { KernelCompiler } from '../../../src/engine/cuda/compiler.js';
 import type { E4m3Scales } from '../../../src/engine/cuda/cublas-lt.js';
 import {
@@ -18,6 +17,7 @@ import {
   type EngineDriver,
 } from '../../../src/engine/cuda/cuda-engine.js';
 import type { CudaDriver } from '../../../src/engine/cuda/driver.js';
+import { type ForeignLibrary, foreignCalls } from '../../../src/engine/cuda/foreign-calls.js';
 import { Kernels, PLAIN_PROGRAMS } from '../../../src/engine/cuda/kernels.js';
 import { ParameterBlock } from '../../../src/engine/cuda/launch.js';
 import type { PhysicalMemory } from '../../../src/engine/cuda/memory.js';
@@ -29,7 +29,7 @@ const OPTIONS = ['-std=c++17', '-O2', '-w', '-shared', '-fPIC', '-ffp-contract=o
 const TOTAL_BYTES = 2 ** 34;
 
 type Function = (...values: unknown[]) => unknown;
-type Library = ReturnType<typeof koffi.load>;
+type Library = ForeignLibrary;
 
 export function hasCompiler(): boolean {
   try {
@@ -160,7 +160,7 @@ class Device {
 
   constructor() {
     const build = new Build('device', text('device.cpp'), {});
-    this.#library = koffi.load(compileNow(build));
+    this.#library = foreignCalls().load(compileNow(build));
     const find = (name: string, result: string, types: readonly string[]): Function =>
       this.#library.func(`card_${name}`, result, [...types]) as unknown as Function;
     const allocate = find('allocate', 'uint64', ['uint64']);
@@ -190,7 +190,7 @@ function emulatedDriver(device: Device, capability: number): EngineDriver & Part
   const modules: Library[] = [];
   const functions: Function[] = [];
   const parameters = new ParameterBlock();
-  const first = koffi.address(parameters.bytes);
+  const first = foreignCalls().address(parameters.bytes);
   const pointers = BigUint64Array.from({ length: parameters.bytes.length / 8 }, (_, i) => first + BigInt(8 * i));
   let next = 1;
   return {
@@ -230,7 +230,7 @@ function emulatedDriver(device: Device, capability: number): EngineDriver & Part
     ...{ recordEvent: nothing, synchronizeEvent: nothing, destroyEvent: nothing, waitEvent: nothing },
     ...{ synchronize: nothing, dispose: nothing, call: nothing },
 
-    loadModule: (code) => modules.push(koffi.load(Buffer.from(code).toString())) - 1,
+    loadModule: (code) => modules.push(foreignCalls().load(Buffer.from(code).toString())) - 1,
     kernel: (module, name) => {
       const types = ['uint', 'uint', 'uint', 'uint', 'void*'];
       const launch = modules[module]!.func(`launch_${name}`, 'void', types) as unknown as Function;
