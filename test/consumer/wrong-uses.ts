@@ -98,7 +98,7 @@ export async function wrongUses(): Promise<void> {
   // @ts-expect-error
   { new VlmCollator(tokenizer, imageProcessor); }
   // @ts-expect-error
-  { new VlmCollator({ tokenizer, imageProcessor, chatTemplate: 'tutorial' }); }
+  { new VlmCollator({ tokenizer, imageProcessor, chatTemplate: 'llama' }); }
   // @ts-expect-error
   { new VlmCollator({ tokenizer, imageProcessor, chatTemplate, max_length: 512 }); }
   // @ts-expect-error
