@@ -9,8 +9,8 @@ import { join } from 'node:path';
 import {
   abortOnSignals,
   applyLora,
-  ChatTemplate,
   checkPushAccess,
+  classificationExample,
   compareReports,
   createEngine,
   type EngineChoice,
@@ -18,7 +18,6 @@ import {
   Evaluator,
   formatReport,
   fromPretrained,
-  generateText,
   ImagePool,
   type ImageSample,
   type IndexedDataset,
@@ -28,14 +27,11 @@ import {
   pushToHub,
   randomPermutation,
   type SftConfigInput,
-  type SftExample,
   SftTrainer,
   saveAdapter,
-  scoreLabels,
   streamText,
   type TfjsPackage,
   type TrainingEvent,
-  TUTORIAL_TEMPLATE,
   VlmCollator,
   verifyAdapter,
 } from 'ministral-tune';
@@ -47,7 +43,6 @@ import { compareSubsets, writePredictions } from 'ministral-tune/eval';
 import { livePage, showProgress, tensorBoard } from 'ministral-tune/monitor';
 import { formatTrainingPlan, plan } from 'ministral-tune/plan';
 import { writeRunReport } from 'ministral-tune/report';
-import type { EvaluatorOptions } from 'ministral-tune/types';
 import { endWithMessage, plain, readCommandLine } from './command-line.js';
 import { fractureCard } from './fracture-card.js';
 import { fracturePrompt } from './fracture-prompt.js';
@@ -145,19 +140,7 @@ const copied = new Set(await Promise.all(leaks.map(async (index) => (await data.
 
 heading('Prompt');
 const prompt = fracturePrompt(data.classNames);
-const question = (sample: ImageSample, text: string): SftExample['messages'] => [
-  {
-    role: 'user',
-    content: [
-      { type: 'text', text },
-      { type: 'image', image: sample.image },
-    ],
-  },
-];
-const toExample = (sample: ImageSample): SftExample => ({
-  id: sample.path,
-  messages: [...question(sample, prompt), { role: 'assistant', content: [{ type: 'text', text: sample.className }] }],
-});
+const toExample = classificationExample(prompt);
 console.log(plain(prompt));
 
 heading('Settings');
@@ -194,7 +177,7 @@ console.log(`${steps} optimizer steps over ${train.length} samples`);
 if (options.plan) {
   const { quantization } = options;
   const told = await plan({
-    ...{ trainDataset: train.map(toExample), model: modelName, template: 'tutorial', config: sftConfig, lora },
+    ...{ trainDataset: train.map(toExample), model: modelName, chatTemplate: 'tutorial', config: sftConfig, lora },
     ...(quantization ? { formats: [quantization === 'none' ? 'bf16' : quantization] } : {}),
     ...(memoryBudget ? { cuda: { memoryBudget } } : {}),
   });
@@ -212,13 +195,9 @@ const { model, processor } = await fromPretrained(modelName, {
   onLoadProgress: showProgress('weights'),
 });
 const { tokenizer, imageProcessor } = processor;
-// The official chat template is long and makes the model follow its format instead of the image.
-const chatTemplate = new ChatTemplate(TUTORIAL_TEMPLATE, {
-  bosToken: tokenizer.bosToken,
-  eosToken: tokenizer.eosToken,
-});
 const imagePool = new ImagePool(imageProcessor);
-const collator = new VlmCollator({ tokenizer, chatTemplate, imageProcessor, imagePool });
+// The official chat template is long and makes the model follow its format instead of the image.
+const collator = new VlmCollator({ ...processor, chatTemplate: 'tutorial', imagePool });
 console.log(`${modelName}: ${model.config.text.layers} decoder and ${model.config.vision.layers} vision layers`);
 
 heading('What is learned');
@@ -228,7 +207,7 @@ console.log(formatMask(masks));
 heading('Before training');
 const probe = await train.get(Math.min(200, train.length - 1));
 process.stdout.write('What is the image about?  ');
-const open = await collator.collatePrompts([{ messages: question(probe, 'What is the image about?') }]);
+const open = await collator.collatePrompts([classificationExample('What is the image about?')(probe)]);
 for await (const piece of streamText(model, tokenizer, open, {
   doSample: true,
   temperature: 1.5,
@@ -239,19 +218,11 @@ for await (const piece of streamText(model, tokenizer, open, {
 }
 console.log(`\n(the truth is: ${plain(probe.className)})`);
 
-const { sharePrefix } = options;
-const generate: EvaluatorOptions['generate'] = async (examples, signal, choices) =>
-  generateText(model, tokenizer, await collator.collatePrompts(examples), {
-    ...{ maxNewTokens: settings.maxNewTokens, sharePrefix, choices, signal },
-  });
-const score: EvaluatorOptions['score'] = async (examples, classNames, signal) =>
-  scoreLabels(model, tokenizer, await collator.collatePrompts(examples), classNames, { sharePrefix, signal });
 const start = performance.now();
+const { evaluate: mode, sharePrefix } = options;
 const evaluator = new Evaluator({
-  classNames: data.classNames,
-  batchSize: 20,
-  mode: options.evaluate,
-  ...(options.evaluate === 'scored' ? { score } : { generate }),
+  ...{ model, collator, classNames: data.classNames, mode, sharePrefix, batchSize: 20 },
+  ...(mode === 'scored' ? {} : { maxNewTokens: settings.maxNewTokens }),
 });
 const evaluate = (what: string): Promise<EvaluationReport> =>
   evaluator.evaluate(test, { toExample, onProgress: showProgress(what) });
@@ -274,22 +245,19 @@ const adapter = options.adapter
   ? await loadAdapter(options.adapter, model, { onWarning: note })
   : applyLora(model, lora, { onWarning: note });
 console.log(adapter.description);
+// A callback, as a loop over the run would be left to print its losses.
+const events: TrainingEvent[] = [];
+const collect = { onEvent: (event: TrainingEvent) => void events.push(event) };
 const trainer = new SftTrainer({
   model,
   trainDataset: train.map(toExample),
   collator,
-  saveAdapter: (dir) => saveAdapter(adapter, dir, { baseModelNameOrPath: modelName, chatTemplate }),
   config: sftConfig,
-  callbacks: [tensorBoard({ folder: join(out, 'tensorboard'), every: 'step' }), ...(page ? [page] : [])],
+  callbacks: [tensorBoard({ folder: join(out, 'tensorboard'), every: 'step' }), collect, ...(page ? [page] : [])],
 });
-const losses: [number, number][] = [];
-const events: TrainingEvent[] = [];
 const stop = abortOnSignals({ onStop: (name) => console.error(`\n${name}: saving; Ctrl-C ends it at once`) });
 try {
-  for await (const event of trainer.train({ signal: stop.signal, resumeFromCheckpoint: options.resume })) {
-    events.push(event);
-    if (event.type === 'step') losses.push([event.step, event.loss]);
-  }
+  await trainer.train({ signal: stop.signal, resumeFromCheckpoint: options.resume });
 } catch (error) {
   // By Ctrl-C, or on the live page.
   if (!stop.received && (error as Error).name !== 'AbortError') throw error;
@@ -298,7 +266,8 @@ try {
 }
 stop.dispose();
 const adapterDir = join(out, 'adapter');
-await saveAdapter(adapter, adapterDir, { baseModelNameOrPath: modelName, chatTemplate });
+await saveAdapter(adapter, adapterDir, { baseModelNameOrPath: modelName, processor: collator });
+const losses = events.flatMap((event): [number, number][] => (event.type === 'step' ? [[event.step, event.loss]] : []));
 await renderPng(
   lineChart({
     title: 'Training loss',

@@ -115,8 +115,11 @@ await generate('uplot.ts', [...chartFiles, chartLicence], () => {
 
 const manifest = join(scripts, '..', 'package.json');
 await generate('version.ts', [manifest], () => {
-  const { version } = JSON.parse(readFileSync(manifest, 'utf8'));
-  return `/** Of this package. */\nexport const VERSION = ${JSON.stringify(version)};\n`;
+  const { version, homepage } = JSON.parse(readFileSync(manifest, 'utf8'));
+  return (
+    `/** Of this package. */\nexport const VERSION = ${JSON.stringify(version)};\n` +
+    `/** Of its documentation, with a slash at the end. */\nexport const HOMEPAGE = ${JSON.stringify(homepage)};\n`
+  );
 });
 
 // The program of the live page, for the browser.

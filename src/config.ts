@@ -1,8 +1,8 @@
 /** Configuration stops at the edge: every user-facing option object passes through here once. */
 import { z } from 'zod';
 import { ConfigError } from './errors.js';
-import { describeGiven, isPromise, kindOf } from './messages/given-kind.js';
-import { nearestName } from './messages/nearest-name.js';
+import { describeGiven, isKind, isPromise, kindOf } from './messages/given-kind.js';
+import { nearestName, plainName } from './messages/nearest-name.js';
 import { showValue } from './messages/show-value.js';
 import { isContainer, optionsHint, requireObject } from './require-given.js';
 
@@ -13,6 +13,7 @@ export { nearestName };
  * @param what how the object is called in messages, e.g. `SftConfig`
  * @param aliases names of other libraries, in lower case without underscores, with the name here that a fault suggests
  * @param shown how messages call an option that came under another name, as from a file
+ * @param elsewhere names of other libraries, written as for `aliases`, with what to do instead
  * @throws ConfigError listing every fault: what was expected and what came, with the nearest known name for an unknown
  * key or word
  */
@@ -22,6 +23,7 @@ export function parseOptions<S extends z.ZodType>(
   what: string,
   aliases: Readonly<Record<string, string>> = {},
   shown: Readonly<Record<string, string>> = {},
+  elsewhere: Readonly<Record<string, string>> = {},
 ): z.output<S> {
   // A promise would pass for an object without options.
   if (isPromise(input) || isContainer(input)) requireObject(input, what);
@@ -29,12 +31,12 @@ export function parseOptions<S extends z.ZodType>(
   const result = schema.safeParse(input, { error: () => '' });
   if (result.success) return result.data;
   // Other values are the schema's to judge: they may come from a file.
-  if (kindOf(input) !== undefined || typeof input === 'function') requireObject(input, what);
+  if (kindOf(input) !== undefined || typeof input === 'function' || input === undefined) requireObject(input, what);
   const faults = result.error.issues.slice(0, MAX_FAULTS).flatMap((issue) => {
     const path = issue.path.map((key, i) => (i === 0 ? (shown[String(key)] ?? String(key)) : String(key))).join('.');
     const rename = (name: string): string => (Object.hasOwn(shown, name) ? shown[name]! : name);
     // A schema's own message may name other options; only camelCase names are replaced.
-    return describeIssue(issue, path, schema, input, aliases).map((fault) =>
+    return describeIssue(issue, path, schema, input, { aliases, elsewhere }).map((fault) =>
       fault.replace(/\b[a-z]+[A-Z]\w*/g, rename),
     );
   });
@@ -64,6 +66,7 @@ export function checkNames<T extends object>(
   names: Readonly<Record<keyof Required<T>, boolean>>,
   what: string,
   aliases: Readonly<Record<string, string>> = {},
+  elsewhere: Readonly<Record<string, string>> = {},
 ): void {
   requireObject(options, what);
   const known = Object.keys(names) as (keyof T & string)[];
@@ -71,7 +74,7 @@ export function checkNames<T extends object>(
   const faults = [
     ...missing.map((name) => `\`${name}\` is missing`),
     ...Object.keys(options).flatMap((name) =>
-      Object.hasOwn(names, name) ? [] : unknownName(name, name, known, aliases),
+      Object.hasOwn(names, name) ? [] : unknownName(name, name, known, { aliases, elsewhere }),
     ),
   ];
   if (faults.length > 0) throw new ConfigError(`${what}: ${faults.join('; ')}`, { details: { faults } });
@@ -84,24 +87,28 @@ export function checkNames<T extends object>(
 export function requirePath(path: unknown, what: string): void {
   if (typeof path === 'string' && path !== '') return;
   const given = path === '' ? 'an empty one' : describeGiven(path);
-  throw new ConfigError(`${what}: expected a path, got ${given}`, { hint: optionsHint(path) });
+  if (isKind(path, 'adapter')) {
+    throw new ConfigError(`${what}: expected a path, got an adapter`, {
+      hint: 'Save it first: await saveAdapter(adapter, folder), and give the folder.',
+    });
+  }
+  const hint = path instanceof URL ? 'Give its path: fileURLToPath(url), of node:url.' : optionsHint(path);
+  throw new ConfigError(`${what}: expected a path, got ${given}`, { hint });
 }
 
-function unknownName(
-  key: string,
-  shown: string,
-  known: readonly string[],
-  aliases: Readonly<Record<string, string>> = {},
-): string {
-  const plain = key.toLowerCase().replaceAll('_', '');
-  const near = Object.hasOwn(aliases, plain) ? aliases[plain] : nearestName(key, known);
-  return `unknown option \`${shown}\`${near ? `; did you mean \`${near}\`?` : `; known: ${known.join(', ')}`}`;
+/** What names of other libraries mean here. */
+interface OtherNames {
+  readonly aliases: Readonly<Record<string, string>>;
+  readonly elsewhere: Readonly<Record<string, string>>;
 }
 
 /** Options with the defaults filled in: all are given but the `Open` ones, which have none of their own. */
 export type WithDefaults<T, Open extends keyof T = never> = {
   [K in keyof T as Exclude<K, Open>]-?: Exclude<T[K], undefined>;
 } & Pick<T, Open>;
+
+/** Options as far as they are given: for interfaces that do not say `undefined`, which their schemas take all the same. */
+export type Given<T> = { [K in keyof T]: Exclude<T[K], undefined> };
 
 /**
  * Names of options in which what a schema takes (or gives) and the interface that documents it differ, where one lacks it
@@ -119,6 +126,25 @@ type Differs<A, B, Name> = [A] extends [B] ? ([B] extends [A] ? never : Name) : 
 /** Compiles where no name is left: keeps schema and interface equal. */
 export type NoMismatch<Names extends never> = Names;
 
+function unknownName(key: string, shown: string, known: readonly string[], { aliases, elsewhere }: OtherNames): string {
+  const plain = plainName(key);
+  const unknown = `unknown option \`${shown}\``;
+  if (Object.hasOwn(elsewhere, plain)) return `${unknown}; ${elsewhere[plain]}`;
+  const near = Object.hasOwn(aliases, plain) ? aliases[plain] : nearestName(key, known);
+  const meant = near === undefined ? containing(plain, known) : [near];
+  if (meant.length === 0) return `${unknown}; known: ${known.join(', ')}`;
+  return `${unknown}; did you mean ${meant.map((name) => `\`${name}\``).join(' or ')}?`;
+}
+
+/** Few names that have all of a short one in them: `numTrainEpochs` of `epochs`. */
+function containing(plain: string, known: readonly string[]): readonly string[] {
+  const found = plain.length < MIN_CONTAINED ? [] : known.filter((name) => plainName(name).includes(plain));
+  return found.length > MAX_CONTAINING ? [] : found;
+}
+
+const MIN_CONTAINED = 4;
+const MAX_CONTAINING = 3;
+
 const MAX_FAULTS = 30;
 
 function describeIssue(
@@ -126,12 +152,12 @@ function describeIssue(
   path: string,
   schema: z.ZodType,
   input: unknown,
-  aliases: Readonly<Record<string, string>>,
+  others: OtherNames,
 ): string[] {
   if (issue.code === 'unrecognized_keys') {
     const known = knownKeys(schema, issue.path);
     const keys = issue.keys.slice(0, MAX_FAULTS + 1);
-    return keys.map((key) => unknownName(key, path ? `${path}.${key}` : key, known, aliases));
+    return keys.map((key) => unknownName(key, path ? `${path}.${key}` : key, known, others));
   }
   const fault = describeFault(issue, schemaAt(schema, issue.path), valueAt(input, issue.path));
   return [path ? `\`${path}\`: ${fault}` : fault];
@@ -173,6 +199,7 @@ const TYPES: Readonly<Record<string, string>> = {
   map: 'a Map',
   date: 'a Date',
   function: 'a function',
+  AbortSignal: 'an AbortSignal',
 };
 
 /** One and many. */

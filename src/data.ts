@@ -10,12 +10,14 @@ export type { PixelSettings, ProcessedImage } from './data/process-pixels.js';
 
 // Data sets and samples.
 export { ClassLabel } from './data/dataset.js';
+export type { ClassificationExampleOptions, ClassifiedImage } from './data/class-example.js';
 export type { ConversationOptions } from './data/conversations/conversation-dataset.js';
 export type { ConversationForm } from './data/conversations/form-names.js';
 export type { TableRow } from './data/csv.js';
 export type { SplitName } from './data/folder-evidence.js';
 export type { HubImageFolderOptions } from './data/hub-image-folder.js';
 export type {
+  FolderLayout,
   ImageFolderContent,
   ImageFolderOptions,
   ImageTableOptions,
@@ -43,6 +45,7 @@ export type { KaggleDownloadOptions, KaggleLogin } from './kaggle/download-datas
 export { BYTE_TO_CHAR } from './data/byte-alphabet.js';
 export { MinistralTokenizer } from './data/tokenizer.js';
 export type {
+  ChatTemplateName,
   ChatTemplateOptions,
   RenderOptions as TemplateRenderOptions,
   TemplateSegment,

@@ -6,7 +6,7 @@ export { Tape } from './engine/tape.js';
 export { evaluateLoss } from './train/evaluate-loss.js';
 export { accumulateGradients } from './train/window-step.js';
 export type { CreateEngineOptions } from './engine/create-engine.js';
-export type { CudaEngineOptions } from './engine/cuda/cuda-engine.js';
+export type { CudaEngineOptions, OffloadOptions } from './engine/cuda/cuda-engine.js';
 export type {
   Deferred,
   EngineMemory,

@@ -2,6 +2,7 @@
  * One family of errors. Each carries a stable `code` to switch on, typed fields for what programs decide on, `details`
  * for logs, and a `summary` and a `hint` for people: what was expected, what came, where, and what to do.
  */
+import { HOMEPAGE } from './generated/version.js';
 import { printable, warningLine } from './messages/one-line.js';
 import { redactDeep } from './messages/redact-values.js';
 import { redact, redactAddresses } from './messages/secrets.js';
@@ -30,16 +31,31 @@ export interface TuneErrorOptions {
   cause?: unknown;
 }
 
-/** The base of every error that this package throws on purpose. */
+/**
+ * The base of every error that this package throws on purpose.
+ * @example
+ * ```ts
+ * try {
+ *   await fromPretrained('mistralai/no-such-model');
+ * } catch (error) {
+ *   if (!(error instanceof TuneError)) throw error;
+ *   console.error(error.code, error.summary, error.hint);
+ * }
+ * ```
+ */
 export abstract class TuneError extends Error {
+  /** Of the page on troubleshooting: the heading of such errors. */
+  protected static readonly helpSection: string = '';
   /** Of the class. */
   override readonly name: string = 'TuneError';
   /** Which kind of error it is, for programs. */
   abstract readonly code: TuneErrorCode;
   /** What is wrong, without the hint; `message` has both. */
   readonly summary: string;
-  /** What to do about it; also the end of `message`. */
+  /** What to do about it; in `message` it follows the summary, and `helpUrl` follows it. */
   readonly hint: string | undefined;
+  /** Address of what the documentation says about errors of this kind. */
+  readonly helpUrl: string;
   /** Facts for programs: paths, sizes, names of samples. */
   readonly details: Record<string, unknown>;
 
@@ -51,9 +67,11 @@ export abstract class TuneError extends Error {
     // A hint is this package's own words, and may show the form of an address with a password.
     const hint = options.hint === undefined ? undefined : shown(redact(options.hint), details);
     const cause = options.cause === undefined ? {} : { cause: shownCause(redactDeep(options.cause, clean)) };
-    super(summary + (hint ? `\n  hint: ${hint}` : ''), cause);
+    const helpUrl = `${TROUBLESHOOTING}#${new.target.helpSection}`;
+    super(summary + (hint ? `\n  hint: ${hint}\n  see ${helpUrl}` : ''), cause);
     this.summary = summary;
     this.hint = hint;
+    this.helpUrl = helpUrl;
     this.details = redactDeep(details, clean) as Record<string, unknown>;
   }
 
@@ -80,6 +98,9 @@ export abstract class TuneError extends Error {
   }
 }
 
+/** Page of the documentation with a section for each code; a test compares its headings. */
+const TROUBLESHOOTING = `${HOMEPAGE}troubleshooting.html`;
+
 /** What an error says in one line, for a message that quotes it: no hint, and no list. */
 export function reasonOf(error: unknown): string {
   const text = error instanceof TuneError ? error.summary : error instanceof Error ? error.message : String(error);
@@ -104,7 +125,7 @@ function shown(text: string, details: Readonly<Record<string, unknown>> = {}): s
 
 /** Details that are names, and those of the others that are messages with lines of their own. */
 const NAMES = /path|name|sample|file|dir|entry|class|column|folder|key|label/i;
-const OWN_LINES = /\n {2}(- |hint: |and )/;
+const OWN_LINES = /\n {2}(- |hint: |see |and )/;
 const MAX_LINE = 2000;
 const MAX_DETAILS = 100;
 
@@ -128,12 +149,14 @@ const MAX_CAUSES = 5;
 
 /** An option or a configuration file is wrong. One error lists every fault. */
 export class ConfigError extends TuneError {
+  protected static override readonly helpSection = 'config';
   override readonly name = 'ConfigError';
   readonly code = 'CONFIG';
 }
 
 /** A data set or a sample is wrong: missing folder, empty split, over-long sample, no label. */
 export class DataError extends TuneError {
+  protected static override readonly helpSection = 'data';
   override readonly name: string = 'DataError';
   readonly code = 'DATA';
 }
@@ -143,6 +166,7 @@ export type ImageErrorOptions = TuneErrorOptions & Partial<Pick<ImageError, 'rea
 
 /** An image cannot be decoded; `details.path` names it. */
 export class ImageError extends TuneError {
+  protected static override readonly helpSection = 'image';
   override readonly name = 'ImageError';
   readonly code = 'IMAGE';
   /** The summary without the name of the image, where it begins with one. */
@@ -156,12 +180,14 @@ export class ImageError extends TuneError {
 
 /** A tokenizer, chat template or conversation is wrong. */
 export class TextError extends TuneError {
+  protected static override readonly helpSection = 'text';
   override readonly name: string = 'TextError';
   readonly code = 'TEXT';
 }
 
 /** A model, adapter or training checkpoint cannot be read or written. */
 export class CheckpointError extends TuneError {
+  protected static override readonly helpSection = 'checkpoint';
   override readonly name = 'CheckpointError';
   readonly code = 'CHECKPOINT';
 }
@@ -171,6 +197,7 @@ export type EngineErrorOptions = TuneErrorOptions & Partial<Pick<EngineError, 's
 
 /** An engine cannot be made, or ran out of something. */
 export class EngineError extends TuneError {
+  protected static override readonly helpSection: string = 'engine';
   override readonly name: string = 'EngineError';
   readonly code = 'ENGINE';
   /** What a native library (CUDA's driver, NVRTC, cuBLASLt) returned; undefined for other failures. */
@@ -188,6 +215,7 @@ export type OutOfMemoryErrorOptions = EngineErrorOptions &
 
 /** An engine's memory does not hold what it was asked to hold; the same work in smaller pieces may fit. */
 export class OutOfMemoryError extends EngineError {
+  protected static override readonly helpSection = 'out-of-memory';
   override readonly name = 'OutOfMemoryError';
   /** What was asked for. Undefined, as the next two, where a library does not say. */
   readonly neededBytes: number | undefined;
@@ -206,12 +234,14 @@ export class OutOfMemoryError extends EngineError {
 
 /** Training cannot go on: a non-finite loss, nothing trainable, no labels. */
 export class TrainingError extends TuneError {
+  protected static override readonly helpSection = 'training';
   override readonly name = 'TrainingError';
   readonly code = 'TRAINING';
 }
 
 /** A disk is full, or does not take a file where it belongs. */
 export class DiskError extends TuneError {
+  protected static override readonly helpSection = 'disk';
   override readonly name = 'DiskError';
   readonly code = 'DISK';
 }
@@ -222,6 +252,7 @@ export type TransferErrorOptions = TuneErrorOptions &
 
 /** A request over HTTP failed, whatever service it went to. */
 export class TransferError extends TuneError {
+  protected static override readonly helpSection: string = 'transfer';
   override readonly name: string = 'TransferError';
   readonly code: 'TRANSFER' | 'HUB' | 'KAGGLE' = 'TRANSFER';
   /** What was asked, without user, password and query. */
@@ -255,6 +286,7 @@ export type HubErrorOptions = TransferErrorOptions & Partial<Pick<HubError, 'err
 
 /** A download from the Hugging Face Hub, or an upload to it, failed. */
 export class HubError extends TransferError {
+  protected static override readonly helpSection = 'hub';
   override readonly name: string = 'HubError';
   override readonly code = 'HUB';
   /** The Hub's own code, such as `GatedRepo`; undefined if it gave none. */
@@ -271,6 +303,7 @@ export class HubError extends TransferError {
 
 /** A download from Kaggle failed. */
 export class KaggleError extends TransferError {
+  protected static override readonly helpSection = 'kaggle';
   override readonly name = 'KaggleError';
   override readonly code = 'KAGGLE';
 }

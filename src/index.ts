@@ -15,6 +15,7 @@ export type { KaggleProgress } from './kaggle/download-dataset.js';
 export { IndexedDataset, LabelledDataset } from './data/dataset.js';
 export { ImagePool } from './data/image-pool.js';
 export { ChatTemplate, TUTORIAL_TEMPLATE } from './data/chat-template.js';
+export { classificationExample } from './data/class-example.js';
 export { VlmCollator } from './data/vlm-collator.js';
 export { countLabels } from './train/trainable-model.js';
 export { randomPermutation } from './random.js';
@@ -28,7 +29,6 @@ export { loadTfjs, type TfjsPackage } from './engine/tfjs/load-tfjs.js';
 // Model: loading, generating.
 export { fromPretrained } from './pretrained/from-pretrained.js';
 export { loadModel, loadProcessor, type ModelProcessor } from './model/load.js';
-export { loadMinistral3, Ministral3 } from './model/old-names.js';
 export { VisionLanguageModel } from './model/network/vision-language-model.js';
 export { generate, generateText, generateTokens, streamText } from './model/generate.js';
 export { scoreLabels } from './model/score-labels.js';

@@ -19,7 +19,7 @@ const SOURCES: Readonly<Partial<Record<GivenKind, string>>> = {
   engine: "await createEngine('auto') makes one.",
   adapter: 'applyLora and loadAdapter give one.',
   tokenizer: 'It is `processor.tokenizer` of fromPretrained and loadProcessor.',
-  chatTemplate: 'It is `processor.chatTemplate`; new ChatTemplate(TUTORIAL_TEMPLATE) makes another one.',
+  chatTemplate: 'It is `processor.chatTemplate`; a collator takes "tutorial" too.',
   imageProcessor: 'It is `processor.imageProcessor` of fromPretrained and loadProcessor.',
   imagePool: 'new ImagePool(processor.imageProcessor) makes one.',
   collator: 'new VlmCollator(processor) makes one.',
@@ -47,7 +47,7 @@ const INSTEAD: Readonly<Record<string, string>> = {
   'tokenizer<pretrained': 'Give its `processor.tokenizer`.',
   'chatTemplate<processor': 'Give its `chatTemplate`.',
   'chatTemplate<string':
-    'Make one of the text: new ChatTemplate(text); of a folder: await ChatTemplate.fromFolder(folder).',
+    'The only name is "tutorial". Of Jinja text: new ChatTemplate(text); of a folder: await ChatTemplate.fromFolder(folder).',
   'imageProcessor<processor': 'Give its `imageProcessor`.',
   'imageProcessor<pretrained': 'Give its `processor.imageProcessor`.',
   'imageProcessor<imagePool': 'Give its `processor`, and the pool as `imagePool`.',
@@ -155,6 +155,7 @@ export function isOptions(value: unknown): boolean {
 export function optionsHint(value: unknown): string | undefined {
   if (isPromise(value)) return ANYWHERE.promise;
   if (isObject(value) && typeof value['addEventListener'] === 'function') return 'Write { signal }.';
+  if (isKind(value, 'engine')) return 'Write { engine }.';
   return isKind(value, 'controller') ? 'Write { signal: controller.signal }.' : undefined;
 }
 

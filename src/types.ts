@@ -10,7 +10,6 @@ export type { PackedBatch, SharedKeys } from './batch/packed-batch.js';
 export type { PackedImage, PackedImages } from './batch/packed-images.js';
 export type { GeneratedToken, GenerateOptions, StreamedToken } from './model/generate.js';
 export type { LinearModule, LoraWeights, WriteAdapter } from './model/linear-module.js';
-export type { Ministral3Config, Ministral3Modules, Ministral3Processor } from './model/old-names.js';
 export type { GenerationOptions } from './model/sampling.js';
 export type { ScoreLabelsOptions } from './model/score-labels.js';
 export type { LoadOptions } from './model/load.js';
@@ -22,7 +21,7 @@ export type { LoadProgress, WeightProvider } from './model/network/load-weights.
 export type { QuantizationMethod, QuantizationOptions } from './model/quantization.js';
 export type { ModelOrigin, RowOptions } from './model/network/vision-language-model.js';
 export type { AttentionModules, LayerModules, ModelModules } from './model/network/modules.js';
-export type { FromPretrainedOptions, Pretrained } from './pretrained/from-pretrained.js';
+export type { FromPretrainedOptions, ModelId, Pretrained } from './pretrained/from-pretrained.js';
 
 // LoRA.
 export type { LoadAdapterOptions } from './lora/adapter-file.js';

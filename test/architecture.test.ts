@@ -49,7 +49,8 @@ const ALLOWED: Readonly<Record<string, readonly string[]>> = {
   chart: ['data', 'files', 'messages'],
   page: ['data'],
   audit: ['async', 'data', 'files', 'messages', 'page'],
-  eval: ['async', 'chart', 'data', 'files', 'messages'],
+  // What asks the model itself.
+  eval: ['async', 'chart', 'data', 'files', 'messages', 'model'],
   engine: ['async', 'formats', 'messages'],
   batch: ['data', 'messages'],
   model: ['async', 'batch', 'data', 'engine', 'files', 'formats', 'messages'],

@@ -3,6 +3,8 @@ import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { describe, expect, it } from 'vitest';
 import manifest from '../package.json' with { type: 'json' };
+import { CONCEPT_IMAGES } from '../scripts/docs/concept-images.mjs';
+import { blocksOf, docstringsOf, snippetsOf } from './docs/snippets.js';
 
 const root = fileURLToPath(new URL('..', import.meta.url));
 const docs = readdirSync(join(root, 'docs')).filter((name) => name.endsWith('.md'));
@@ -45,5 +47,46 @@ describe('the documents', () => {
       .filter((entry) => entry.isDirectory() && entry.name !== 'generated')
       .map((entry) => entry.name);
     expect(named.sort()).toEqual(folders.sort());
+  });
+});
+
+describe('the images of the concepts', () => {
+  it('are those that their program draws', () => {
+    expect(CONCEPT_IMAGES.size).toBe(5);
+    for (const [path, content] of CONCEPT_IMAGES) expect(readFileSync(path, 'utf8')).toBe(content);
+  });
+});
+
+describe('code of the documents', () => {
+  const page = ['# A page', '```ts', 'const a = 1;', '```', '', '```sh', 'npm run docs', '```', '', '```ts continued'];
+  const snippets = (text: string) => snippetsOf(blocksOf('docs/page.md', text));
+
+  it('keeps its lines, and goes on where it says so', () => {
+    const [first, ...others] = snippets([...page, 'console.log(a);', '```'].join('\n'));
+    expect(others).toEqual([]);
+    expect(first).toMatchObject({ line: 3, isRun: true });
+    const lines = first!.code.split('\n');
+    expect([lines[2], lines[10], lines.length]).toEqual(['const a = 1;', 'console.log(a);', 11]);
+  });
+
+  it('gets what the text takes for granted, of what it uses and does not make', () => {
+    const code = 'const { model } = other;\nconsole.log(model, collator, report.train);';
+    const [given] = snippets(`\`\`\`ts given\n${code}\n\`\`\``);
+    expect(given!.code).toContain("const { collator, report } = await $given('collator', 'report');");
+    expect(snippets(`\`\`\`ts compile\n${code}\n\`\`\``)).toMatchObject([{ isRun: false }]);
+  });
+
+  it('is refused where its words mean nothing', () => {
+    expect(() => snippets('```ts complie\n```')).toThrow('docs/page.md:2: "complie"');
+    expect(() => snippets('```ts continued\n```')).toThrow('nothing before');
+    expect(() => snippets('text\n```ts\n')).toThrow('docs/page.md:2: the block does not end');
+  });
+
+  it('is found in docstrings, where it imports nothing', () => {
+    const source =
+      '/**\n * Text.\n * @example\n * ```ts\n * await fromPretrained(name);\n * ```\n */\nexport const x = 1;';
+    const [example] = snippetsOf(blocksOf('src/x.ts', docstringsOf(source)));
+    expect(example).toMatchObject({ line: 5 });
+    expect(example!.code.split('\n')[3]).toContain("import { fromPretrained } from 'ministral-tune';");
   });
 });

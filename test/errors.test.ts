@@ -21,14 +21,15 @@ const gone = new HubError('owner/name: no such repository', {
 it('keeps what is wrong apart from what to do about it', () => {
   expect(gone.summary).toBe('owner/name: no such repository');
   expect(gone.hint).toBe('Is the name right?');
-  expect(gone.message).toBe('owner/name: no such repository\n  hint: Is the name right?');
+  expect(gone.message).toBe(`owner/name: no such repository\n  hint: Is the name right?\n  see ${gone.helpUrl}`);
   expect(new HubError('x').message).toBe('x');
 });
 
 it('says the same with other words, and stays of its class with its fields', () => {
   const again = gone.with({ summary: `${gone.summary}; it may be the proxy`, isTransient: true });
   expect(again).toBeInstanceOf(HubError);
-  expect(again.message).toBe('owner/name: no such repository; it may be the proxy\n  hint: Is the name right?');
+  expect(again.message).toBe(`${again.summary}\n  hint: Is the name right?\n  see ${gone.helpUrl}`);
+  expect(again.summary).toBe('owner/name: no such repository; it may be the proxy');
   expect(again).toMatchObject({ code: 'HUB', status: 404, errorCode: 'RepoNotFound', isTransient: true });
   expect(again.details).toEqual({ repoId: 'owner/name' });
   expect(again.cause).toBe(gone);
@@ -54,6 +55,7 @@ it('is whole as JSON, without secrets in any field', () => {
     code: 'HUB',
     message: error.message,
     hint: 'Is the name right?',
+    helpUrl: gone.helpUrl,
     url: 'https://hub.example/***',
     errorCode: 'No-***',
     status: 404,

@@ -57,7 +57,7 @@ describe('misspelled and missing options of parts', () => {
   it('of engine, evaluator and collator', async () => {
     await expect(createEngine('cpu', { thread: 2 } as object)).rejects.toThrow(/did you mean `threads`/);
     expect(() => new Evaluator({ classNames: ['a', 'b'], generat: 1 } as unknown as EvaluatorOptions)).toThrow(
-      /`generate` is missing; unknown option `generat`/,
+      /unknown option `generat`; did you mean `generate`\?/,
     );
     expect(() => new VlmCollator({ chatTemplate: undefined } as unknown as VlmCollatorOptions)).toThrow(
       /missing `tokenizer`, `chatTemplate`, `imageProcessor`/,

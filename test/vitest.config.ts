@@ -20,9 +20,33 @@ export default defineConfig({
   test: {
     root,
     testTimeout: 60_000,
+    // The second says which tests were left out, and why.
+    reporters: ['default', './test/skip-reporter.ts'],
     // The engine itself uses every core, so files run a few at a time.
     pool: 'forks',
     maxWorkers: 2,
+    coverage: {
+      provider: 'v8',
+      enabled: process.env.COVERAGE !== undefined,
+      include: ['src/**/*.ts'],
+      exclude: [
+        // Made from the files that are counted.
+        'src/generated/**',
+        // AssemblyScript: runs as WebAssembly, where V8 counts no lines.
+        'src/engine/cpu/wasm/**',
+        // Runs in the browser; the live page is tested there.
+        'src/monitor/browser/**',
+        // First files of worker threads, which run from a bundled string: V8 sees that text and not these lines. They
+        // only take messages; what they call is imported by tests and counted.
+        'src/{data/image,engine/cpu/pool,files/digest,lora/merge,ownership/heartbeat}-worker.ts',
+        // Types alone: nothing of them runs.
+        'src/types.ts',
+      ],
+      reportsDirectory: 'coverage',
+      reporter: ['text-summary', 'json-summary', ['text', { file: 'lines.txt', maxCols: 200 }]],
+      reportOnFailure: true,
+      thresholds: { lines: 90 },
+    },
     // Loading the library takes longer than most files' tests: a process loads it once, for all of its files.
     projects: [
       {

@@ -22,17 +22,17 @@ const SAMPLES_PER_CLASS = 4;
  * blank, dark, bright, blurred, tiny or unlike the others; sizes, and classes by split. Whatever is wrong with an image
  * goes into the report and ends nothing.
  *
- * ```ts
- * const data = await ImageFolder.load('bones', { onBadImage: 'skip' });
- * const report = await auditDataset(data);
- * console.log(formatAudit(report));
- * ```
- *
  * Decoding runs on libuv's threads. Memory: some 10 KB an image. Near copies may be re-encoded, resized, stretched,
  * darker, mirrored, turned by quarters, or without a tenth of their width and height; some of those that lost more are
  * found, too. Blank images have no near copies.
  * @param data an `ImageFolder`, one data set, or splits by name: `{ train, test }`
  * @throws ConfigError for wrong options; DataError for samples in which no image is known; the signal's reason
+ * @example
+ * ```ts
+ * const data = await ImageFolder.load('xrays', { onBadImage: 'skip' });
+ * const report = await auditDataset(data);
+ * console.log(formatAudit(report));
+ * ```
  */
 export async function auditDataset<T>(data: AuditInput<T>, options: AuditOptions<T> = {}): Promise<AuditReport> {
   const start = performance.now();

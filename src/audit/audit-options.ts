@@ -1,6 +1,6 @@
 /** What an audit is given: data sets in any form, and limits. */
 import { z } from 'zod';
-import { callback, functionOption, parseOptions } from '../config.js';
+import { callback, functionOption, type Given, type Mismatch, type NoMismatch, parseOptions } from '../config.js';
 import type { Dataset, ImageInput } from '../data/types.js';
 import { ConfigError } from '../errors.js';
 import { describeGiven, isKind, isObject } from '../messages/given-kind.js';
@@ -32,9 +32,9 @@ export interface AuditOptions<T = unknown> extends Partial<AuditSettings> {
   readonly images?: ((sample: T, index: number) => ImageInput | readonly ImageInput[]) | undefined;
   /** Class of a sample. Default: its `className` or `label`, or the assistant's words in a conversation. */
   readonly label?: ((sample: T, index: number) => string | undefined) | undefined;
-  /** Called as the audit goes on. */
+  /** Called as the audit goes on. Default: none. */
   readonly onProgress?: ((progress: AuditProgress) => void) | undefined;
-  /** Ends the audit, which then rejects with the signal's reason. */
+  /** Ends the audit, which then rejects with the signal's reason. Default: none. */
   readonly signal?: AbortSignal | undefined;
 }
 
@@ -53,6 +53,7 @@ const auditSchema = z.strictObject({
   onProgress: callback<AuditProgress>().optional(),
   signal: z.instanceof(AbortSignal, { error: 'expected an AbortSignal' }).optional(),
 });
+type _Input = NoMismatch<Mismatch<Given<z.input<typeof auditSchema>>, Given<AuditOptions>>>;
 
 const ALIASES = { threshold: 'minCorrelation', rotations: 'transforms', flips: 'transforms', minsize: 'tinyEdge' };
 

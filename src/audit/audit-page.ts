@@ -6,18 +6,19 @@ import { AUDIT_STYLES, type AuditSectionOptions, auditSection } from './audit-se
 
 /** How the page of an audit is made. */
 export interface AuditPageOptions extends AuditSectionOptions {
-  /** Heading of the page. Default 'Data audit'. */
+  /** Heading of the page. Default: `Data audit`. */
   readonly title?: string | undefined;
 }
 
 /**
  * One HTML file with the images in it: nothing is loaded from elsewhere.
- *
- * ```ts
- * const thumbnails = await auditThumbnails(data, report);
- * await writeFile('audit.html', renderAuditPage(report, { thumbnails }));
- * ```
  * @throws ConfigError for wrong options
+ * @example
+ * ```ts
+ * const report = await auditDataset(data);
+ * const thumbnails = await auditThumbnails(data, report);
+ * const html = renderAuditPage(report, { thumbnails });
+ * ```
  */
 export function renderAuditPage(
   report: AuditReport,

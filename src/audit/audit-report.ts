@@ -191,23 +191,32 @@ export interface AuditReport {
 
 /** Limits of an audit; all have defaults. */
 export interface AuditSettings {
-  /** Whether near duplicates were looked for. */
+  /** Look for near duplicates, not for exact copies alone. Default: true. */
   readonly nearDuplicates: boolean;
-  /** Whether mirrored and turned copies were looked for. */
+  /** Look for mirrored and turned copies too. Default: true. */
   readonly transforms: boolean;
-  /** Least correlation of near duplicates. Images full of details, and those of a few pixels, need more: 0.95 and 0.97. */
+  /**
+   * Least correlation of near duplicates, 0.3 to 1. Images full of details, and those of a few pixels, need more: 0.95
+   * and 0.97. Default: 0.85.
+   */
   readonly minCorrelation: number;
-  /** An image whose shorter edge has fewer pixels is tiny. */
+  /** An image whose shorter edge has fewer pixels is tiny. Default: 64. */
   readonly tinyEdge: number;
-  /** An image whose longer side is more than this many times the shorter one has an odd aspect ratio. */
+  /** An image whose longer side is more than this many times the shorter one has an odd aspect ratio. Default: 5. */
   readonly maxAspectRatio: number;
-  /** An image of this many times more, or fewer, pixels than the median has an odd size. */
+  /** An image of this many times more, or fewer, pixels than the median has an odd size. Default: 16. */
   readonly maxSizeFactor: number;
-  /** An image is dark if 99 % of its pixels are below this luminance, and bright if 99 % are above 255 less this. */
+  /**
+   * An image is dark if 99 % of its pixels are below this luminance, and bright if 99 % are above 255 less this.
+   * Default: 64.
+   */
   readonly darkLevel: number;
-  /** An image is blank if its luminance spans fewer levels between its 1st and 99th percentile. */
+  /** An image is blank if its luminance spans fewer levels between its 1st and 99th percentile. Default: 10. */
   readonly blankRange: number;
-  /** An image is blurred if its blur effect (Crete et al. 2007: 0 sharp, 1 without any detail) is above this. */
+  /**
+   * An image is blurred if its blur effect (Crete et al. 2007), from 0 for sharp to 1 without any detail, is above
+   * this. Default: 0.75.
+   */
   readonly maxBlur: number;
 }
 

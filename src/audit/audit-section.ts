@@ -1,6 +1,6 @@
 /** An audit as a section of a page: what a stand-alone page and the report of a run show. */
 import { z } from 'zod';
-import { parseOptions } from '../config.js';
+import { type Given, type Mismatch, type NoMismatch, parseOptions } from '../config.js';
 import { distinctNames, tableCell } from '../messages/one-line.js';
 import { type Html, html } from '../page/html.js';
 import {
@@ -27,11 +27,11 @@ import { issuesByKind, shownMembers } from './shown-images.js';
 
 /** How an audit is shown. */
 export interface AuditSectionOptions {
-  /** Of `auditThumbnails`; without them images are shown by name only. */
+  /** Of `auditThumbnails`; without them images are shown by name only. Default: none. */
   readonly thumbnails?: AuditThumbnails | undefined;
-  /** Groups of copies that are shown at most; the page says how many were left out. Default 40. */
+  /** Groups of copies that are shown at most; the page says how many were left out. Default: 40. */
   readonly maxGroups?: number | undefined;
-  /** Images of each kind of issue that are shown at most. Default 12. */
+  /** Images of each kind of issue that are shown at most. Default: 12. */
   readonly maxIssues?: number | undefined;
 }
 
@@ -45,6 +45,7 @@ const sectionSchema = z.strictObject({
   maxGroups: z.int().nonnegative().default(40),
   maxIssues: z.int().nonnegative().default(12),
 });
+type _Input = NoMismatch<Mismatch<Given<z.input<typeof sectionSchema>>, Given<AuditSectionOptions>>>;
 
 /** Groups that are open at first: a page with all of them hides what comes after. */
 const FIRST_GROUPS = 6;

@@ -1,6 +1,6 @@
 /** Small images for the page of an audit, decoded again: a report holds none. */
 import { z } from 'zod';
-import { functionOption, parseOptions } from '../config.js';
+import { functionOption, type Given, type Mismatch, type NoMismatch, parseOptions } from '../config.js';
 import { decodeWithin } from '../data/decode-budget.js';
 import type { Dataset, ImageInput } from '../data/types.js';
 import { imageDataUri } from '../page/data-uri.js';
@@ -12,15 +12,15 @@ import { shownImages } from './shown-images.js';
 
 /** Which images of a report become thumbnails, and how large. */
 export interface AuditThumbnailOptions<T = unknown> {
-  /** As `auditSection` shows. Default 40. */
+  /** Groups of copies of which images are made at most, as `auditSection` shows them. Default: 40. */
   readonly maxGroups?: number | undefined;
-  /** As `auditSection` shows. Default 12. */
+  /** Images of each kind of issue at most, as `auditSection` shows them. Default: 12. */
   readonly maxIssues?: number | undefined;
-  /** Longest edge in pixels. Default 200. */
+  /** Longest edge in pixels. Default: 200. */
   readonly longestEdge?: number | undefined;
-  /** As `auditDataset` was given. */
+  /** Images of a sample, as `auditDataset` was given. Default: found as there. */
   readonly images?: ((sample: T, index: number) => ImageInput | readonly ImageInput[]) | undefined;
-  /** Ends the work, which then rejects with the signal's reason. */
+  /** Ends the work, which then rejects with the signal's reason. Default: none. */
   readonly signal?: AbortSignal | undefined;
 }
 
@@ -31,6 +31,7 @@ const thumbnailSchema = z.strictObject({
   images: functionOption<NonNullable<AuditThumbnailOptions['images']>>().optional(),
   signal: z.instanceof(AbortSignal, { error: 'expected an AbortSignal' }).optional(),
 });
+type _Input = NoMismatch<Mismatch<Given<z.input<typeof thumbnailSchema>>, Given<AuditThumbnailOptions>>>;
 
 /**
  * Thumbnails of the images that `auditSection` shows with the same limits, some 4 KB each. Images that cannot be read

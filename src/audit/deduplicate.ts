@@ -1,6 +1,6 @@
 /** Data sets without copies, by the report of an audit: within each split, and a test split that training has not seen. */
 import { z } from 'zod';
-import { parseOptions } from '../config.js';
+import { type Given, type Mismatch, type NoMismatch, parseOptions } from '../config.js';
 import type { Dataset } from '../data/types.js';
 import { DataError } from '../errors.js';
 import { oneLine } from '../messages/one-line.js';
@@ -22,11 +22,12 @@ export type { RemovedSample };
 
 /** How copies are removed. */
 export interface DeduplicateOptions {
-  /** `near`: near copies go as well as exact ones; `exact`: only those. Default 'near'. */
+  /** `near`: near copies go as well as exact ones; `exact`: only those. Default: `near`. */
   readonly kind?: 'near' | 'exact' | undefined;
   /**
-   * What happens to copies with different labels, of which at most one label can be right: `remove` all of them, `keep`
-   * all of them, or keep the `first` as of other copies. Must be said where there are such copies.
+   * What happens to copies with different labels, of which at most one label can be right: `remove` all of them,
+   * `keep` all of them, or keep the `first` as of other copies. Default: none; must be said where there are such
+   * copies.
    */
   readonly conflicts?: 'remove' | 'keep' | 'first' | undefined;
   /** Names of the splits from which samples are removed. Default: all. */
@@ -52,21 +53,23 @@ export type SelectedSplits<I> =
 const deduplicateSchema = z.strictObject({
   kind: z.enum(['near', 'exact']).default('near'),
   conflicts: z.enum(['remove', 'keep', 'first']).optional(),
-  splits: z.array(z.string()).optional(),
+  splits: z.array(z.string()).readonly().optional(),
 });
+type _Input = NoMismatch<Mismatch<Given<z.input<typeof deduplicateSchema>>, Given<DeduplicateOptions>>>;
 
 /**
  * Removes copies within each split. Samples are gone through in their order, and one is removed if it is a direct copy of
  * one that stays: so of copies the first stays, the same in every run, and what is removed has its copy among what
  * stays. In conversations a copy has the same images in the same order, and the same question. Copies across splits stay:
  * see `leakFreeSplit`.
- *
- * ```ts
- * const { splits, removed } = await deduplicate(data, report, { conflicts: 'remove', splits: ['train'] });
- * ```
  * @param data what was audited
  * @throws DataError if the report is about other data, and for conflicting labels when `conflicts` is not given,
  *   or if nothing is left of a split; ConfigError for wrong options
+ * @example
+ * ```ts
+ * const report = await auditDataset(data);
+ * const { splits, removed } = await deduplicate(data, report, { conflicts: 'remove', splits: ['train'] });
+ * ```
  */
 export async function deduplicate<I extends AuditInput>(
   data: I,

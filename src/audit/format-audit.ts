@@ -1,6 +1,6 @@
 /** An audit as text for a terminal of 80 columns. */
 import { z } from 'zod';
-import { parseOptions } from '../config.js';
+import { type Given, type Mismatch, type NoMismatch, parseOptions } from '../config.js';
 import { displayWidth } from '../messages/display-width.js';
 import { distinctNames, oneLine, tableCell } from '../messages/one-line.js';
 import { splitText, wrapText } from '../messages/wrap-text.js';
@@ -21,11 +21,11 @@ import { ISSUE_KINDS } from './image-issues.js';
 
 /** How much of an audit is listed. */
 export interface FormatAuditOptions {
-  /** Groups of copies that are listed at most. Default 10. */
+  /** Groups of copies that are listed at most. Default: 10. */
   readonly maxGroups?: number | undefined;
-  /** Images of each kind of issue that are listed at most. Default 3. */
+  /** Images of each kind of issue that are listed at most. Default: 3. */
   readonly maxIssues?: number | undefined;
-  /** Classes that are listed at most. Default 30. */
+  /** Classes that are listed at most. Default: 30. */
   readonly maxClasses?: number | undefined;
 }
 
@@ -34,6 +34,7 @@ const COLUMNS = 80;
 const MAX_MEMBERS = 4;
 const limit = (count: number) => z.int().nonnegative().default(count);
 const formatSchema = z.strictObject({ maxGroups: limit(10), maxIssues: limit(3), maxClasses: limit(30) });
+type _Input = NoMismatch<Mismatch<Given<z.input<typeof formatSchema>>, Given<FormatAuditOptions>>>;
 
 /** Lines of at most 80 columns. What is left out is counted. @throws ConfigError */
 export function formatAudit(report: AuditReport, options: FormatAuditOptions = {}): string {

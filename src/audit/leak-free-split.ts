@@ -1,6 +1,6 @@
 /** A test split without images that training has seen. */
 import { z } from 'zod';
-import { parseOptions } from '../config.js';
+import { type Given, type Mismatch, type NoMismatch, parseOptions } from '../config.js';
 import type { Dataset } from '../data/types.js';
 import { ConfigError, DataError } from '../errors.js';
 import { describeGiven, isKind } from '../messages/given-kind.js';
@@ -17,7 +17,7 @@ import {
 
 /** What leaks into what. */
 export interface LeakFreeOptions {
-  /** Name of the split in the report. Default 'test'. */
+  /** Name of the split in the report. Default: `test`. */
   readonly split?: string | undefined;
   /** Splits that were seen before the test. Default: all others of the report. */
   readonly against?: readonly string[] | undefined;
@@ -43,17 +43,22 @@ export interface LeakFreeSplit<D> {
   readonly removed: readonly LeakedSample[];
 }
 
-const leakFreeSchema = z.strictObject({ split: z.string().default('test'), against: z.array(z.string()).optional() });
+const leakFreeSchema = z.strictObject({
+  split: z.string().default('test'),
+  against: z.array(z.string()).readonly().optional(),
+});
+type _Input = NoMismatch<Mismatch<Given<z.input<typeof leakFreeSchema>>, Given<LeakFreeOptions>>>;
 
 /**
  * Removes the samples that have an exact or near copy in other splits, directly or through further copies, whatever
  * their labels and questions. Nothing is removed from the other splits.
- *
- * ```ts
- * const { dataset, removed } = await leakFreeSplit(data.test, report);
- * ```
  * @param dataset the split that was audited, e.g. `data.test`
  * @throws DataError if the report is about other data, or nothing is left; ConfigError for wrong options
+ * @example
+ * ```ts
+ * const report = await auditDataset(data);
+ * const { dataset, removed } = await leakFreeSplit(data.test, report);
+ * ```
  */
 export async function leakFreeSplit<D extends Dataset<unknown>>(
   dataset: D,

@@ -1,6 +1,6 @@
 /** Horizontal bars, so that long labels stay readable: counts of classes in each split. */
 import { z } from 'zod';
-import { parseOptions } from '../config.js';
+import { type Given, type Mismatch, type NoMismatch, parseOptions } from '../config.js';
 import { ConfigError } from '../errors.js';
 import { fitText, measureText, text } from './font.js';
 import {
@@ -20,22 +20,22 @@ import { format } from './svg-values.js';
 
 /** What a bar chart shows. */
 export interface BarChartOptions {
-  /** Above the chart. */
+  /** Above the chart. Required. */
   readonly title: string;
   /** Below the title, smaller. Default: none. */
   readonly subtitle?: string;
-  /** [N] one for each group of bars, top to bottom; of more than 200 the largest and the smallest. */
+  /** [N] one for each group of bars, top to bottom; of more than 200 the largest and the smallest. Required. */
   readonly labels: readonly string[];
-  /** Each with [N] values of at least 0; one bar of every series in each group. */
+  /** Each with [N] values of at least 0; one bar of every series in each group. Required. */
   readonly series: readonly {
     /** For the legend, which a single series does not get. */
     readonly name: string;
     /** [N] finite, in the order of `labels`. */
     readonly values: readonly number[];
   }[];
-  /** Below the axis. */
+  /** Below the axis. Default: nothing. */
   readonly xLabel?: string;
-  /** Default 1000; the height follows from the labels. */
+  /** Width in pixels; the height follows from the labels. Default: 1000. */
   readonly width?: number;
 }
 
@@ -44,16 +44,19 @@ const MARGIN = 36;
 const optionsSchema = z.strictObject({
   title: z.string(),
   subtitle: z.string().optional(),
-  labels: z.array(z.string()),
-  series: z.array(
-    z.strictObject({
-      name: z.string(),
-      values: z.array(z.custom<number>((value) => typeof value === 'number', 'expected a number')),
-    }),
-  ),
+  labels: z.array(z.string()).readonly(),
+  series: z
+    .array(
+      z.strictObject({
+        name: z.string(),
+        values: z.array(z.custom<number>((value) => typeof value === 'number', 'expected a number')).readonly(),
+      }),
+    )
+    .readonly(),
   xLabel: z.string().optional(),
   width: z.number().min(100).max(32_767).optional(),
 });
+type _Input = NoMismatch<Mismatch<Given<z.input<typeof optionsSchema>>, Given<BarChartOptions>>>;
 
 /** From this many labels on the bars are thinner. */
 const THIN = 60;

@@ -24,15 +24,15 @@ export interface ContactSheetItem {
 
 /** Options of `contactSheet` and `writeContactSheet`. */
 export interface ContactSheetOptions {
-  /** Above the images. */
+  /** Above the images. Default: nothing. */
   readonly title?: string;
-  /** Below the title, smaller; left out if there is no title. */
+  /** Below the title, smaller; left out if there is no title. Default: nothing. */
   readonly subtitle?: string;
-  /** Default 4, or fewer if there are fewer images. */
+  /** Columns of images. Default: 4, or fewer if there are fewer images. */
   readonly columns?: number;
-  /** Side in pixels of the square that each image fits in. Default 260. */
+  /** Side in pixels of the square that each image fits in. Default: 260. */
   readonly cell?: number;
-  /** Lines of caption, at most. Default 3. */
+  /** Lines of caption under each image, at most. Default: 3. */
   readonly captionLines?: number;
 }
 
@@ -95,7 +95,14 @@ export async function contactSheet(
   return sharp(page, { density: 72 }).composite(overlays).png().toBuffer();
 }
 
-/** Writes a contact sheet; the file appears whole or not at all. */
+/**
+ * Writes a contact sheet; the file appears whole or not at all.
+ * @example
+ * ```ts
+ * const { image, className } = await test.get(0);
+ * await writeContactSheet([{ image: await image.decode(), caption: className }], 'sheet.png', { columns: 1 });
+ * ```
+ */
 export async function writeContactSheet(
   items: readonly ContactSheetItem[],
   path: string,

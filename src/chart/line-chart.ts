@@ -1,6 +1,6 @@
 /** Lines over numbers: the loss over the steps. */
 import { z } from 'zod';
-import { parseOptions } from '../config.js';
+import { type Given, type Mismatch, type NoMismatch, parseOptions } from '../config.js';
 import { ConfigError } from '../errors.js';
 import { measureText, text } from './font.js';
 import {
@@ -23,28 +23,28 @@ export type Point = readonly [x: number, y: number];
 
 /** What a line chart shows. */
 export interface LineChartOptions {
-  /** Above the chart. */
+  /** Above the chart. Required. */
   readonly title: string;
   /** Below the title, smaller. Default: none. */
   readonly subtitle?: string;
-  /** Below the horizontal axis. */
+  /** Below the horizontal axis. Required. */
   readonly xLabel: string;
-  /** Beside the vertical axis. */
+  /** Beside the vertical axis. Required. */
   readonly yLabel: string;
-  /** Points in drawing order. */
+  /** Points in drawing order. Required. */
   readonly series: readonly {
     /** For the legend, which a single series does not get. */
     readonly name: string;
     /** Each is joined to the one before it. */
     readonly points: readonly Point[];
   }[];
-  /** Default 'linear'. */
+  /** Scale of the vertical axis. Default: `linear`. */
   readonly yScale?: 'linear' | 'log';
-  /** Smallest y on a linear axis: 0 if it is no further away than the values spread, or where the values begin. Default 'auto'. */
+  /** Smallest y on a linear axis: 0 if it is no further away than the values spread, or where the values begin. Default: `auto`. */
   readonly yFrom?: 'auto' | 'zero' | 'values';
-  /** Pixels. Default 1000. */
+  /** Width in pixels. Default: 1000. */
   readonly width?: number;
-  /** Pixels. Default 560. */
+  /** Height in pixels. Default: 560. */
   readonly height?: number;
 }
 
@@ -57,14 +57,20 @@ const optionsSchema = z.strictObject({
   subtitle: z.string().optional(),
   xLabel: z.string(),
   yLabel: z.string(),
-  series: z.array(
-    z.strictObject({ name: z.string(), points: z.array(z.custom<Point>(isPoint, 'expected [x, y], two numbers')) }),
-  ),
+  series: z
+    .array(
+      z.strictObject({
+        name: z.string(),
+        points: z.array(z.custom<Point>(isPoint, 'expected [x, y], two numbers')).readonly(),
+      }),
+    )
+    .readonly(),
   yScale: z.enum(['linear', 'log']).optional(),
   yFrom: z.enum(['auto', 'zero', 'values']).optional(),
   width: side,
   height: side,
 });
+type _Input = NoMismatch<Mismatch<Given<z.input<typeof optionsSchema>>, Given<LineChartOptions>>>;
 
 const MARGIN = 36;
 /** Up to this many points a series gets a dot on each. */
@@ -73,6 +79,14 @@ const DOTTED = 40;
 /**
  * @returns an SVG document
  * @throws ConfigError if no point can be drawn
+ * @example
+ * ```ts
+ * const svg = lineChart({
+ *   title: 'Training loss', xLabel: 'step', yLabel: 'loss',
+ *   series: [{ name: 'loss', points: [[1, 2.4], [2, 1.1], [3, 0.7]] }],
+ * });
+ * await renderPng(svg, 'loss.png');
+ * ```
  */
 export function lineChart(options: LineChartOptions): string {
   parseOptions(optionsSchema, options, 'lineChart');

@@ -8,7 +8,7 @@ import { drawableText } from './drawable-text.js';
 
 /** Options of `renderPng`. */
 export interface RenderOptions {
-  /** Pixels of the image for each unit of the SVG. Default 1; 2 for sharp print and high-density screens. */
+  /** Pixels of the image for each unit of the SVG; 2 for sharp print and high-density screens. Default: 1. */
   readonly scale?: number;
 }
 

@@ -35,6 +35,7 @@ export function defineCommand<Values extends object>(parts: CommandParts<Values>
         .outputHelp();
       return text.trimEnd();
     },
+    check: (args) => readArguments(make(), args),
     async run(args, output) {
       if (args.some((arg) => arg === '--help' || arg === '-h')) {
         output.print(this.help);

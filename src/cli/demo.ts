@@ -8,7 +8,7 @@ import { untilStopped } from './until-stopped.js';
 import type { Output } from './usage.js';
 
 /** Images of a class: enough to learn most kinds from, few enough for half a minute. */
-const COUNTS = { trainPerClass: 100, testPerClass: 10 };
+const COUNTS = { trainPerClass: 120, testPerClass: 10 };
 
 /** @param counts images of each class, fewer for a test @returns the exit code */
 export async function runDemo(flags: DemoFlags, output: Output, counts = COUNTS, more: object = {}): Promise<number> {

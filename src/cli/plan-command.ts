@@ -114,7 +114,7 @@ async function planOptions(values: PlanValues): Promise<TrainingPlanOptions> {
     ...defined({
       processor,
       prompt,
-      template: template as 'own' | undefined,
+      chatTemplate: template as 'own' | undefined,
       maxLength,
       cards,
       formats: values.formats as WeightFormat[] | undefined,

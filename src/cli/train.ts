@@ -11,6 +11,7 @@ import { applyLora, type LoraAdapter } from '../lora/apply-lora.js';
 import { verifyAdapter } from '../lora/verify-adapter.js';
 import { livePage } from '../monitor/live-page.js';
 import { writeRunReport } from '../report/write-run-report.js';
+import type { TrainerCallback } from '../train/callbacks.js';
 import type { TrainingEvent, TrainOutput } from '../train/events.js';
 import type { SftConfigInput } from '../train/sft-config.js';
 import { SftTrainer } from '../train/sft-trainer.js';
@@ -110,6 +111,16 @@ async function learn(run: Run): Promise<RunSummary> {
   const page = request.live ? livePage({ title: request.title ?? outputDir }) : undefined;
   await page?.open();
   const baseModelNameOrPath = opened.name;
+  const events: TrainingEvent[] = [];
+  // Not a loop: the run prints its own losses.
+  const watch: TrainerCallback = {
+    name: 'command line',
+    async onEvent(event) {
+      // Not before: a resume with settings that the checkpoint refuses leaves those that it had.
+      if (event.type === 'start') await writeSettings(settings);
+      events.push(event);
+    },
+  };
   const trainer = new SftTrainer({
     model,
     trainDataset: task.train,
@@ -117,21 +128,14 @@ async function learn(run: Run): Promise<RunSummary> {
     collator,
     saveAdapter: (folder) => saveAdapter(adapter, folder, { baseModelNameOrPath, chatTemplate }),
     config,
-    callbacks: page ? [page] : [],
+    callbacks: [watch, ...(page ? [page] : [])],
   });
   const judge = (what: string): Promise<EvaluationReport | undefined> => judged(run, what);
   const before = await judge('before');
   const { evaluation } = task;
   const lossBefore = evaluation && (await trainer.evaluate(evaluation, signal)).evalLoss;
   if (lossBefore !== undefined) print(`test loss before: ${lossBefore.toFixed(4)}`);
-  const events: TrainingEvent[] = [];
-  const training = trainer.train({ signal, ...(request.way === 'resume' ? { resumeFromCheckpoint: true } : {}) });
-  for await (const event of training) {
-    // Not before: a resume with settings that the checkpoint refuses leaves those that it had.
-    if (event.type === 'start') await writeSettings(settings);
-    events.push(event);
-  }
-  const trained = await training;
+  const trained = await trainer.train({ signal, ...(request.way === 'resume' ? { resumeFromCheckpoint: true } : {}) });
   const folder = adapterDirOf(outputDir);
   await saveAdapter(adapter, folder, { baseModelNameOrPath, chatTemplate });
   const probe = await task.train.get(0);

@@ -15,6 +15,8 @@ export interface Command {
   readonly help: string;
   /** @returns the exit code @throws UsageError for a command line that is not understood; TuneError */
   run(args: readonly string[], output: Output): Promise<number>;
+  /** Reads the command line and does nothing. @throws UsageError as `run` does */
+  check(args: readonly string[]): void;
 }
 
 /** The command line is not understood, or something is missing in it: exit code 2. */

@@ -39,19 +39,22 @@ export const TUTORIAL_TEMPLATE = `{{ bos_token }}[INST]
   {%- endfor -%}
 {%- endif -%}`;
 
+/** A chat template by name: `tutorial` is {@link TUTORIAL_TEMPLATE}, short and without the model's own system prompt. */
+export type ChatTemplateName = 'tutorial';
+
 /** Names of tokens for a `ChatTemplate`; the collator wants them equal to the tokenizer's. */
 export interface ChatTemplateOptions {
-  /** What `bos_token` stands for in the template. Default `<s>`. */
+  /** What `bos_token` stands for in the template. Default: `<s>`. */
   readonly bosToken?: string;
-  /** What `eos_token` stands for in the template. Default `</s>`. */
+  /** What `eos_token` stands for in the template. Default: `</s>`. */
   readonly eosToken?: string;
 }
 
 /** Options of `ChatTemplate.render` and `segments`. */
 export interface RenderOptions {
-  /** Stop where the model is to answer. Default false. Some templates ignore it. */
+  /** Stop where the model is to answer; some templates ignore it. Default: false. */
   readonly addGenerationPrompt?: boolean;
-  /** Stop right after the text of the last message, an assistant's: its answer is to be continued. Default false. */
+  /** Stop right after the text of the last message, an assistant's: its answer is to be continued. Default: false. */
   readonly continueFinalMessage?: boolean;
   /** Tools that the assistant may call. Default: none. */
   readonly tools?: readonly Tool[] | undefined;
@@ -84,6 +87,11 @@ export interface TemplateSegment {
 /**
  * A Jinja chat template with the names of BOS and EOS. It runs within bounds of time and memory, as templates are
  * untrusted files, and reaches nothing but the conversation.
+ * @example
+ * ```ts
+ * const chatTemplate = new ChatTemplate(TUTORIAL_TEMPLATE, tokenizer);
+ * const own = await ChatTemplate.fromFolder('models/ministral-3b'); // chat_template.jinja of a folder
+ * ```
  */
 export class ChatTemplate {
   /** Jinja, with `\n` for every kind of line end. */
@@ -103,6 +111,17 @@ export class ChatTemplate {
       throw new TextError(`ChatTemplate: expected the source of a Jinja template, got ${showValue(source)}`, {
         hint: 'e.g. TUTORIAL_TEMPLATE; ChatTemplate.fromFolder reads the template of a model folder.',
       });
+    }
+    if (!/\{[{%]/.test(source)) {
+      const isFile = /\.(jinja2?|json|txt)$|[/\\]/.test(source) && !source.includes('\n');
+      throw new TextError(
+        `ChatTemplate: expected the source of a Jinja template, got a text without {{ }} and {% %}: ${showValue(source)}`,
+        {
+          hint: isFile
+            ? 'A path is read by ChatTemplate.fromFolder(folder).'
+            : 'It would render the same text for every conversation. Give the text of a template, e.g. TUTORIAL_TEMPLATE.',
+        },
+      );
     }
     checkTokens(options);
     // Jinja reads every kind of line end as one newline.
@@ -132,7 +151,7 @@ export class ChatTemplate {
     const template = await ChatTemplate.findInFolder(dir);
     if (template) return template;
     throw new TextError(`no chat template in ${dir}`, {
-      hint: 'base models have none: pass `new ChatTemplate(TUTORIAL_TEMPLATE)` or a template of your own',
+      hint: 'base models have none: give the collator `chatTemplate: "tutorial"`, or a template of your own',
       details: { path: dir },
     });
   }
@@ -213,6 +232,11 @@ export class ChatTemplate {
     this.#answerTail ??= tailOf((messages) => this.#arranger.arrange({ messages, addGenerationPrompt: false }));
     return this.#answerTail;
   }
+}
+
+/** The template that is meant: itself, or the one of this name with the tokens of a tokenizer. */
+export function namedTemplate<T>(given: T | ChatTemplateName, tokens: ChatTemplateOptions): T | ChatTemplate {
+  return given === 'tutorial' ? new ChatTemplate(TUTORIAL_TEMPLATE, tokens) : (given as T);
 }
 
 /** A tokenizer will do as well: it has both. */

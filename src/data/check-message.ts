@@ -87,7 +87,7 @@ export function checkMessage(message: Message, index: number): void {
   ): TextError => {
     const shown = typeof role === 'string' ? oneLine(role) : role && showValue(role);
     return new TextError(
-      `message ${index} (${shown}) is malformed${part === undefined ? '' : ` in part ${part} of its content`}: ${what}`,
+      `message ${index}${shown === undefined ? '' : ` (${shown})`} is malformed${part === undefined ? '' : ` in part ${part} of its content`}: ${what}`,
       { hint, details: { index, role, ...(part !== undefined && { part }) } },
     );
   };

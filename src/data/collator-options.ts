@@ -1,7 +1,7 @@
 /** Options of a collator, and what it works with. */
 import { z } from 'zod';
 import type { Mismatch, NoMismatch } from '../config.js';
-import type { ChatTemplate } from './chat-template.js';
+import type { ChatTemplate, ChatTemplateName } from './chat-template.js';
 import type { PaddingSide } from './pad-batch.js';
 import type { ProcessedImage } from './process-pixels.js';
 import type { MinistralTokenizer } from './tokenizer.js';
@@ -73,10 +73,13 @@ export interface DroppedSample {
 
 /** The options of a collator and what it works with. */
 export interface VlmCollatorOptions extends CollatorSettings {
-  /** Of the model's checkpoint: `fromPretrained` and `loadProcessor` give all three. Required. */
+  /** Of the model's checkpoint: the `processor` of `fromPretrained` has this and the next two. Required. */
   readonly tokenizer: MinistralTokenizer;
-  /** Turns messages into text. Base checkpoints have none: `new ChatTemplate(TUTORIAL_TEMPLATE)`. Required. */
-  readonly chatTemplate: ChatTemplate;
+  /**
+   * What conversations are written with: a template, or `tutorial` for a short one. A processor's own is undefined for Base
+   * checkpoints, which have none: that is an error here. Required.
+   */
+  readonly chatTemplate: ChatTemplate | ChatTemplateName | undefined;
   /** Says the sizes of patches; makes the pixels, unless `imagePool` does. Required. */
   readonly imageProcessor: ImagePreprocessor;
   /** Processes the images in place of `imageProcessor.process`, e.g. an `ImagePool` with its threads. Default: none. */

@@ -34,7 +34,7 @@ export class ClassLabel {
 
   /** @throws DataError for a label that is none */
   int2str(label: number): string {
-    const name = this.names[label];
+    const name = Number.isInteger(label) ? this.names[label] : undefined;
     if (name !== undefined) return name;
     throw new DataError(
       `no class has the label ${describeGiven(label)}; labels go from 0 to ${this.names.length - 1}`,
@@ -72,7 +72,15 @@ export class IndexedDataset<T> implements Dataset<T> {
     this.#make = make;
   }
 
-  /** Of items that are made already. The array is kept, not copied; the length is that of now. */
+  /**
+   * Of items that are made already. The array is kept, not copied; the length is that of now.
+   * @example
+   * ```ts
+   * const trainDataset = IndexedDataset.from([
+   *   { messages: [{ role: 'user', content: 'Which bone is it?' }, { role: 'assistant', content: 'radius' }] },
+   * ]);
+   * ```
+   */
   static from<T>(items: readonly T[]): IndexedDataset<T> {
     requireList(items, 'IndexedDataset.from', 'items');
     return new IndexedDataset(items.length, (index) => items[index]!);

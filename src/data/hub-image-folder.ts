@@ -15,10 +15,6 @@ export class HubImageFolder extends ImageFolder {
   /**
    * Downloads the images and tables of a data set, or takes them from the cache, and reads them.
    *
-   * ```ts
-   * const data = await HubImageFolder.download('owner/name', { revision: 'main', dataDir: 'images' });
-   * ```
-   *
    * The cache is shared with Python's tools. Zip archives are checked, and unpacked beside the snapshot: an archive is a
    * folder of its name, so that `data/train.zip` is the train split. Images in Parquet files are written as files there,
    * once; a class that is a number has the name that the file notes for it.
@@ -26,6 +22,10 @@ export class HubImageFolder extends ImageFolder {
    *   `revision` and `dataDir`
    * @throws ConfigError for a name of something else, or bad options; HubError, explained, if files cannot be fetched or
    *   are of another form; DataError for an archive that is not unpacked, and like `ImageFolder.load`; the signal's reason
+   * @example
+   * ```ts
+   * const data = await HubImageFolder.download('OWNER/NAME', { revision: 'main' });
+   * ```
    */
   static async download(name: string, options: HubImageFolderOptions = {}): Promise<HubImageFolder> {
     const { readHubFolder } = await import('./read-hub-folder.js');

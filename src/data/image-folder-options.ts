@@ -9,7 +9,7 @@ export interface ImageReadOptions {
   /**
    * What to do with a file that is no readable image though its name says so: stop with an error that names all of
    * them, or leave them out and list them in `skipped`. A file that becomes unreadable later stops the training at its
-   * batch, with a checkpoint, or is left out of that batch with a warning. Default 'error'.
+   * batch, with a checkpoint, or is left out of that batch with a warning. Default: `error`.
    */
   readonly onBadImage?: 'error' | 'skip' | undefined;
   /**
@@ -18,23 +18,23 @@ export interface ImageReadOptions {
    * `image.decode()` throws. Default: true with `onBadImage: 'skip'`, else false.
    */
   readonly verify?: boolean | undefined;
-  /** Refuse images of more pixels than this. Default 178,956,970. */
+  /** Refuse images of more pixels than this. Default: 178,956,970. */
   readonly maxPixels?: number | undefined;
   /**
-   * Refuse images whose longer side is more than this many times the shorter one. Shrunk to the image processor's longest
-   * edge, nothing would be left of them. Default 1540, the processor's default edge.
+   * Refuse images whose longer side is more than this many times the shorter one. Shrunk to the image processor's
+   * longest edge, nothing would be left of them. Default: 1540, as the edge of the processor.
    */
   readonly maxAspectRatio?: number | undefined;
   /**
-   * Bits that the samples of 16-bit PNG and TIFF files really use, 8 to 16: of 12, a sample of 4,095 becomes 255. Give
-   * `decodeImage` the same for images that the model sees later. Default 16, with a warning where samples look like
-   * fewer.
+   * Bits that the samples of 16-bit PNG and TIFF files really use, 8 to 16: of 12, a sample of 4,095 becomes 255.
+   * Give `decodeImage` the same for images that the model sees later. A warning says where samples look like fewer.
+   * Default: 16.
    */
   readonly bitDepth?: number | undefined;
   /**
    * Files and folders to pass over: names, or paths below the root; `*` stands for any letters, as in `*_mask.png`.
-   * These are passed over always: names that start with a dot, and what systems
-   * leave, as `__MACOSX`, `@eaDir`, `$RECYCLE.BIN`.
+   * These are passed over always: names that start with a dot, and what systems leave, as `__MACOSX`, `@eaDir`,
+   * `$RECYCLE.BIN`. Default: these alone.
    */
   readonly ignore?: readonly string[] | undefined;
   /**
@@ -52,16 +52,19 @@ export interface ImageReadOptions {
   readonly onWarning?: ((line: string) => void) | undefined;
 }
 
+/** What folders are, from the top: usual layouts, or any other of `class`, `split` and `*`. */
+export type FolderLayout = 'class' | 'split/class' | 'class/split' | '*/class' | (string & {});
+
 /** Options of `ImageFolder.load`. */
 export interface ImageFolderOptions extends ImageReadOptions {
   /**
    * What the folders are, from the top, below wrapping folders: `class`, `split`, or `*` for a folder that says nothing.
    * Examples: 'class', 'split/class', 'class/split', '*\/class'. Default: detected from the folders.
    */
-  readonly layout?: string | undefined;
+  readonly layout?: FolderLayout | undefined;
   /**
    * The class of an image, from its path below the folder with `/` on every system; undefined leaves the image out.
-   * For classes in file names and for deep folders. Splits are still told by folders.
+   * For classes in file names and for deep folders. Splits are still told by folders. Default: by the folders.
    */
   readonly classOf?: ((path: string) => string | undefined) | undefined;
 }
@@ -76,13 +79,16 @@ export interface ImageTableOptions extends ImageReadOptions {
   readonly labelColumn?: string | number | readonly string[] | undefined;
   /** Column of splits. Default: `split` and the like; else by the folders and the table's name, else all is train. */
   readonly splitColumn?: string | number | undefined;
-  /** The class of a row, instead of `labelColumn`; undefined leaves the row out. */
+  /** The class of a row, instead of `labelColumn`; undefined leaves the row out. Default: by `labelColumn`. */
   readonly labelOf?: ((row: TableRow) => string | undefined) | undefined;
-  /** The split of a row, instead of `splitColumn`; undefined: by the folders and the table's name. */
+  /**
+   * The split of a row, instead of `splitColumn`; undefined: by the folders and the table's name. Default: by
+   * `splitColumn`.
+   */
   readonly splitOf?: ((row: TableRow) => SplitName | undefined) | undefined;
   /** Between fields, e.g. ' '. Default: by the first line, one of comma, semicolon, tab, bar. */
   readonly separator?: string | undefined;
-  /** Whether the first line names the columns. Default true. */
+  /** Whether the first line names the columns. Default: true. */
   readonly header?: boolean | undefined;
 }
 

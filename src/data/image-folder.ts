@@ -57,6 +57,12 @@ export class ImageFolder {
   /**
    * @throws DataError for a folder that is missing, unreadable, of no known layout, with two readings, or with an empty
    *   split, and ImageError for bad images; ConfigError for bad options
+   * @example
+   * ```ts
+   * const data = await ImageFolder.load('xrays');
+   * console.log(data.classNames, data.train.length, data.test.length);
+   * const { train, validation } = await data.split({ validation: 0.1 });
+   * ```
    */
   static async load(dir: string, options: ImageFolderOptions = {}): Promise<ImageFolder> {
     const { readImageFolder } = await import('./read-image-folder.js');
@@ -66,16 +72,16 @@ export class ImageFolder {
   /**
    * Reads classes from a table of files and labels, as Kaggle competitions have them.
    *
-   * ```ts
-   * const data = await ImageFolder.fromTable('ham10000/HAM10000_metadata.csv', { labelColumn: 'dx' });
-   * ```
-   *
    * CSV with comma, semicolon, tab or bar, JSON Lines, or a JSON list. Files are found below the table's folder by path,
    * name, or id without an ending. Numbers get names from a JSON file beside the table that has one for each. Rows
    * without a file, files without a row, and rows without a label are left out, and counted in `warnings`.
    * @param path a table, a folder that holds one, or several tables, e.g. of train and test
    * @throws DataError naming table, row or column: a column that is not clear, several labels or files for one row,
    *   rows that contradict each other; ImageError and ConfigError as `load`
+   * @example
+   * ```ts
+   * const data = await ImageFolder.fromTable('labels.csv', { labelColumn: 'fracture' });
+   * ```
    */
   static async fromTable(path: string | readonly string[], options: ImageTableOptions = {}): Promise<ImageFolder> {
     const { readImageTable } = await import('./read-image-folder.js');

@@ -21,7 +21,7 @@ const ODD_TIFF = 'TIFF has kinds that are not read, e.g. of 12 or 64 bits a samp
 
 /** Options of `decodeImage` and `imageSize`, for paths and encoded bytes. */
 export interface DecodeOptions {
-  /** Refuse images of more pixels than this, before decoding them. Default 178,956,970. */
+  /** Refuse images of more pixels than this, before decoding them. Default: 178,956,970. */
   readonly maxPixels?: number | undefined;
   /**
    * Refuse images whose longer side is more than this many times the shorter one. An image processor with a longest
@@ -29,14 +29,14 @@ export interface DecodeOptions {
    */
   readonly maxAspectRatio?: number | undefined;
   /**
-   * Bits of a 16-bit PNG or TIFF that its samples really use, 8 to 16: of 12, a sample of 4,095 becomes 255. It is the
-   * same for all images of a model, in training and afterwards. Default 16, with a warning where the samples look like
-   * fewer.
+   * Bits of a 16-bit PNG or TIFF that its samples really use, 8 to 16: of 12, a sample of 4,095 becomes 255. It is
+   * the same for all images of a model, in training and afterwards. A warning says where samples look like fewer.
+   * Default: 16.
    */
   readonly bitDepth?: number | undefined;
   /**
-   * Called with the largest sample of 16-bit PNG and TIFF files: of grey ones always, of colour if it is dark. Default:
-   * warnings, once for the process.
+   * Called with the largest sample of 16-bit PNG and TIFF files: of grey ones always, of colour if it is dark.
+   * Default: warnings, once for the process.
    */
   readonly onBrightestSample?: ((name: string, brightest: number) => void) | undefined;
   /** How messages call an image that is given as bytes. Default: its length. */
@@ -173,6 +173,16 @@ const SAMPLE_KINDS: Readonly<Record<string, string>> = {
   dpcomplex: 'complex',
 };
 
+/** For a string that is something else than a path. */
+function stringHint(text: string): string | undefined {
+  if (/^data:/i.test(text)) return "A string is a file path. Give the bytes: Buffer.from(uri.split(',')[1], 'base64').";
+  if (/^https?:/i.test(text)) return 'A string is a file path. Fetch the address yourself and give the bytes.';
+  const isBase64 = text.length >= MIN_BASE64 && /^[\w+/]+={0,2}$/.test(text);
+  return isBase64 ? "A string is a file path. Give the bytes of base64: Buffer.from(text, 'base64')." : undefined;
+}
+
+const MIN_BASE64 = 40;
+
 /** The file is read here and not by sharp, whose cache goes by name and would return a file's earlier content. */
 async function readImageFile(path: string, maxPixels: number): Promise<Uint8Array> {
   try {
@@ -183,7 +193,7 @@ async function readImageFile(path: string, maxPixels: number): Promise<Uint8Arra
     const shown = isAddress ? `${path.slice(0, 80)}${path.length > 80 ? '…' : ''}` : oneLine(path);
     const why = code === 'ENOENT' ? 'no such file' : reasonOf(cause);
     throw imageError(shown, `cannot read the image: ${why}`, {
-      hint: isAddress ? 'A string is a file path. Fetch the address yourself and give the bytes.' : undefined,
+      hint: stringHint(path),
       cause,
     });
   }

@@ -41,10 +41,11 @@ interface Job {
  * An `ImageProcessor` on several threads, with the same results. Workers start with the first images, an idle pool
  * does not keep the process alive, and at most two images a worker are held decoded, and of large ones fewer: what
  * all pools of the process hold decoded is bounded. The others wait as they were given, in order.
- *
+ * @example
  * ```ts
- * await using pool = new ImagePool(processor);
- * const images = await Promise.all(paths.map((path) => pool.process(path, { signal })));
+ * await using pool = new ImagePool(imageProcessor);
+ * const { image } = await test.get(0);
+ * const { pixelValues } = await pool.process(image);
  * ```
  */
 export class ImagePool {

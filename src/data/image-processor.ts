@@ -108,9 +108,9 @@ const processorFieldsSchema = z.object({
 
 /** What other files of the checkpoint say, for `ImageProcessor.fromConfig`. */
 export interface FromConfigOptions {
-  /** The older `processor_config.json` that goes with a `preprocessor_config.json`. */
+  /** The older `processor_config.json` that goes with a `preprocessor_config.json`. Default: none. */
   readonly processorConfig?: unknown;
-  /** Where neither file has it: `spatial_merge_size` of the model's `config.json`. */
+  /** `spatial_merge_size` of the model's `config.json`, in patches, where neither file has it. Default: 2. */
   readonly spatialMergeSize?: number;
 }
 

@@ -11,10 +11,6 @@ export class KaggleImageFolder extends ImageFolder {
   /**
    * Downloads a data set, or the files of a competition, or takes them from the cache, and reads their folder.
    *
-   * ```ts
-   * const data = await KaggleImageFolder.download('pkdarabi/bone-break-classification-image-dataset');
-   * ```
-   *
    * The cache is shared with Python's kagglehub. An interrupted download goes on where it stopped; the archive is
    * checked before it is unpacked, and the unpacked folder appears when it is whole. An archive that is whole and not
    * unpacked (names equal but for case, encrypted, no zip archive) is kept, and not downloaded again. Credentials go to
@@ -25,6 +21,10 @@ export class KaggleImageFolder extends ImageFolder {
    * @throws ConfigError for a bad handle, bad options or credentials that cannot be read; KaggleError if the download
    *   fails; DataError for an archive that is damaged or not unpacked, saying where it lies, and like `fromFolder`; the
    *   signal's reason
+   * @example
+   * ```ts
+   * const data = await KaggleImageFolder.download('pkdarabi/bone-break-classification-image-dataset');
+   * ```
    */
   static async download(
     handle: string,

@@ -83,13 +83,13 @@ const SHOWN = 4;
 /**
  * What training sees of some samples: one sample, a list of them as one batch, or a data set. A sample that cannot be
  * learned is in the view with the reason. Tokens and labels are those of `collator.collate`.
- *
- * ```ts
- * const view = await maskView(dataset.map(toExample), collator);
- * console.log(formatMask(view));
- * await writeFile('mask.html', renderMaskPage(view));
- * ```
  * @throws ConfigError, DataError for an index that the data set does not have, and what making a sample throws
+ * @example
+ * ```ts
+ * const view = await maskView(train.map(toExample), collator);
+ * console.log(formatMask(view));
+ * const html = renderMaskPage(view); // the same as a page, with images
+ * ```
  */
 export async function maskView(
   samples: TrainingExample | readonly TrainingExample[] | Dataset<TrainingExample>,

@@ -7,15 +7,15 @@ import type { RgbImage } from './types.js';
 
 /** Settings that decide what an image becomes. */
 export interface PixelSettings {
-  /** Neither side of the result is longer than this, rounded up to whole cells. */
+  /** Longest side of the result in pixels, before rounding up to whole cells. Required. */
   readonly longestEdge: number;
-  /** Side in pixels of what becomes one image token: patch size × spatial merge size. */
+  /** Side in pixels of what becomes one image token: patch size × spatial merge size. Required. */
   readonly cellSize: number;
-  /** [3] red, green, blue; subtracted from the rescaled levels. */
+  /** [3] red, green, blue; subtracted from the rescaled levels. Required. */
   readonly imageMean: readonly number[];
-  /** [3] red, green, blue; what the difference is divided by. */
+  /** [3] red, green, blue; what the difference is divided by. Required. */
   readonly imageStd: readonly number[];
-  /** What levels of 0..255 are multiplied by. */
+  /** Factor on levels of 0..255. Required. */
   readonly rescaleFactor: number;
 }
 

@@ -1,6 +1,6 @@
 /** From the name of a data set on the Hub to what an `ImageFolder` holds; loaded with the first download. */
 import { z } from 'zod';
-import { parseOptions, requirePath } from '../config.js';
+import { type Given, type Mismatch, type NoMismatch, parseOptions, requirePath } from '../config.js';
 import { ConfigError } from '../errors.js';
 import { patternsSchema } from '../hub/file-patterns.js';
 import { type HubDownloadOptions, hubDownloadSchema } from '../hub/hub-options.js';
@@ -16,7 +16,7 @@ export interface HubImageFolderOptions extends HubDownloadOptions, ImageFolderOp
   /** Files that are not fetched: a pattern, or a list of them, as `snapshotDownload` has it. Default: none. */
   readonly ignorePatterns?: string | readonly string[] | undefined;
   /**
-   * Unpack files of a zip archive whose names are equal but for case, where the disk tells them apart. Default false.
+   * Unpack files of a zip archive whose names are equal but for case, where the disk tells them apart. Default: false.
    */
   readonly allowCaseConflicts?: boolean | undefined;
   /** Column of the images in Parquet files. Default: the one of that type, else by usual names, such as `image`. */
@@ -35,6 +35,7 @@ const ownSchema = z.strictObject({
   labelColumn: z.string().min(1).optional(),
 });
 const schema = hubDownloadSchema.extend(imageFolderSchema.shape).extend(ownSchema.shape);
+type _Input = NoMismatch<Mismatch<Given<z.input<typeof schema>>, Given<HubImageFolderOptions>>>;
 
 /** See `HubImageFolder.download`. */
 export async function readHubFolder(name: string, options: HubImageFolderOptions): Promise<ImageFolderContent> {

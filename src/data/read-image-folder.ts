@@ -2,7 +2,15 @@
 import { stat } from 'node:fs/promises';
 import { basename, dirname, resolve } from 'node:path';
 import { z } from 'zod';
-import { callback, functionOption, parseOptions, requirePath } from '../config.js';
+import {
+  callback,
+  functionOption,
+  type Given,
+  type Mismatch,
+  type NoMismatch,
+  parseOptions,
+  requirePath,
+} from '../config.js';
 import { ConfigError, DataError, ImageError } from '../errors.js';
 import { exists } from '../files/regular-file.js';
 import { oneLine, warningLine } from '../messages/one-line.js';
@@ -43,9 +51,9 @@ const reading = {
   maxPixels: z.number().int().positive().optional(),
   maxAspectRatio: z.number().min(1).default(1540),
   bitDepth: z.number().int().min(8).max(16).optional(),
-  ignore: z.array(z.string().min(1)).optional(),
+  ignore: z.array(z.string().min(1)).readonly().optional(),
   splits: z.record(z.string(), z.union([splitName, z.literal(false)])).optional(),
-  classes: z.union([z.array(z.string().min(1)).min(1), z.record(z.string(), z.string().min(1))]).optional(),
+  classes: z.union([z.array(z.string().min(1)).min(1).readonly(), z.record(z.string(), z.string().min(1))]).optional(),
   onWarning: callback<string>().optional(),
 };
 
@@ -62,6 +70,7 @@ export const imageFolderSchema = z.strictObject({
     .optional(),
   classOf: functionOption<NonNullable<ImageFolderOptions['classOf']>>().optional(),
 } satisfies Record<keyof ImageFolderOptions, z.ZodType>);
+type _Input = NoMismatch<Mismatch<Given<z.input<typeof imageFolderSchema>>, Given<ImageFolderOptions>>>;
 
 const column = z.union([z.string().min(1), z.int().nonnegative()]);
 
@@ -69,13 +78,14 @@ const imageTableSchema = z.strictObject({
   ...reading,
   imageDir: z.string().min(1).optional(),
   fileColumn: column.optional(),
-  labelColumn: z.union([column, z.array(z.string().min(1)).min(2)]).optional(),
+  labelColumn: z.union([column, z.array(z.string().min(1)).min(2).readonly()]).optional(),
   splitColumn: column.optional(),
   labelOf: functionOption<NonNullable<ImageTableOptions['labelOf']>>().optional(),
   splitOf: functionOption<NonNullable<ImageTableOptions['splitOf']>>().optional(),
   separator: z.string().min(1).optional(),
   header: z.boolean().optional(),
 } satisfies Record<keyof ImageTableOptions, z.ZodType>);
+type _ImageTableOptions = NoMismatch<Mismatch<Given<z.input<typeof imageTableSchema>>, Given<ImageTableOptions>>>;
 
 type Reading = z.output<typeof imageFolderSchema> | z.output<typeof imageTableSchema>;
 

@@ -1,23 +1,23 @@
 /** Which samples are held out: by shares, the same for the same seed, every class and every group treated fairly. */
 import { z } from 'zod';
-import { parseOptions } from '../config.js';
+import { type Given, type Mismatch, type NoMismatch, parseOptions } from '../config.js';
 import { ConfigError, DataError } from '../errors.js';
 import { showValue } from '../messages/show-value.js';
 import { randomPermutation } from '../random.js';
 
 /** How `split` divides a dataset of `T`. */
 export interface SplitOptions<T = unknown> {
-  /** Share of the samples that goes to `test`, above 0 and below 1. Default 0: no test part. */
+  /** Share of the samples that goes to `test`, above 0 and below 1; 0: no test part. Default: 0. */
   readonly test?: number;
-  /** Share of the samples that goes to `validation`, above 0 and below 1. Default 0: no validation part. */
+  /** Share of the samples that goes to `validation`, above 0 and below 1; 0: no validation part. Default: 0. */
   readonly validation?: number;
-  /** The same seed gives the same parts. Default 42. */
+  /** The same seed gives the same parts. Default: 42. */
   readonly seed?: number;
   /** Each class keeps its share in every part. Default: true where the dataset has labels. */
   readonly stratify?: boolean;
   /**
    * Samples of equal value, a patient's say, stay in one part. Makes every item once. Parts are then as near to their
-   * shares as whole groups allow.
+   * shares as whole groups allow. Default: none.
    */
   readonly groupBy?: (item: T, index: number) => string | number | Promise<string | number>;
 }
@@ -50,6 +50,7 @@ const splitSchema = z.strictObject({
     .custom<NonNullable<SplitOptions['groupBy']>>((value) => typeof value === 'function', 'expected a function')
     .optional(),
 });
+type _Input = NoMismatch<Mismatch<Given<z.input<typeof splitSchema>>, Given<SplitOptions>>>;
 
 /** The checked options with defaults. @throws ConfigError */
 export function parseSplitOptions(options: unknown): z.output<typeof splitSchema> {

@@ -15,18 +15,20 @@ const CHARACTERS_A_MILLISECOND = 20;
 
 /** Options of `MinistralTokenizer.encode`. */
 export interface EncodeOptions {
-  /** Add what the file's post-processor adds, usually `<s>` in front. Default false: chat templates emit it. */
+  /**
+   * Add what the file's post-processor adds, usually `<s>` in front; chat templates emit it themselves. Default: false.
+   */
   readonly addSpecialTokens?: boolean;
   /**
-   * Turn the names of control tokens inside the text (`[INST]`, `</s>`) into control tokens. Default false: they are
-   * ordinary characters, so that no text of a user or a file can pose as markup.
+   * Turn the names of control tokens inside the text (`[INST]`, `</s>`) into control tokens; else they are ordinary
+   * characters, so that no text of a user or a file can pose as markup. Default: false.
    */
   readonly parseSpecialTokens?: boolean;
 }
 
 /** Options of `MinistralTokenizer.decode` and `streamingDecoder`. */
 export interface DecodeOptions {
-  /** Leave out every token that the file marks as special. Default false. */
+  /** Leave out every token that the file marks as special. Default: false. */
   readonly skipSpecialTokens?: boolean;
 }
 

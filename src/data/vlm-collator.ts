@@ -3,7 +3,7 @@ import { createHash } from 'node:crypto';
 import { checkNames, parseOptions, type WithDefaults } from '../config.js';
 import { ConfigError, DataError, ImageError } from '../errors.js';
 import { requireCallback, requireKind, requireSignal } from '../require-given.js';
-import { ChatTemplate } from './chat-template.js';
+import { ChatTemplate, namedTemplate } from './chat-template.js';
 import { COLLATE_OPTIONS, checkCall, requireNoneMasked } from './check-collate.js';
 import {
   type CollateOptions,
@@ -39,7 +39,15 @@ const KEPT_CONVERSATIONS = 256;
 /** Longer ones hardly come again. In characters of JSON. */
 const LONGEST_KEPT = 65_536;
 
-/** Makes batches of samples, for training and for generation. */
+/**
+ * Makes batches of samples, for training and for generation.
+ * @example
+ * ```ts
+ * const collator = new VlmCollator({ tokenizer, imageProcessor, chatTemplate, maxLength: 2048 });
+ * const batch = await collator.collate(examples);
+ * console.log(batch.inputIds.shape, countLabels(batch)); // [B, T], and how many tokens are learned
+ * ```
+ */
 export class VlmCollator {
   /** With the defaults filled in; without tokenizer, template, image processor and callback. */
   readonly options: WithDefaults<CollatorSettings, 'maxLength'>;
@@ -57,14 +65,19 @@ export class VlmCollator {
 
   /** @throws ConfigError listing every wrong option */
   constructor(options: VlmCollatorOptions) {
-    const { tokenizer, chatTemplate, imageProcessor, imagePool, onDropped, ...plain } = options ?? {};
-    const missing = Object.entries({ tokenizer, chatTemplate, imageProcessor }).filter(([, part]) => !part);
+    const { tokenizer, chatTemplate: given, imageProcessor, imagePool, onDropped, ...plain } = options ?? {};
+    const missing = Object.entries({ tokenizer, chatTemplate: given, imageProcessor }).filter(([, part]) => !part);
     if (missing.length > 0) {
       throw new ConfigError(`VlmCollator: missing ${missing.map(([name]) => `\`${name}\``).join(', ')}`, {
-        hint: 'loadProcessor gives all three; a checkpoint without a chat template needs one of your own.',
+        hint:
+          missing.length > 1
+            ? 'The processor of fromPretrained has all three: new VlmCollator(processor).'
+            : 'A checkpoint without a chat template needs one: new VlmCollator({ ...processor, chatTemplate: "tutorial" }), ' +
+              'or one of your own.',
       });
     }
     requireKind('tokenizer', tokenizer, 'VlmCollator: `tokenizer`');
+    const chatTemplate = namedTemplate(given!, tokenizer);
     requireKind('chatTemplate', chatTemplate, 'VlmCollator: `chatTemplate`');
     requireKind('imageProcessor', imageProcessor, 'VlmCollator: `imageProcessor`');
     // Whatever processes images will do.

@@ -23,7 +23,7 @@ const TEST_PER_CLASS = 20;
 
 /** Options of {@link prepareDemonstration}. */
 export interface DemonstrationOptions {
-  /** Folder that receives everything; made if it does not exist. */
+  /** Folder that receives everything; made if it does not exist. Required. */
   readonly outputDir: string;
   /** Whether to draw the images. Default: true. */
   readonly data?: boolean | undefined;

@@ -86,11 +86,11 @@ function density(piece: Piece, u: number, v: number, cortex: number): number {
 
 /** Options of {@link drawRadiographs}. */
 export interface DrawRadiographsOptions {
-  /** Folder that receives `<Class>/{Train,Test}/*.png`; made if it does not exist. */
+  /** Folder that receives `<Class>/{Train,Test}/*.png`; made if it does not exist. Required. */
   readonly outputDir: string;
-  /** Training images of each of the ten classes. */
+  /** Training images of each of the ten classes. Required. */
   readonly trainPerClass: number;
-  /** Test images of each class. None of them has a seed of a training image. */
+  /** Test images of each class. None of them has a seed of a training image. Required. */
   readonly testPerClass: number;
   /** A whole number from 0; the same gives the same images, and more of a class change none. Default: 42. */
   readonly seed?: number | undefined;

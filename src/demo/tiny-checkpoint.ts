@@ -27,7 +27,7 @@ const INIT = { embedding: 0.05, head: 0.2, linear: 1, projectorOut: 1.5 };
 
 /** Options of {@link writeTinyCheckpoint}. */
 export interface TinyCheckpointOptions {
-  /** Folder that receives the files; made if it does not exist. */
+  /** Folder that receives the files; made if it does not exist. Required. */
   readonly outputDir: string;
   /** Of the random weights: a whole number from 0. Default: 42. */
   readonly seed?: number | undefined;

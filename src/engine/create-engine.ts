@@ -16,25 +16,41 @@ export interface CreateEngineOptions {
   threads?: number;
   /** Receives one line: which engine `auto` took and why. Default: none. */
   onChoice?: (line: string) => void;
-  /** Options of the cuda engine: which card, how much of its memory. */
+  /** Options of the cuda engine: which card, how much of its memory. Default: its defaults. */
   cuda?: CudaEngineOptions;
-  /** For `tfjs`: the namespace to compute with, e.g. `await import('@tensorflow/tfjs-node-gpu')` or `await loadTfjs()`. */
+  /**
+   * For `tfjs`: the namespace to compute with, e.g. `await import('@tensorflow/tfjs-node-gpu')` or `await loadTfjs()`.
+   * Default: none; `tfjs` needs it.
+   */
   tf?: TfNamespace;
-  /** Other options of the tfjs engine: how much memory, which adapter must fit. */
+  /** Other options of the tfjs engine: how much memory, which adapter must fit. Default: its defaults. */
   tfjs?: Omit<TfjsEngineOptions, 'tf'>;
 }
 
 /** All are optional. */
 const OPTIONS = { threads: false, onChoice: false, cuda: false, tf: false, tfjs: false } as const;
 
+/** Options of one engine, which stand in an object of its own. */
+const ELSEWHERE: Readonly<Record<string, string>> = {
+  memorybudget: "createEngine('cuda', { cuda: { memoryBudget } }) has it, in bytes",
+  device: "createEngine('cuda', { cuda: { device } }) has it",
+  offload: "createEngine('cuda', { cuda: { offload } }) has it",
+};
+
 /**
  * Makes an engine. Its `description` says in one line what runs on what; show it.
  * @throws EngineError for a name that is not an engine, or an engine that cannot run here
  * @throws ConfigError for options that are wrong, also where `auto` could take another engine
+ * @example
+ * ```ts
+ * const engine = await createEngine('auto'); // cuda where a card and its libraries are found, else cpu
+ * console.log(engine.description);
+ * await engine.dispose();
+ * ```
  */
 export async function createEngine(choice: EngineChoice = 'auto', options: CreateEngineOptions = {}): Promise<Engine> {
   requireChoice(choice);
-  checkNames(options, OPTIONS, 'createEngine');
+  checkNames(options, OPTIONS, 'createEngine', {}, ELSEWHERE);
   requireCallback(options.onChoice, 'createEngine: `onChoice`', 'e.g. { onChoice: console.log }.', true);
   for (const name of ['cuda', 'tfjs'] as const) requireOptions(options[name], `createEngine: \`${name}\``);
   if (options.threads !== undefined) requireInteger(options.threads, 'createEngine: `threads`', 1, MAX_THREADS);
@@ -52,6 +68,14 @@ export async function createEngine(choice: EngineChoice = 'auto', options: Creat
         throw new EngineError('the tfjs engine needs a TensorFlow.js namespace', {
           hint: "install @tensorflow/tfjs-node-gpu or tfjs-node and pass it: createEngine('tfjs', { tf: await loadTfjs() })",
         });
+      }
+      if (options.tf instanceof Promise || typeof options.tf === 'string') {
+        throw new EngineError(
+          `createEngine: \`tf\`: expected a TensorFlow.js namespace, got ${describeGiven(options.tf)}`,
+          {
+            hint: options.tf instanceof Promise ? 'Await it.' : "await loadTfjs('tfjs-node') gives one.",
+          },
+        );
       }
       const { createTfjsEngine } = await import('./tfjs/tfjs-engine.js');
       return createTfjsEngine({ ...options.tfjs, tf: options.tf });

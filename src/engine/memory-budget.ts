@@ -2,7 +2,17 @@
 import { z } from 'zod';
 import { showValue } from '../messages/show-value.js';
 
+/** No budget is so few bytes: gigabytes were meant. */
+const FEWEST_BYTES = 1000;
+
+/** What is wrong with a budget that is a number of gigabytes, or undefined. */
+export function budgetUnitFault(bytes: unknown): string | undefined {
+  if (typeof bytes !== 'number' || !(bytes > 0 && bytes < FEWEST_BYTES)) return undefined;
+  return `is a number of bytes: write ${bytes} GiB as ${bytes} * 2 ** 30, got ${bytes}`;
+}
+
 /** Bytes; Infinity is none. */
-export const memoryBudgetSchema = z.custom<number>((bytes) => typeof bytes === 'number' && bytes > 0, {
-  error: ({ input }) => `expected a number of bytes above 0, got ${showValue(input)}`,
-});
+export const memoryBudgetSchema = z.custom<number>(
+  (bytes) => typeof bytes === 'number' && bytes > 0 && budgetUnitFault(bytes) === undefined,
+  { error: ({ input }) => budgetUnitFault(input) ?? `expected a number of bytes above 0, got ${showValue(input)}` },
+);

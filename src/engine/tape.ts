@@ -34,13 +34,13 @@ interface TapeEntry {
 }
 
 export interface TapeOptions {
-  /** Save what backward needs. Default true; false at inference. */
+  /** Save what backward needs; false at inference. Default: true. */
   record?: boolean;
 }
 
 /** Options of a region. */
 export interface RegionOptions {
-  /** Keep only the inputs for backward and run the body again there (gradient checkpointing). Default false. */
+  /** Keep only the inputs for backward and run the body again there (gradient checkpointing). Default: false. */
   readonly recompute?: boolean;
   /** Of the inputs of a recomputed region, those to keep in host memory where the engine can. Default: none. */
   readonly offload?: readonly Tensor[];

@@ -50,6 +50,9 @@ export function calibrationCurve(
     if (!(value >= 0 && value <= 1)) {
       throw new DataError(`calibrationCurve: expected confidences from 0 to 1, got ${value} at sample ${i}`);
     }
+    if (typeof isRight[i] !== 'boolean') {
+      throw new DataError(`calibrationCurve: \`isRight\`: expected true or false, got ${isRight[i]} at sample ${i}`);
+    }
     let bin = Math.min(binCount - 1, Math.floor(value * binCount));
     while (bin > 0 && value <= edges[bin]!) bin--;
     while (bin < binCount - 1 && value > edges[bin + 1]!) bin++;

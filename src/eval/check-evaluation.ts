@@ -5,6 +5,7 @@ import { ConfigError, DataError } from '../errors.js';
 import { describeGiven, isKind, isObject } from '../messages/given-kind.js';
 import { oneLine } from '../messages/one-line.js';
 import {
+  requireBoolean,
   requireCallback,
   requireInteger,
   requireKind,
@@ -34,13 +35,18 @@ const MODES: readonly string[] = ['free', 'constrained', 'scored'] satisfies Eva
 export function requireModeOptions(options: EvaluatorOptions): EvaluationMode {
   const mode = isObject(options) ? (options.mode ?? 'free') : 'free';
   const isScored = mode === 'scored';
+  const asksModel = isObject(options) && (options.model !== undefined || options.collator !== undefined);
   checkNames(
     options,
     {
       classNames: true,
       mode: false,
-      generate: !isScored && options.score === undefined,
-      score: isScored,
+      model: asksModel,
+      collator: asksModel,
+      maxNewTokens: false,
+      sharePrefix: false,
+      generate: false,
+      score: false,
       toPrompt: false,
       batchSize: false,
       answerMode: false,
@@ -50,7 +56,23 @@ export function requireModeOptions(options: EvaluatorOptions): EvaluationMode {
   if (!MODES.includes(mode)) {
     throw new ConfigError(`Evaluator: \`mode\`: expected one of ${MODES.join(', ')}, got ${describeGiven(mode)}`);
   }
+  if (asksModel) {
+    requireModelOptions(options, isScored);
+    return mode as EvaluationMode;
+  }
   const unused = isScored ? 'generate' : 'score';
+  const needed = isScored ? 'score' : 'generate';
+  if (options[needed] === undefined && options[unused] === undefined) {
+    throw new ConfigError(`Evaluator: \`${needed}\` is missing, and so are \`model\` and \`collator\` in its place`, {
+      hint: `Write new Evaluator({ model, collator, classNames${isScored ? ", mode: 'scored'" : ''} }).`,
+    });
+  }
+  for (const name of ['maxNewTokens', 'sharePrefix'] as const) {
+    if (options[name] === undefined) continue;
+    throw new ConfigError(`Evaluator: \`${name}\` has no effect without \`model\``, {
+      hint: `Give it to what \`${needed}\` calls.`,
+    });
+  }
   if (options[unused] !== undefined) {
     throw new ConfigError(`Evaluator: \`${unused}\` has no effect in mode '${mode}'`, {
       hint: isScored ? "Leave it out, or choose mode 'free' or 'constrained'." : "Set mode: 'scored', or leave it out.",
@@ -62,6 +84,32 @@ export function requireModeOptions(options: EvaluatorOptions): EvaluationMode {
     });
   }
   return mode as EvaluationMode;
+}
+
+/** @throws ConfigError */
+function requireModelOptions(options: EvaluatorOptions, isScored: boolean): void {
+  requireKind('model', options.model, 'Evaluator: `model`');
+  requireKind('collator', options.collator, 'Evaluator: `collator`');
+  if (typeof options.collator?.collatePrompts !== 'function') {
+    throw new ConfigError('Evaluator: `collator`: expected a VlmCollator, got one without `collatePrompts`', {
+      hint: 'For a collator of your own give `generate` or `score` in place of `model` and `collator`.',
+    });
+  }
+  for (const name of ['generate', 'score'] as const) {
+    if (options[name] === undefined) continue;
+    throw new ConfigError(`Evaluator: \`${name}\` is given beside \`model\``, {
+      hint: 'The model is asked by itself: leave out the function, or `model` and `collator`.',
+    });
+  }
+  for (const name of ['maxNewTokens', 'answerMode'] as const) {
+    const isIdle = name === 'answerMode' ? options.mode !== undefined && options.mode !== 'free' : isScored;
+    if (!isIdle || options[name] === undefined) continue;
+    throw new ConfigError(`Evaluator: \`${name}\` has no effect in mode '${options.mode}'`, {
+      hint: 'Answers are class names there; leave it out.',
+    });
+  }
+  if (options.maxNewTokens !== undefined) requireInteger(options.maxNewTokens, 'Evaluator: `maxNewTokens`', 1);
+  if (options.sharePrefix !== undefined) requireBoolean(options.sharePrefix, 'Evaluator: `sharePrefix`');
 }
 
 /** @throws ConfigError */

@@ -15,6 +15,11 @@ export type Subsets = Readonly<Record<string, SampleSelection>>;
  * A table for the terminal with a column for all samples and one for each part; the change to all samples is in percentage
  * points (pp). Macro F1 is over the classes that occur in the part.
  * @throws DataError as `subsetReport`
+ * @example
+ * ```ts
+ * const firstHalf = report.samples.slice(0, report.samples.length / 2).map(({ id }) => id);
+ * console.log(compareSubsets(report, { 'first half': firstHalf }));
+ * ```
  */
 export function compareSubsets(report: EvaluationReport, subsets: Subsets): string {
   return textTable(...table(report, subsets, 'compareSubsets'));

@@ -1,5 +1,7 @@
 /** What an evaluator is made of, and what one evaluation takes. */
 import type { SftExample } from '../data/types.js';
+import type { VlmCollator } from '../data/vlm-collator.js';
+import type { VisionLanguageModel } from '../model/network/vision-language-model.js';
 import type { BootstrapOptions } from './bootstrap.js';
 import type { EvaluatedSample, EvaluationMode, EvaluationReport } from './evaluation-report.js';
 import type { AnswerMode } from './parse-answer.js';
@@ -24,38 +26,52 @@ export type ScoreClasses = (
   signal?: AbortSignal,
 ) => Promise<readonly (readonly number[])[]>;
 
-/** Options of `Evaluator`. */
+/** Options of `Evaluator`: `model` and `collator`, or functions of your own in their place. */
 export interface EvaluatorOptions {
-  /** Index = label. */
+  /** Names of the classes; the index of one is its label. Required. */
   readonly classNames: readonly string[];
-  /** How the model is asked. Default 'free'. */
+  /** How the model is asked. Default: `free`. */
   readonly mode?: EvaluationMode;
   /**
-   * Called with at most `batchSize` prompts, one call after the other; must give as many answers. Needed in the modes `free`
-   * and `constrained`.
+   * Asked with the adapter that is on when a batch of answers begins, greedily. Needs `collator`. Default: none; `generate`
+   * or `score` is then needed.
+   */
+  readonly model?: VisionLanguageModel | undefined;
+  /** Makes the prompts of `model`: that of the training. Default: none. */
+  readonly collator?: VlmCollator | undefined;
+  /**
+   * Most tokens of an answer of `model`, not in mode `scored`. Default: 16 more than the longest class name has: a longer
+   * answer is no class.
+   */
+  readonly maxNewTokens?: number | undefined;
+  /** Compute the common prefixes of a batch's prompts once, with `model`. Default: true. */
+  readonly sharePrefix?: boolean | undefined;
+  /**
+   * Answers in place of `model`: called with at most `batchSize` prompts, one call after the other; must give as many
+   * answers. For the modes `free` and `constrained`. Default: none.
    */
   readonly generate?: GenerateAnswers;
-  /** Called likewise; must give as many lists of scores. Needed in mode `scored`. */
+  /** Scores in place of `model`: called likewise; must give as many lists of scores. For mode `scored`. Default: none. */
   readonly score?: ScoreClasses;
-  /** Turns an example into what the model is shown. Default `withoutAnswer`. */
+  /** Turns an example into what the model is shown. Default: `withoutAnswer`. */
   readonly toPrompt?: (example: SftExample) => SftExample;
-  /** Samples per call of `generate` or `score`. Default 8. */
+  /** Samples that are asked for at once. Default: 8. */
   readonly batchSize?: number;
-  /** How answers are compared with class names, in mode `free` alone. Default 'normalized'. */
+  /** How answers are compared with class names, in mode `free` alone. Default: `normalized`. */
   readonly answerMode?: AnswerMode;
 }
 
 /** Options of one evaluation, for a data set of `T`. */
 export interface EvaluateOptions<T> {
-  /** Turns an item into a conversation; a final assistant turn is cut off by `toPrompt`. */
+  /** Turns an item into a conversation; a final assistant turn is cut off by `toPrompt`. Required. */
   readonly toExample: (item: T) => SftExample | Promise<SftExample>;
   /** At most this many samples, spread evenly over the data set so that sorted classes all have a part. Default: all. */
   readonly limit?: number | undefined;
-  /** Called by `evaluate` alone, after each batch. */
+  /** Called by `evaluate` alone, after each batch. Default: none. */
   readonly onProgress?: ((progress: EvaluationProgress) => void) | undefined;
   /**
-   * Rejects with its reason at once, whatever is waited for: the data set, `toExample`, or `generate`, which is handed
-   * the signal so that it stops as well.
+   * Rejects with its reason at once, whatever is waited for: the data set, `toExample`, or `generate`, which is
+   * handed the signal so that it stops as well. Default: none.
    */
   readonly signal?: AbortSignal | undefined;
   /**
@@ -67,7 +83,7 @@ export interface EvaluateOptions<T> {
 
 /** Options of `evaluator.asMetrics`. */
 export interface EvaluatorMetricsOptions<T> extends Omit<EvaluateOptions<T>, 'signal'> {
-  /** Receives the whole report of each evaluation of the run. A promise is waited for. */
+  /** Receives the whole report of each evaluation of the run. A promise is waited for. Default: none. */
   readonly onReport?: ((report: EvaluationReport) => void | Promise<void>) | undefined;
 }
 

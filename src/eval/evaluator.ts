@@ -34,6 +34,7 @@ import type {
   LabelledItem,
   ScoreClasses,
 } from './evaluator-options.js';
+import { answersOfModel, scoresOfModel } from './model-answers.js';
 import { type AnswerMode, type AnswerParser, createAnswerParser } from './parse-answer.js';
 import { argmax, softmax } from './probabilities.js';
 
@@ -50,8 +51,11 @@ const METRICS_OPTIONS = {
 /**
  * Asks a model for the class of every sample of a data set.
  * @example
- * const evaluator = new Evaluator({ classNames, generate });
+ * ```ts
+ * const evaluator = new Evaluator({ model, collator, classNames: data.classNames });
  * const report = await evaluator.evaluate(test, { toExample });
+ * console.log(report.accuracy, report.macroF1);
+ * ```
  */
 export class Evaluator {
   /** Index = label; a copy of the option. */
@@ -67,19 +71,21 @@ export class Evaluator {
   readonly #parse: AnswerParser;
 
   /**
-   * @throws ConfigError for class names that cannot be told apart, a batch size below 1, or a mode without its function
+   * @throws ConfigError for class names that cannot be told apart, a batch size below 1, or nothing to ask
    */
   constructor(options: EvaluatorOptions) {
     this.mode = requireModeOptions(options);
     requireClassNames(options.classNames);
-    if (this.mode === 'scored') {
-      requireCallback(options.score, 'Evaluator: `score`', SCORE_HINT);
-    } else requireCallback(options.generate, 'Evaluator: `generate`', GENERATE_HINT);
+    const { classNames, model, collator, maxNewTokens, sharePrefix } = options;
+    const asked = model && collator && { model, collator, classNames, maxNewTokens, sharePrefix };
+    const isScored = this.mode === 'scored';
+    this.#generate = asked && !isScored ? answersOfModel(asked) : options.generate;
+    this.#score = asked && isScored ? scoresOfModel(asked) : options.score;
+    if (isScored) requireCallback(this.#score, 'Evaluator: `score`', SCORE_HINT);
+    else requireCallback(this.#generate, 'Evaluator: `generate`', GENERATE_HINT);
     requireCallback(options.toPrompt, 'Evaluator: `toPrompt`', 'It takes an example and gives the prompt.', true);
     this.classNames = [...options.classNames];
     this.#labels = new Map(this.classNames.map((name, label) => [name, label]));
-    this.#generate = options.generate;
-    this.#score = options.score;
     this.#toPrompt = options.toPrompt ?? withoutAnswer;
     this.#batchSize = positiveInteger('batchSize', options.batchSize ?? 8);
     this.#answerMode = options.answerMode ?? (this.mode === 'free' ? 'normalized' : 'exact');
@@ -112,10 +118,14 @@ export class Evaluator {
    * and in mode `scored` `logLoss` and `brierScoreLoss`. `metricForBestModel` may name any of them: the greater the
    * better, but for names that end in Loss. Bootstrap intervals are made only if `intervals` is given.
    * @example
-   * new SftTrainer({
-   *   …, computeMetrics: evaluator.asMetrics(validation, { toExample }),
+   * ```ts
+   * const { train, validation } = await data.split({ validation: 0.2 });
+   * const trainer = new SftTrainer({
+   *   model, collator, trainDataset: train.map(toExample), evalDataset,
+   *   computeMetrics: evaluator.asMetrics(validation, { toExample }),
    *   config: { evalStrategy: 'epoch', metricForBestModel: 'accuracy', loadBestModelAtEnd: true },
    * });
+   * ```
    */
   asMetrics<T extends LabelledItem>(dataset: Dataset<T>, options: EvaluatorMetricsOptions<T>): EvaluatorMetrics {
     checkNames(options, METRICS_OPTIONS, 'asMetrics');

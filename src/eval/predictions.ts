@@ -54,6 +54,10 @@ export function predictionsJsonl(report: EvaluationReport): string {
  * Writes the predictions; the file appears whole or not at all.
  * @param path ends with `.csv`, `.jsonl` or `.ndjson`
  * @throws ConfigError for another ending; DiskError where no file can be written
+ * @example
+ * ```ts
+ * await writePredictions(report, 'predictions.csv'); // or .jsonl
+ * ```
  */
 export async function writePredictions(report: EvaluationReport, path: string): Promise<void> {
   requireReport(report, 'writePredictions');

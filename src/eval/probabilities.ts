@@ -70,6 +70,12 @@ function mean(
   if (expected.length !== scores.length) {
     throw new DataError(`expected scores of ${expected.length} samples, got those of ${scores.length}`);
   }
+  const flat = scores.findIndex((row) => typeof row?.length !== 'number');
+  if (flat >= 0) {
+    throw new DataError(
+      `expected scores [N][K], a row for each sample, got ${showValue(scores[flat])} at sample ${flat}`,
+    );
+  }
   const classCount = scores[0]?.length ?? 0;
   let total = 0;
   for (const [i, row] of scores.entries()) {

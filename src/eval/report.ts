@@ -43,7 +43,13 @@ export interface ReportComparison {
 
 const METRICS_ALIGN: readonly Alignment[] = ['left', 'right', 'right', 'right', 'right'];
 
-/** Tables for the terminal: the headline figures, every class, then the other metrics with their intervals. */
+/**
+ * Tables for the terminal: the headline figures, every class, then the other metrics with their intervals.
+ * @example
+ * ```ts
+ * console.log(formatReport(report)); // 80 columns
+ * ```
+ */
 export function formatReport(report: EvaluationReport): string {
   requireReport(report, 'formatReport');
   const seconds = report.seconds > 0 ? `, ${report.seconds.toFixed(1)} s` : '';
@@ -63,7 +69,13 @@ export function reportJson(report: EvaluationReport): string {
   return `${JSON.stringify(report, null, 2)}\n`;
 }
 
-/** Writes the JSON; the file appears whole or not at all. */
+/**
+ * Writes the JSON; the file appears whole or not at all.
+ * @example
+ * ```ts
+ * await writeReport(report, 'report.json');
+ * ```
+ */
 export async function writeReport(report: EvaluationReport, path: string): Promise<void> {
   requireReport(report, 'writeReport');
   requirePath(path, 'writeReport: `path`');
@@ -125,7 +137,13 @@ function listed(names: readonly string[]): string {
   return `[${names.slice(0, 20).map(oneLine).join(', ')}${more}]`;
 }
 
-/** Both reports side by side with differences, for the terminal. */
+/**
+ * Both reports side by side with differences, for the terminal.
+ * @example
+ * ```ts
+ * console.log(compareReports(before, after)); // what changed, and whether chance explains it
+ * ```
+ */
 export function compareReports(before: EvaluationReport, after: EvaluationReport): string {
   requireReport(before, 'compareReports: `before`');
   requireReport(after, 'compareReports: `after`');

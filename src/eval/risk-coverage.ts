@@ -60,6 +60,11 @@ export function abstainBelow(samples: readonly EvaluatedSample[], threshold: num
  * @param risk 0 to 1
  * @returns undefined if even the most confident answers are wrong more often
  * @throws DataError for a sample without `confidence`; ConfigError for a risk that is none
+ * @example
+ * ```ts
+ * const chosen = thresholdForRisk(report.samples, 0.05); // at most 5 % of the given answers wrong
+ * if (chosen) console.log(abstainBelow(report.samples, chosen.threshold));
+ * ```
  */
 export function thresholdForRisk(samples: readonly EvaluatedSample[], risk: number): RiskCoveragePoint | undefined {
   requireSamples(samples, 'thresholdForRisk: `samples`');

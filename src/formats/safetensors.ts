@@ -84,6 +84,13 @@ export class SafetensorsFile {
   /**
    * Opens a file and checks its whole header; no tensor is read.
    * @throws CheckpointError if the file cannot be opened, is cut off, or has a bad header (every fault is listed)
+   * @example
+   * ```ts
+   * await saveAdapter(adapter, 'adapter');
+   * const file = await SafetensorsFile.open('adapter/adapter_model.safetensors');
+   * console.log([...file.tensors.keys()]);
+   * await file.close();
+   * ```
    */
   static async open(path: string): Promise<SafetensorsFile> {
     requirePath(path, 'SafetensorsFile.open');

@@ -39,7 +39,7 @@ export interface PushProgress {
 export interface PushOptions extends HubConnectionOptions {
   /** Whether the repository is private, if it is made now; one that exists stays as it is. Default: false. */
   private?: boolean | undefined;
-  /** Branch. Default: `main`. */
+  /** Branch that the commit goes to. Default: `main`. */
   revision?: string | undefined;
   /** First line of the commit's message. Default: `Upload adapter with ministral-tune`, or `merged model`. */
   commitMessage?: string | undefined;
@@ -140,6 +140,10 @@ export async function ownedRepoId(id: string, options: HubConnectionSettings): P
  * @param id `OWNER/NAME`, or a name alone for an owner that is whoever the token belongs to
  * @returns `OWNER/NAME`
  * @throws ConfigError without a token, for one that may only read, or for a bad name; HubError, explained, offline too
+ * @example
+ * ```ts
+ * await checkPushAccess('USER/NAME'); // before the training, so that nothing is trained that cannot be uploaded
+ * ```
  */
 export async function checkPushAccess(id: string, options: HubConnectionOptions = {}): Promise<string> {
   const name = parseRepoId(id);

@@ -82,7 +82,7 @@ export function plainRepoName(text: string): string {
 export async function localFolder(idOrFolder: string): Promise<string | undefined> {
   if (typeof idOrFolder !== 'string') {
     throw new ConfigError(`expected "owner/name" on the Hub or a folder, got ${describeGiven(idOrFolder)}`, {
-      ...(isPromise(idOrFolder) && { hint: 'Await it.' }),
+      hint: isPromise(idOrFolder) ? 'Await it.' : EXPECTED,
     });
   }
   if (idOrFolder.trim() === '') {
@@ -101,7 +101,9 @@ export async function localFolder(idOrFolder: string): Promise<string | undefine
   if (/^([./\\~]|[A-Za-z]:[\\/])/.test(idOrFolder) || /\\|\/.*\//.test(idOrFolder)) {
     if (ADDRESS.test(idOrFolder.trim())) parseRepoId(idOrFolder);
     throw new ConfigError(`${idOrFolder}: there is no such folder`, {
-      hint: adviceFor(idOrFolder) ?? 'Check the path; a repository on the Hub is named "owner/name".',
+      hint:
+        (/^[./\\~]/.test(idOrFolder) ? undefined : adviceFor(idOrFolder)) ??
+        'Check the path; a repository on the Hub is named "owner/name".',
       details: { path },
     });
   }

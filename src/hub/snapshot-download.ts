@@ -94,6 +94,12 @@ export interface Snapshot {
  * @returns absolute path of the snapshot
  * @throws ConfigError for a bad name or option; HubError, explained, if files are missing and cannot be fetched; the
  *   signal's reason
+ * @example
+ * ```ts
+ * const folder = await snapshotDownload('mistralai/Ministral-3-3B-Instruct-2512-BF16', {
+ *   allowPatterns: ['*.json', '*.jinja'],
+ * });
+ * ```
  */
 export async function snapshotDownload(repoId: string, input: SnapshotDownloadOptions = {}): Promise<string> {
   const { allowPatterns, ignorePatterns, ...options } = parseOptions(snapshotDownloadSchema, input, 'snapshotDownload');

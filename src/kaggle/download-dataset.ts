@@ -36,13 +36,13 @@ export type KaggleProgress =
 /** Credentials of Kaggle: a token, or user name and key. */
 export type KaggleLogin =
   | {
-      /** An API token. */
+      /** An API token of the account. Required. */
       token: string;
     }
   | {
-      /** Name of the account. */
+      /** Name of the account. Required. */
       username: string;
-      /** Its key, as in kaggle.json. */
+      /** Its key, as in kaggle.json. Required. */
       key: string;
     };
 

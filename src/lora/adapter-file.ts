@@ -1,6 +1,6 @@
 /** Adapters on disk, as PEFT writes and reads them: float32, with transformers' current names. */
 import { z } from 'zod';
-import { parseOptions } from '../config.js';
+import { type Given, type Mismatch, type NoMismatch, parseOptions } from '../config.js';
 import { type HubDownloadOptions, hubDownloadSchema } from '../hub/hub-options.js';
 import { adapterFolder } from './adapter-folder.js';
 import { adapterNameSchema, putOn } from './apply-lora.js';
@@ -13,7 +13,7 @@ export { type SaveAdapterOptions, saveAdapter } from './write-adapter.js';
 
 /** Options of {@link loadAdapter}; those of the download do nothing for a folder. */
 export interface LoadAdapterOptions extends ReadAdapterOptions, HubDownloadOptions {
-  /** Name among the adapters of the model. Needed to keep several on one model. Default `default`. */
+  /** Name among the adapters of the model. Needed to keep several on one model. Default: `default`. */
   readonly adapterName?: string | undefined;
 }
 
@@ -21,6 +21,7 @@ const loadAdapterSchema = hubDownloadSchema.extend({
   towers: z.enum(['both', 'language', 'vision']).optional(),
   adapterName: adapterNameSchema.optional(),
 });
+type _Input = NoMismatch<Mismatch<Given<z.input<typeof loadAdapterSchema>>, Given<LoadAdapterOptions>>>;
 
 /**
  * Reads an adapter from a folder, or from the Hub by its name, and puts it onto the model, ready to be trained on or
@@ -30,6 +31,13 @@ const loadAdapterSchema = hubDownloadSchema.extend({
  * @throws CheckpointError listing every tensor that is missing, unexpected or of another shape
  * @throws ConfigError if the adapter's configuration is not supported, or matches nothing in the model
  * @throws HubError, explained, if its files are not in the cache and cannot be fetched
+ * @example
+ * ```ts
+ * applyLora(model, { r: 8, targetModules: ['q_proj'] });
+ * await saveAdapter(activeAdapter(model)!, 'adapter');
+ * deleteAdapter(model, 'default');
+ * const adapter = await loadAdapter('adapter', model); // or 'user/adapter', a name on the Hub
+ * ```
  */
 export async function loadAdapter(
   idOrFolder: string,

@@ -6,7 +6,7 @@ import { showValue } from '../messages/show-value.js';
 import type { WriteAdapter } from '../model/linear-module.js';
 import type { LoraAdapter } from './lora-adapter.js';
 import { describeValue, type LoraHost, requireLoraHost } from './lora-host.js';
-import { writeIntoCheckpoint } from './write-adapter.js';
+import { writeIntoFolder } from './write-adapter.js';
 
 /** PEFT's name for an adapter that was given none. */
 export const DEFAULT_ADAPTER = 'default';
@@ -60,7 +60,7 @@ export class AdapterSlots {
     wanted?.attach(true);
     this.#attached = wanted;
     const write: WriteAdapter | undefined =
-      wanted && ((directory, parameters, maker) => writeIntoCheckpoint(wanted, directory, parameters, maker));
+      wanted && ((directory, parameters, ...how) => writeIntoFolder(wanted, directory, parameters, ...how));
     this.#model.setTrainable?.(wanted?.parameters, write);
   }
 
@@ -84,6 +84,12 @@ export class AdapterSlots {
  * @param name as it was given to `applyLora` or `loadAdapter`; `default` without one
  * @throws ConfigError if the model has no such adapter, with the names that it has
  * @throws TrainingError while a run trains another one
+ * @example
+ * ```ts
+ * applyLora(model, { r: 8, targetModules: ['q_proj'] }, { adapterName: 'second' });
+ * setAdapter(model, 'second'); // what answers and is trained from now on
+ * console.log([...adaptersOf(model).keys()]);
+ * ```
  */
 export function setAdapter(model: LoraHost, name: string): LoraAdapter {
   requireLoraHost(model, 'setAdapter');

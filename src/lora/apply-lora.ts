@@ -1,6 +1,6 @@
 /** Puts an adapter onto a model: chooses modules, makes A and B, and hangs them into the linear layers. */
 import { z } from 'zod';
-import { callback, parseOptions } from '../config.js';
+import { callback, type Given, type Mismatch, type NoMismatch, parseOptions } from '../config.js';
 import { ConfigError } from '../errors.js';
 import { roundToDtype } from '../formats/half-precision.js';
 import type { LinearModule, LoraWeights } from '../model/linear-module.js';
@@ -18,11 +18,11 @@ export { type LoraEngine, type LoraHost, requireLoraHost } from './lora-host.js'
 
 /** How A and B start, and what the adapter is called. */
 export interface ApplyLoraOptions {
-  /** Seed of A's random start. Default 42. The draw is this package's own, not torch's. */
+  /** Seed of A's random start. The draw is this package's own, not torch's. Default: 42. */
   readonly seed?: number | undefined;
   /** Values instead of a random start, by parameter name; all of them or none. Default: none. */
   readonly values?: ReadonlyMap<string, Float32Array> | undefined;
-  /** Name among the adapters of the model. Needed to keep several on one model. Default `default`. */
+  /** Name among the adapters of the model. Needed to keep several on one model. Default: `default`. */
   readonly adapterName?: string | undefined;
   /** Receives what needs care, a line each. Default: a warning of the process, once for each line. */
   readonly onWarning?: ((line: string) => void) | undefined;
@@ -39,6 +39,7 @@ const applyLoraSchema = z.strictObject({
   adapterName: adapterNameSchema.optional(),
   onWarning: callback<string>().optional(),
 });
+type _Input = NoMismatch<Mismatch<Given<z.input<typeof applyLoraSchema>>, Given<ApplyLoraOptions>>>;
 
 /**
  * Adds LoRA to the linear layers that the configuration names. A starts uniform in ±1/√in (kaiming_uniform with
@@ -46,7 +47,16 @@ const applyLoraSchema = z.strictObject({
  * computes what it did before. Each module draws from its own stream, made of seed and name: a change of targets does
  * not change the start of the others. The first adapter of a model is active at once; another one, with a name of its
  * own, waits for `setAdapter`, as in PEFT.
+ * @param config options, or a `LoraConfig`
  * @throws ConfigError if no layer matches, if the model has an adapter of this name already, or if `values` do not fit
+ * @example
+ * ```ts
+ * const adapter = applyLora(model, {
+ *   r: 16, alpha: 32, dropout: 0.05,
+ *   targetModules: [...LAYER_PROJECTIONS],
+ * });
+ * console.log(adapter.description);
+ * ```
  */
 export function applyLora(model: LoraHost, config: LoraConfigOptions, options: ApplyLoraOptions = {}): LoraAdapter {
   const parsed = parseOptions(applyLoraSchema, options, 'applyLora');

@@ -24,7 +24,7 @@ export async function requireAdapterFolder(directory: string): Promise<void> {
 
 function folderHint(kind: FolderDescription['kind'], children: readonly string[]): string {
   if (kind === 'model') return `That is a model: fromPretrained loads it. ${EXPECTED}`;
-  if (kind === 'images') return `That is a data set: ImageFolder.fromFolder reads it. ${EXPECTED}`;
+  if (kind === 'images') return `That is a data set: ImageFolder.load reads it. ${EXPECTED}`;
   if (kind === 'foreign' || kind === 'mlx') return `Export it in PEFT's format with the tool that made it. ${EXPECTED}`;
   if (kind === 'parent') return `Give the subfolder, e.g. ${children[0]}.`;
   if (kind === 'adapter')

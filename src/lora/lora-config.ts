@@ -37,9 +37,9 @@ const layerIndex = z.int().min(0);
 
 const TASK_TYPES = ['CAUSAL_LM', 'FEATURE_EXTRACTION', 'QUESTION_ANS', 'SEQ_2_SEQ_LM', 'SEQ_CLS', 'TOKEN_CLS'] as const;
 /** What PEFT wraps a model for. */
-export type TaskType = (typeof TASK_TYPES)[number];
+export type TaskType = 'CAUSAL_LM' | 'FEATURE_EXTRACTION' | 'QUESTION_ANS' | 'SEQ_2_SEQ_LM' | 'SEQ_CLS' | 'TOKEN_CLS';
 
-/** Options of {@link LoraConfig}: names are PEFT's in camelCase. */
+/** Options of {@link LoraConfig}, which can stand for them: names are PEFT's in camelCase. */
 export interface LoraConfigOptions {
   /** Rank of the added matrices. Default: 8. */
   r?: number | undefined;
@@ -72,7 +72,8 @@ export interface LoraConfigOptions {
    */
   layersPattern?: string | readonly string[] | undefined;
   /**
-   * Other ranks for some modules: regular expression for the end of a name → r. The first match counts. Default: none.
+   * Other ranks (`r`) for some modules, by a regular expression for the end of a name. The first match counts.
+   * Default: none.
    */
   rankPattern?: Readonly<Record<string, number>> | undefined;
   /** Other values of `alpha` for some modules, by the same rules. Default: none. */
@@ -197,7 +198,14 @@ const NAMES_IN_PEFT = {
 type ResolvedOptions = z.output<typeof loraConfigSchema>;
 type _Input = NoMismatch<Mismatch<z.input<typeof loraConfigSchema>, LoraConfigOptions>>;
 
-/** Checked settings of an adapter, every default filled in: {@link LoraConfigOptions} documents each. Immutable. */
+/**
+ * Checked settings of an adapter, every default filled in: {@link LoraConfigOptions} documents each. Immutable.
+ * @example
+ * ```ts
+ * const config = new LoraConfig({ r: 16, alpha: 32, targetModules: ['q_proj', 'v_proj'] });
+ * const adapter = applyLora(model, config);
+ * ```
+ */
 export class LoraConfig {
   /** Rank where no `rankPattern` says another. */
   readonly r!: number;

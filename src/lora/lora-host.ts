@@ -32,6 +32,17 @@ export interface LoraHost {
   setTrainable?(set: ParameterSet | undefined, write?: WriteAdapter | undefined): void;
 }
 
+/** How they are called, for who gives something else first. */
+const CALLS: Readonly<Record<string, string>> = {
+  applyLora: 'applyLora(model, { r: 16, alpha: 32 })',
+  loadAdapter: 'await loadAdapter(folder, model)',
+  setAdapter: 'setAdapter(model, name)',
+  deleteAdapter: 'deleteAdapter(model, name)',
+  activeAdapter: 'activeAdapter(model)',
+  adaptersOf: 'adaptersOf(model)',
+  verifyAdapter: 'await verifyAdapter(model, folder, batch)',
+};
+
 /** @throws ConfigError for what is no model, and for one that is disposed of */
 export function requireLoraHost(model: unknown, what: string): asserts model is LoraHost {
   if (!Array.isArray((model as LoraHost | undefined)?.linearModules)) {
@@ -41,7 +52,8 @@ export function requireLoraHost(model: unknown, what: string): asserts model is 
         hint: 'Take the model out of it: const { model, processor } = await fromPretrained(…).',
       });
     }
-    throw new ConfigError(`${expected}, got ${describeValue(model)}`);
+    const call = CALLS[what];
+    throw new ConfigError(`${expected}, got ${describeValue(model)}`, call ? { hint: `Write ${call}.` } : {});
   }
   if ((model as LoraHost).isDisposed) {
     throw new ConfigError(`${what}: the model is disposed of: its weights are gone`, {

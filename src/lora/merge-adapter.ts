@@ -15,6 +15,7 @@ import { QuantizedCheckpoint } from '../formats/quantized-checkpoint.js';
 import { engineDtype, ShardedCheckpoint, type TensorToWrite, writeSafetensors } from '../formats/safetensors.js';
 import { DTYPE_BYTES } from '../formats/weight-source.js';
 import program from '../generated/merge-worker.js';
+import { describeGiven, isKind } from '../messages/given-kind.js';
 import { linearModuleName, toDiskName, toMemoryName } from '../model/tensor-names.js';
 import { CHAT_TEMPLATE_FILE, PROCESSOR_FILES } from './adapter-folder.js';
 import { baseOf, otherBaseWarning } from './base-model.js';
@@ -34,26 +35,26 @@ import { type AdapterData, type AdapterModuleData, adapterData, OUTPUT_HEAD, rea
 
 /** Options of {@link mergeAdapter}: either `adapterDir` or `adapter`, not both. */
 export interface MergeAdapterOptions {
-  /** Folder of the base model: safetensors files, config and tokenizer. */
+  /** Folder of the base model: safetensors files, config and tokenizer. Required. */
   readonly checkpointDir: string;
-  /** Folder of an adapter; or `adapter`. */
+  /** Folder of an adapter; or `adapter`: one of the two. Default: none. */
   readonly adapterDir?: string | undefined;
-  /** An adapter that sits on a model in memory; or `adapterDir`. */
+  /** An adapter that sits on a model in memory; or `adapterDir`: one of the two. Default: none. */
   readonly adapter?: LoraAdapter | undefined;
-  /** Folder of the merged model; must not exist, or be empty. It appears when it is complete. */
+  /** Folder of the merged model; must not exist, or be empty. It appears when it is complete. Required. */
   readonly outputDir: string;
   /**
    * The chat template that the adapter was trained with, or its Jinja source, for the merged model. Default: that of
    * `processor`, else of the adapter's files, else of the base.
    */
   readonly chatTemplate?: ChatTemplateSource | undefined;
-  /** What `fromPretrained` or `loadProcessor` gave, or a collator: its chat template is taken. */
+  /** What `fromPretrained` or `loadProcessor` gave, or a collator: its chat template is taken. Default: none. */
   readonly processor?: TemplateHolder | undefined;
   /** Receives what needs care, a line each. Default: a warning of the process, once for each line. */
   readonly onWarning?: ((line: string) => void) | undefined;
-  /** Called after each tensor. */
+  /** Called after each tensor. Default: none. */
   readonly onProgress?: ((progress: MergeProgress) => void) | undefined;
-  /** Stops the merge; nothing stays of it. */
+  /** Stops the merge; nothing stays of it. Default: none. */
   readonly signal?: AbortSignal | undefined;
 }
 
@@ -99,6 +100,16 @@ const CHUNK_BYTES = 8 * 1024 * 1024;
 /** Of rows that are merged; a smaller tensor is not worth a thread. */
 const MERGE_CHUNK_BYTES = 4 * 1024 * 1024;
 
+/** Other words for them. */
+const ALIASES: Readonly<Record<string, string>> = {
+  ...{ base: 'checkpointDir', basedir: 'checkpointDir', basemodel: 'checkpointDir', model: 'checkpointDir' },
+  ...{ modeldir: 'checkpointDir', checkpoint: 'checkpointDir', output: 'outputDir', out: 'outputDir' },
+};
+const ELSEWHERE: Readonly<Record<string, string>> = {
+  dtype: 'leave it out: the result is stored as the base model is',
+  torchdtype: 'leave it out: the result is stored as the base model is',
+};
+
 /**
  * Writes a copy of a checkpoint with the adapter merged in: same shards, names, dtypes and small files. A tied output
  * head stays tied, unless the adapter (of another tool) has adapted it: then it becomes a tensor of its own, and
@@ -110,9 +121,19 @@ const MERGE_CHUNK_BYTES = 4 * 1024 * 1024;
  * of one is removed by the next merge beside it.
  * @throws CheckpointError if the adapter does not fit, the weights are quantised in another way, the merged weights are
  *   not finite, or the output folder is not free or is being written by another merge
+ * @example
+ * ```ts
+ * await saveAdapter(adapter, 'adapter');
+ * await mergeAdapter({ checkpointDir: 'models/ministral-3b', adapterDir: 'adapter', outputDir: 'merged' });
+ * ```
  */
 export async function mergeAdapter(options: MergeAdapterOptions): Promise<MergeResult> {
-  checkNames(options, OPTIONS, 'mergeAdapter');
+  if (typeof options === 'string' || isKind(options, 'model')) {
+    throw new ConfigError(`mergeAdapter: expected an object of options, got ${describeGiven(options)}`, {
+      hint: 'Write mergeAdapter({ checkpointDir, adapterDir, outputDir }): folders of the base model, the adapter, the result.',
+    });
+  }
+  checkNames(options, OPTIONS, 'mergeAdapter', ALIASES, ELSEWHERE);
   const { checkpointDir, adapterDir, adapter } = options;
   if ((adapterDir === undefined) === (adapter === undefined)) {
     const both = adapter !== undefined ? 'both' : 'neither';

@@ -32,6 +32,12 @@ const TOLERANCE = 0.01;
  * @param batch a few samples or prompts, from the collator
  * @throws CheckpointError if the files change no logit, make one NaN or infinite, or do something else than the
  *   adapter on the model; as `loadAdapter` does
+ * @example
+ * ```ts
+ * await trainer.train();
+ * await saveAdapter(activeAdapter(model)!, 'adapter');
+ * const { modules, maxChange } = await verifyAdapter(model, 'adapter', await collator.collatePrompts(examples));
+ * ```
  */
 export async function verifyAdapter(model: ProbedModel, directory: string, batch: VlmBatch): Promise<AdapterCheck> {
   requireLoraHost(model, 'verifyAdapter');

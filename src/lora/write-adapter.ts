@@ -3,7 +3,7 @@ import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { z } from 'zod';
 import { eventLoopTurn, findNotFinite, isTurnDue } from '../async/event-loop.js';
-import { callback, parseOptions } from '../config.js';
+import { callback, type Given, type Mismatch, type NoMismatch, parseOptions } from '../config.js';
 import { CheckpointError, ConfigError } from '../errors.js';
 import { replaceTogether, sweepTemporariesOf, writeFileAtomically } from '../files/atomic-file.js';
 import { forgetDigests } from '../files/file-digests.js';
@@ -36,7 +36,7 @@ export interface SaveAdapterOptions {
    * adapter was loaded from; none is written for a model's own template unless it is given.
    */
   readonly chatTemplate?: ChatTemplateSource | undefined;
-  /** What `fromPretrained` or `loadProcessor` gave, or a collator: its chat template is taken. */
+  /** What `fromPretrained` or `loadProcessor` gave, or a collator: its chat template is taken. Default: none. */
   readonly processor?: TemplateHolder | undefined;
   /** Receives what needs care, a line each. Default: a warning of the process, once for each line. */
   readonly onWarning?: ((line: string) => void) | undefined;
@@ -48,6 +48,7 @@ const saveAdapterSchema = z.strictObject({
   ...chatTemplateFields,
   onWarning: callback<string>().optional(),
 });
+type _Input = NoMismatch<Mismatch<Given<z.input<typeof saveAdapterSchema>>, Given<SaveAdapterOptions>>>;
 
 /**
  * Writes an adapter into a folder, made if need be, and reads it back. Its files take their places together: a process
@@ -56,6 +57,10 @@ const saveAdapterSchema = z.strictObject({
  * the layers that were adapted. An adapter that is switched off or not active is saved as well.
  * @throws CheckpointError if a value is not finite, or what is on the disk is not what was to be written
  * @throws ConfigError for anything but an adapter, one that is disposed of, or without a folder
+ * @example
+ * ```ts
+ * await saveAdapter(adapter, 'adapter', { chatTemplate }); // adapter_config.json, adapter_model.safetensors, the template
+ * ```
  */
 export async function saveAdapter(
   adapter: LoraAdapter,
@@ -77,19 +82,21 @@ export async function saveAdapter(
  * As `WriteAdapter`, with these values [parameters.size].
  * @throws as {@link saveAdapter}
  */
-export async function writeIntoCheckpoint(
+export async function writeIntoFolder(
   adapter: LoraAdapter,
   directory: string,
   parameters: Float32Array,
   maker: unknown,
+  replaces = false,
 ): Promise<void> {
-  if ((await ADAPTER_SELECTION.missingFrom(directory)).length === 0) return;
+  if (!replaces && (await ADAPTER_SELECTION.missingFrom(directory)).length === 0) return;
   const values = new Map(
     adapter.parameters.parameters.map(({ name, offset, size }) => [name, parameters.subarray(offset, offset + size)]),
   );
   const { data } = chatTemplateFields.processor.safeParse(maker);
-  // What is to be known of the base model's name is said when the adapter itself is saved.
-  await writeAdapter(adapter, values, directory, { processor: data, onWarning: () => undefined });
+  // What is to be known of the base model's name is said when the adapter itself is saved, not for each checkpoint.
+  const onWarning = replaces ? undefined : () => undefined;
+  await writeAdapter(adapter, values, directory, { processor: data, onWarning });
 }
 
 async function writeAdapter(

@@ -1,4 +1,5 @@
 /** Texts of others in Markdown and in YAML, where they stand for themselves: no markup, no link, no second line. */
+import { requireText } from '../require-given.js';
 import { printable } from './one-line.js';
 
 /**
@@ -6,6 +7,7 @@ import { printable } from './one-line.js';
  * captions, say. Line ends, control characters and invisible ones are written as `\n`, `\u202e`.
  */
 export function escapeMarkdown(text: string): string {
+  requireText(text, 'escapeMarkdown: `text`');
   return (
     onOneLine(text)
       .replace(/[\\`*[\]~|$]/g, '\\$&')

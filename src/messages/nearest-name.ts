@@ -19,7 +19,8 @@ export function nearestName(name: string, known: readonly string[]): string | un
   return best;
 }
 
-const plainName = (name: string): string => name.toLowerCase().replace(/[_-]/g, '');
+/** Names that differ in case and separators alone are one. */
+export const plainName = (name: string): string => name.toLowerCase().replace(/[_-]/g, '');
 
 function editDistance(a: string, b: string): number {
   let row = Array.from({ length: b.length + 1 }, (_, j) => j);

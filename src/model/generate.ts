@@ -28,14 +28,20 @@ import {
 export interface GenerateOptions extends GenerationOptions {
   /**
    * Stops with the signal's reason: while a token is computed, between its layers, and while the caller looks at one.
-   * The memory is freed at once.
+   * The memory is freed at once. Default: none.
    */
   signal?: AbortSignal | undefined;
-  /** Compute the common prefixes of prompts only once. Default true. */
+  /** Compute the common prefixes of prompts only once. Default: true. */
   sharePrefix?: boolean | undefined;
-  /** For `generate` and `generateTokens` with `stopStrings`, `choices` or `onToken`; the others are given one anyway. */
+  /**
+   * For `generate` and `generateTokens` with `stopStrings`, `choices` or `onToken`; the others are given one anyway.
+   * Default: none.
+   */
   tokenizer?: MinistralTokenizer | undefined;
-  /** Called with each new token of each sequence, in order, and waited for: text as it comes, of a whole batch. */
+  /**
+   * Called with each new token of each sequence, in order, and waited for: text as it comes, of a whole batch.
+   * Default: none.
+   */
   onToken?: ((token: StreamedToken) => void | Promise<void>) | undefined;
 }
 
@@ -75,6 +81,10 @@ export interface GeneratedToken {
  * end; others that use the engine at the same time take turns with it, token by token.
  * @param prompts a batch from `VlmCollator.collatePrompts`, padded on either side
  * @throws ConfigError on bad options, or parts that are something else, at once; the signal's reason when aborted
+ * @example
+ * ```ts
+ * for await (const step of generateTokens(model, prompts, { maxNewTokens: 20 })) console.log(step);
+ * ```
  */
 export function generateTokens(
   model: VisionLanguageModel,
@@ -225,7 +235,13 @@ function withEnds(
   return { ...parsed, eosTokenIds: [...new Set([...own, ...named])] };
 }
 
-/** New token ids of each prompt, with the end-of-sequence token where one came. */
+/**
+ * New token ids of each prompt, with the end-of-sequence token where one came.
+ * @example
+ * ```ts
+ * const ids = await generate(model, await collator.collatePrompts(examples), { maxNewTokens: 20 });
+ * ```
+ */
 export async function generate(
   model: VisionLanguageModel,
   prompts: VlmBatch,
@@ -240,7 +256,14 @@ async function idsOf(model: VisionLanguageModel, prompts: VlmBatch, checked: Che
   return result;
 }
 
-/** The answer to each prompt as text, without control tokens. */
+/**
+ * The answer to each prompt as text, without control tokens.
+ * @example
+ * ```ts
+ * const prompts = await collator.collatePrompts(examples);
+ * const answers = await generateText(model, tokenizer, prompts, { maxNewTokens: 20 });
+ * ```
+ */
 export async function generateText(
   model: VisionLanguageModel,
   tokenizer: MinistralTokenizer,
@@ -253,7 +276,14 @@ export async function generateText(
   return texts;
 }
 
-/** Text of the first prompt's answer, piece by piece, without control tokens. */
+/**
+ * Text of the first prompt's answer, piece by piece, without control tokens.
+ * @example
+ * ```ts
+ * const prompts = await collator.collatePrompts(examples.slice(0, 1));
+ * for await (const piece of streamText(model, tokenizer, prompts, { maxNewTokens: 20 })) process.stdout.write(piece);
+ * ```
+ */
 export function streamText(
   model: VisionLanguageModel,
   tokenizer: MinistralTokenizer,

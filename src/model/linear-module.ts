@@ -31,6 +31,12 @@ export interface LinearModule {
 
 /**
  * Writes the files of an adapter with these values [trainable.size] into a checkpoint's folder, unless it has an adapter
- * already. `maker` of the batches: its chat template goes beside the adapter, where it has one.
+ * already; with `replaces` it makes way, as in a folder that is not a checkpoint's. `maker` of the batches: its chat
+ * template goes beside the adapter, where it has one.
  */
-export type WriteAdapter = (directory: string, parameters: Float32Array, maker?: unknown) => Promise<void>;
+export type WriteAdapter = (
+  directory: string,
+  parameters: Float32Array,
+  maker?: unknown,
+  replaces?: boolean,
+) => Promise<void>;

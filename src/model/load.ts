@@ -31,8 +31,9 @@ import { indexByMemoryName, linearModuleName } from './tensor-names.js';
 /** Options of {@link loadModel}. */
 export interface LoadOptions {
   /**
-   * Takes the weights: an engine, or the name of one. An engine that is given stays the caller's; one that is made from
-   * a name is disposed of by `model.dispose()`. Default `auto`: cuda where a card and its libraries are found, else cpu.
+   * Takes the weights: an engine, or the name of one. An engine that is given stays the caller's; one that is made
+   * from a name is disposed of by `model.dispose()`. `auto` is cuda where a card and its libraries are found, else cpu.
+   * Default: `auto`.
    */
   engine?: Engine | EngineChoice | undefined;
   /**
@@ -64,6 +65,11 @@ export interface ModelProcessor {
  * tensor of the files must have its place in the model that config.json describes.
  * @throws ConfigError or CheckpointError naming every fault, EngineError if the model does not fit or the engine does not
  *   support the format that `quantization` names
+ * @example
+ * ```ts
+ * const model = await loadModel('models/ministral-3b', { engine });
+ * const { tokenizer, imageProcessor, chatTemplate } = await loadProcessor('models/ministral-3b');
+ * ```
  */
 export async function loadModel(dir: string, options: LoadOptions = {}): Promise<VisionLanguageModel> {
   const names = { engine: false, quantization: false, onNotice: false, onLoadProgress: false };
@@ -230,7 +236,7 @@ const HINTS: Readonly<Record<string, (child: string | undefined) => string>> = {
   foreign: () => 'export it in the Hugging Face layout with the tool that made it (an adapter: in that of PEFT)',
   mlx: () => 'an adapter of mlx has another layout: fuse it into its model with mlx first',
   mistral: () => MISTRAL_NATIVE_HINT,
-  images: () => 'an image folder is read by ImageFolder.fromFolder or KaggleImageFolder.fromFolder',
+  images: () => 'an image folder is read by ImageFolder.load or KaggleImageFolder.fromFolder',
   parent: (child) => `give the subfolder, e.g. ${child}`,
 };
 

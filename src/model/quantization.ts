@@ -1,6 +1,6 @@
 /** The option `quantization` of loading, checked. */
 import { z } from 'zod';
-import { nearestName, parseOptions } from '../config.js';
+import { type Given, type Mismatch, type NoMismatch, nearestName, parseOptions } from '../config.js';
 import { ConfigError } from '../errors.js';
 import { showValue } from '../messages/show-value.js';
 
@@ -10,18 +10,19 @@ export type QuantizationMethod = 'nf4' | 'fp8' | 'none';
 /** Options of `quantization`, each with its name in transformers' `BitsAndBytesConfig`. */
 export interface QuantizationOptions {
   /**
-   * `nf4` (`bnb_4bit_quant_type`): 4 bits a value and an absmax for each block, as bitsandbytes. `fp8`: e4m3, with the
-   * scales of an FP8 checkpoint, or one scale a row for others. `none`: 16 bits, however the checkpoint is stored.
+   * `nf4` (`bnb_4bit_quant_type`): 4 bits a value and an absmax for each block, as bitsandbytes. `fp8`: e4m3, with
+   * the scales of an FP8 checkpoint, or one scale a row for others. `none`: 16 bits, however the checkpoint is stored.
+   * Required.
    */
   method: QuantizationMethod;
-  /** `bnb_4bit_use_double_quant`: quantise the absmax of `nf4` to 8 bits: 0.4 bits less a value. Default true. */
+  /** `bnb_4bit_use_double_quant`: quantise the absmax of `nf4` to 8 bits: 0.4 bits less a value. Default: true. */
   doubleQuantization?: boolean | undefined;
-  /** Values that share an absmax of `nf4`: a power of two from 32 to 4096. Default 64. */
+  /** Values that share an absmax of `nf4`: a power of two from 32 to 4096. Default: 64. */
   blockSize?: number | undefined;
   /**
-   * `llm_int8_skip_modules`: modules that stay in 16 bits, by name or by part of a name between dots, in the spelling of
-   * file or memory: `vision_tower`, `o_proj`, `model.language_model.layers.0`. Replaces the default: `vision_tower`,
-   * `multi_modal_projector`, `lm_head`. The embedding is never quantised.
+   * `llm_int8_skip_modules`: modules that stay in 16 bits, by name or by part of a name between dots, in the spelling
+   * of file or memory: `vision_tower`, `o_proj`, `model.language_model.layers.0`. The embedding is never quantised.
+   * Default: `vision_tower`, `multi_modal_projector`, `lm_head`.
    */
   skipModules?: readonly string[] | undefined;
 }
@@ -39,9 +40,12 @@ const schema = z.strictObject({
     .optional(),
   skipModules: z.array(z.string().min(1)).readonly().optional(),
 });
+type _Input = NoMismatch<Mismatch<Given<z.input<typeof schema>>, Given<QuantizationOptions>>>;
 
 /** Arguments of transformers' `from_pretrained`, in lower case, and the option here. */
 export const LOAD_ALIASES: Readonly<Record<string, string>> = {
+  devicemap: 'engine',
+  device: 'engine',
   loadin4bit: 'quantization',
   loadin8bit: 'quantization',
   quantizationconfig: 'quantization',

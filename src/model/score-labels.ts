@@ -3,7 +3,7 @@
 import { z } from 'zod';
 import { type AnswersOfPrompt, withAnswers } from '../batch/answer-branches.js';
 import { PackedWindow, type WindowSample, windowParts } from '../batch/packed-window.js';
-import { parseOptions } from '../config.js';
+import { type Given, type Mismatch, type NoMismatch, parseOptions } from '../config.js';
 import type { MinistralTokenizer } from '../data/tokenizer.js';
 import type { VlmBatch } from '../data/types.js';
 import { DataError, EngineError, OutOfMemoryError } from '../errors.js';
@@ -18,14 +18,14 @@ import type { VisionLanguageModel } from './network/vision-language-model.js';
 export interface ScoreLabelsOptions {
   /**
    * Divide each sum by its number of tokens, the end token included: labels of many tokens are then not at a
-   * disadvantage, and the values are no longer the probabilities of answers. Default false.
+   * disadvantage, and the values are no longer the probabilities of answers. Default: false.
    */
   normalizeLength?: boolean | undefined;
   /** The token that closes an answer. Default: the one that the prompts' chat template writes, else the model's own. */
   eosTokenId?: number | undefined;
-  /** Compute the common prefixes of prompts only once. Default true. */
+  /** Compute the common prefixes of prompts only once. Default: true. */
   sharePrefix?: boolean | undefined;
-  /** Stops with the signal's reason, between layers. */
+  /** Stops with the signal's reason, between layers. Default: none. */
   signal?: AbortSignal | undefined;
 }
 
@@ -34,6 +34,7 @@ const optionsSchema = z.strictObject({
   eosTokenId: z.int().min(0).optional(),
   sharePrefix: z.boolean().default(true),
 });
+type _Input = NoMismatch<Mismatch<Given<z.input<typeof optionsSchema>>, Given<Omit<ScoreLabelsOptions, 'signal'>>>>;
 
 /** Names of other libraries. */
 const OTHER_NAMES: Readonly<Record<string, string>> = {
@@ -60,6 +61,11 @@ const KEYS_PER_TOKEN = 32;
  * @returns [B][labels.length] natural logarithms, in the order of the labels
  * @throws ConfigError for labels that are equal, empty or the same tokens; DataError for a prompt that is too long with
  *   them; EngineError if a value is not finite; the signal's reason when aborted
+ * @example
+ * ```ts
+ * const scores = await scoreLabels(model, tokenizer, prompts, classNames); // [prompts][classes]
+ * const best = scores.map((row) => classNames[row.indexOf(Math.max(...row))]);
+ * ```
  */
 export async function scoreLabels(
   model: VisionLanguageModel,

@@ -18,13 +18,13 @@ export interface JsonLinesOptions {
  * that is resumed goes on in the same file; its `start` says after which step. `readHistory` reads such a file too, as it
  * reads the `train-log.jsonl` that every run writes, which has no steps, saves and warnings.
  *
- * ```ts
- * new SftTrainer({ model, trainDataset, collator, callbacks: [jsonLines()] });
- * ```
- *
  * A disk that is full later is a warning, and no reason to lose the run.
  * @throws ConfigError for bad options; when the run begins, DiskError for a file that cannot be written, ConfigError if it
  * follows another run at that time
+ * @example
+ * ```ts
+ * new SftTrainer({ model, trainDataset, collator, callbacks: [jsonLines()] });
+ * ```
  */
 export function jsonLines(options: JsonLinesOptions = {}): TrainerCallback {
   checkNames(options, { path: false }, 'jsonLines', { file: 'path', filename: 'path', folder: 'path' });

@@ -5,8 +5,8 @@ import type { TrainerCallback } from '../train/callbacks.js';
 /** Options of {@link livePage}. */
 export interface LivePageOptions {
   /**
-   * TCP port. Without one the first free port from 7070 to 7089 is taken. A given port that is in use is an error; 0 takes
-   * any free port.
+   * TCP port; 0 takes any free one. A given port that is in use is an error. Default: the first free one from 7070 to
+   * 7089.
    */
   readonly port?: number | undefined;
   /**
@@ -22,9 +22,9 @@ export interface LivePageOptions {
    */
   readonly token?: string | boolean | undefined;
   /**
-   * Names of this machine under which browsers may open the page, e.g. that of a reverse proxy. IP addresses, `localhost`,
-   * `host` and the name of the system are always allowed; a page that comes under another name is refused, since a foreign
-   * site can have its name lead to this machine.
+   * Names of this machine under which browsers may open the page, e.g. that of a reverse proxy. IP addresses,
+   * `localhost`, `host` and the name of the system are always allowed; a page that comes under another name is refused,
+   * since a foreign site can have its name lead to this machine. Default: none.
    */
   readonly allowedHosts?: readonly string[] | undefined;
   /** Whether the page may pause, resume and stop the run. Default: true. */
@@ -32,8 +32,8 @@ export interface LivePageOptions {
   /** Heading of the page. Default: the name of the run's output folder. */
   readonly title?: string | undefined;
   /**
-   * Keeps the page after the run, and with it the process, until `close()` is called or the process receives SIGINT (Ctrl-C)
-   * or SIGTERM. Default: false, the page is closed when the run is over; what a browser shows stays there.
+   * Keeps the page after the run, and with it the process, until `close()` is called or the process receives SIGINT
+   * (Ctrl-C) or SIGTERM. Default: false, the page is closed when the run is over; what a browser shows stays there.
    */
   readonly keepOpen?: boolean | undefined;
   /** Called with the address, token included, once the page can be opened. Default: prints it on stderr. */

@@ -1,6 +1,6 @@
 /** A page in the browser that follows a training run and may hold or end it. */
 import { z } from 'zod';
-import { callback, checkNames, parseOptions } from '../config.js';
+import { callback, checkNames, type Given, type Mismatch, type NoMismatch, parseOptions } from '../config.js';
 import type { RgbImage } from '../data/types.js';
 import { ConfigError, DataError } from '../errors.js';
 import { oneLine, printable } from '../messages/one-line.js';
@@ -40,25 +40,29 @@ const optionsSchema = z.strictObject({
         .regex(/^[\x21-\x7e]{16,}$/, 'expected at least 16 characters of ASCII without spaces, got another text'),
     ])
     .optional(),
-  allowedHosts: z.array(z.string().regex(/^[a-z0-9._-]+$/i, 'expected a name without scheme and port')).default([]),
+  allowedHosts: z
+    .array(z.string().regex(/^[a-z0-9._-]+$/i, 'expected a name without scheme and port'))
+    .readonly()
+    .default([]),
   controls: z.boolean().default(true),
   title: z.string().min(1).max(200).optional(),
   keepOpen: z.boolean().default(false),
   onOpen: callback<string>().optional(),
 });
+type _Input = NoMismatch<Mismatch<Given<z.input<typeof optionsSchema>>, Given<LivePageOptions>>>;
 
 /**
  * A page that shows a run in the browser: curves, progress, evaluations, answers, warnings and memory, with buttons to
  * pause, resume and stop it. It is opened when the run begins, and its address printed; it is served from this process,
  * loads nothing from anywhere else, and is open to this machine alone unless `host` says otherwise. The run never waits for
  * a browser: one that is slow misses messages and then gets a thinned history.
- *
- * ```ts
- * const page = livePage();
- * await new SftTrainer({ …, callbacks: [page] }).train();
- * ```
  * @param options by name
  * @throws ConfigError for bad options; when it opens, if it cannot listen there, which ends a run that has just begun
+ * @example
+ * ```ts
+ * const page = livePage();
+ * await new SftTrainer({ model, trainDataset, collator, callbacks: [page] }).train();
+ * ```
  */
 export function livePage(options: LivePageOptions = {}): LivePage {
   return new RunPage(parseOptions(optionsSchema, options, 'livePage'));

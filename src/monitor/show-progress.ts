@@ -34,16 +34,16 @@ export interface ShowProgressOptions {
  * Makes a function for an `onProgress` option: on a terminal a bar with the time that is left, in one line that fits and
  * stays whole while the process prints other things; elsewhere a line every 30 s. When all is done it says so in a line, and
  * how long it took. Colours are used where the terminal has them, and NO_COLOR and FORCE_COLOR are heeded.
- *
+ * @param label what is under way, in a word or two
+ * @throws ConfigError for bad options, and later for what is no progress
+ * @example
  * ```ts
- * const { model, processor } = await fromPretrained(name, {
+ * const { model, processor } = await fromPretrained('mistralai/Ministral-3-3B-Instruct-2512-BF16', {
  *   onProgress: showProgress('download'),
  *   onLoadProgress: showProgress('weights'),
  * });
  * const report = await evaluator.evaluate(test, { toExample, onProgress: showProgress('evaluating') });
  * ```
- * @param label what is under way, in a word or two
- * @throws ConfigError for bad options, and later for what is no progress
  */
 export function showProgress(label: string, options: ShowProgressOptions = {}): (progress: ShownProgress) => void {
   requireText(label, 'showProgress: `label`', "e.g. showProgress('weights').");

@@ -19,7 +19,7 @@ export interface TensorBoardOptions {
   readonly folder?: string | undefined;
   /**
    * Where `train/loss`, `train/grad_norm` and `train/learning_rate` are taken from: each `log` event, whose loss is the
-   * mean since the one before, or each `step`. Default `log`.
+   * mean since the one before, or each `step`. Default: `log`.
    */
   readonly every?: 'log' | 'step' | undefined;
 }
@@ -28,15 +28,15 @@ export interface TensorBoardOptions {
  * Writes what `tensorboard --logdir FOLDER` shows: the values of {@link scalarsOf}, and as text the configuration
  * (`config`) and warnings. Values are 32-bit floats, as everywhere in TensorBoard.
  *
- * ```ts
- * new SftTrainer({ model, trainDataset, collator, callbacks: [tensorBoard({ folder: 'runs/first' })] });
- * ```
- *
  * A run that is resumed writes a new file in the same folder, and what the run before had written after the checkpoint's
  * step is shown no more. So it is with a run that begins anew in a folder: to compare runs give each its own, and
  * TensorBoard the folder above. A disk that is full later is a warning, and no reason to lose the run.
  * @throws ConfigError for bad options; when the run begins, DiskError for a folder that cannot be written, ConfigError if it
  * follows another run at that time
+ * @example
+ * ```ts
+ * new SftTrainer({ model, trainDataset, collator, callbacks: [tensorBoard({ folder: 'runs/first' })] });
+ * ```
  */
 export function tensorBoard(options: TensorBoardOptions = {}): TrainerCallback {
   const aliases = { logdir: 'folder', loggingdir: 'folder', path: 'folder' };

@@ -1,6 +1,6 @@
 /** The training samples that a plan is asked for: a data set, a list, or the name of one. */
 import { stat } from 'node:fs/promises';
-import { classExample, classPrompt } from '../data/class-example.js';
+import { classificationExample, classPrompt } from '../data/class-example.js';
 import { ConversationDataset } from '../data/conversations/conversation-dataset.js';
 import { IndexedDataset } from '../data/dataset.js';
 import { HubImageFolder } from '../data/hub-image-folder.js';
@@ -70,5 +70,5 @@ function fromFolder(folder: ImageFolder, { prompt, onNote }: DataSourceOptions):
       'no prompt was given: each image is asked for with a plain one that lists the classes, which counts as tokens',
     );
   }
-  return folder.train.map((sample) => classExample(sample, text));
+  return folder.train.map(classificationExample(text));
 }

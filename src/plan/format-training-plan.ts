@@ -1,6 +1,8 @@
 /** A plan as text of at most 80 columns. */
+import { ConfigError } from '../errors.js';
 import { displayWidth } from '../messages/display-width.js';
 import { formatBytes } from '../messages/format-bytes.js';
+import { describeGiven, isObject, isPromise } from '../messages/given-kind.js';
 import { oneLine } from '../messages/one-line.js';
 import { splitText } from '../messages/wrap-text.js';
 import type { CardPlan, DataPlan, FormatPlan, SampleFault, TrainingPlan } from './training-plan.js';
@@ -15,6 +17,11 @@ const LISTED = 10;
  * of samples aside, which are never cut off.
  */
 export function formatTrainingPlan(plan: TrainingPlan): string {
+  if (!Array.isArray(plan?.formats) || !isObject(plan.data)) {
+    throw new ConfigError(`formatTrainingPlan: expected a plan, got ${describeGiven(plan)}`, {
+      hint: isPromise(plan) ? 'Await it.' : 'await plan({ model, trainDataset }) gives one.',
+    });
+  }
   const lines = [
     ...dataLines(plan.data),
     '',

@@ -1,7 +1,7 @@
 /** The model that is planned for, by its configuration alone: no weights are read. */
 import { join } from 'node:path';
 import { nearestName } from '../config.js';
-import { ChatTemplate, TUTORIAL_TEMPLATE } from '../data/chat-template.js';
+import { type ChatTemplateName, namedTemplate } from '../data/chat-template.js';
 import { VlmCollator } from '../data/vlm-collator.js';
 import { ConfigError, reasonOf } from '../errors.js';
 import { readJson } from '../files/read-json.js';
@@ -69,7 +69,7 @@ async function isTied(json: Record<string, unknown>, configPath: string): Promis
 /** The collator of a checkpoint's own tokenizer, image processor and template. @param from a folder, or a name on the Hub */
 export async function collatorFrom(
   from: string,
-  template: 'own' | 'tutorial',
+  chatTemplate: 'own' | ChatTemplateName,
   options: { readonly maxLength?: number | undefined },
   signal?: AbortSignal,
 ): Promise<VlmCollator> {
@@ -77,18 +77,15 @@ export async function collatorFrom(
   return new VlmCollator({
     ...options,
     ...(options.maxLength === undefined ? {} : { overlong: 'drop' }),
-    ...partsOf(processor, template, from),
+    ...partsOf(processor, chatTemplate, from),
   });
 }
 
-function partsOf({ tokenizer, imageProcessor, chatTemplate }: ModelProcessor, template: string, from: string) {
-  const { bosToken, eosToken } = tokenizer;
-  if (template === 'tutorial') {
-    return { tokenizer, imageProcessor, chatTemplate: new ChatTemplate(TUTORIAL_TEMPLATE, { bosToken, eosToken }) };
-  }
-  if (chatTemplate) return { tokenizer, imageProcessor, chatTemplate };
+function partsOf(processor: ModelProcessor, template: 'own' | ChatTemplateName, from: string) {
+  const chatTemplate = template === 'own' ? processor.chatTemplate : namedTemplate(template, processor.tokenizer);
+  if (chatTemplate) return { ...processor, chatTemplate };
   throw new ConfigError(`${from} has no chat template`, {
-    hint: 'Give a `collator` with the template of the run, or `template: "tutorial"` (--template tutorial).',
+    hint: 'Give a `collator` with the template of the run, or `chatTemplate: "tutorial"` (--template tutorial).',
   });
 }
 

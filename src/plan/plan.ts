@@ -1,6 +1,7 @@
 /** What a run takes, before a card is rented: from texts, headers of images and the configuration of the model. */
 import { z } from 'zod';
-import { parseOptions } from '../config.js';
+import { type Given, type Mismatch, type NoMismatch, parseOptions } from '../config.js';
+import type { ChatTemplateName } from '../data/chat-template.js';
 import type { ImageFolder } from '../data/image-folder.js';
 import type { Dataset, TrainingExample } from '../data/types.js';
 import type { VlmCollator } from '../data/vlm-collator.js';
@@ -24,16 +25,16 @@ import type { CardPlan, FormatPlan, TrainingPlan, WeightFormat } from './trainin
 /** Options of {@link plan}. */
 export interface TrainingPlanOptions {
   /**
-   * What `SftTrainer` takes, or a list of samples; an image folder, of which the train split counts; or a name: a folder of
-   * images, a file of conversations (JSON, JSON Lines), `kaggle:OWNER/NAME` or `hub:OWNER/NAME`, which are downloaded into
-   * their caches.
+   * What `SftTrainer` takes, or a list of samples; an image folder, of which the train split counts; or a name: a
+   * folder of images, a file of conversations (JSON, JSON Lines), `kaggle:OWNER/NAME` or `hub:OWNER/NAME`, which are
+   * downloaded into their caches. Required.
    */
   readonly trainDataset: Dataset<TrainingExample> | readonly TrainingExample[] | ImageFolder | string;
   /**
-   * `3B`, `8B` or `14B`; or a folder with the config.json of a checkpoint, or its name on the Hub. Weights are neither read
-   * nor fetched.
+   * `3B`, `8B` or `14B`; or a folder with the config.json of a checkpoint, or its name on the Hub. Weights are
+   * neither read nor fetched. Required.
    */
-  readonly model: string;
+  readonly model: '3B' | '8B' | '14B' | (string & {});
   /** The collator of the run. Default: one of `processor`, with the defaults of `VlmCollator`. */
   readonly collator?: VlmCollator | undefined;
   /**
@@ -41,8 +42,8 @@ export interface TrainingPlanOptions {
    * Default: `model`; for a size, its repository on the Hub.
    */
   readonly processor?: string | undefined;
-  /** Instead of a collator: the checkpoint's own chat template, or `TUTORIAL_TEMPLATE`. Default: `own`. */
-  readonly template?: 'own' | 'tutorial' | undefined;
+  /** Instead of a collator: the checkpoint's own chat template, or that of this name. Default: `own`. */
+  readonly chatTemplate?: 'own' | ChatTemplateName | undefined;
   /** Instead of a collator: its `maxLength`, with `overlong: 'drop'`: longer samples are left out. Default: no limit. */
   readonly maxLength?: number | undefined;
   /** The question before each image of an image folder, of none else. Default: a plain one that lists the classes. */
@@ -50,7 +51,7 @@ export interface TrainingPlanOptions {
   /** As `SftTrainer` takes it. Default: its defaults. */
   readonly config?: SftConfigInput | undefined;
   /** As `applyLora` takes it. Default: r 16, alpha 32, dropout 0.05, on the seven linear layers of both towers. */
-  readonly lora?: LoraConfig | LoraConfigOptions | undefined;
+  readonly lora?: LoraConfigOptions | undefined;
   /**
    * As `createEngine('cuda', { cuda })` takes it; `memoryBudget` holds for each card, `device` says nothing.
    * Default: none.
@@ -63,7 +64,7 @@ export interface TrainingPlanOptions {
   readonly formats?: readonly WeightFormat[] | undefined;
   /** Names of cards, also as `h200`. Default: one each of 12, 16, 24, 40, 48, 80 and 141 GB. */
   readonly cards?: readonly string[] | undefined;
-  /** Stops the work; `plan` then fails with its reason. */
+  /** Stops the work; `plan` then fails with its reason. Default: none. */
   readonly signal?: AbortSignal | undefined;
   /** Receives what is worth knowing of the data set, a line each; they are among the `notes` too. Default: nothing. */
   readonly onNote?: ((line: string) => void) | undefined;
@@ -76,20 +77,24 @@ const schema = z.strictObject({
   model: z.string({ error: 'expected a size (3B, 8B, 14B), a folder or a name on the Hub' }).min(1),
   collator: z.custom<VlmCollator>().optional(),
   processor: z.string().min(1).optional(),
-  template: z.enum(['own', 'tutorial']).optional(),
+  chatTemplate: z.enum(['own', 'tutorial']).optional(),
   maxLength: z.int().positive().optional(),
   prompt: z.string().optional(),
   config: z.custom<SftConfigInput>().optional(),
-  lora: z.custom<LoraConfig | LoraConfigOptions>().optional(),
+  lora: z.custom<LoraConfigOptions>().optional(),
   cuda: z.custom<CudaEngineOptions>((value) => typeof value === 'object' && value !== null).optional(),
   formats: z
     .array(z.enum(['bf16', 'fp8', 'nf4']))
     .min(1)
+    .readonly()
     .optional(),
-  cards: z.array(z.string()).min(1).optional(),
+  cards: z.array(z.string()).min(1).readonly().optional(),
   signal: z.instanceof(AbortSignal).optional(),
   onNote: z.custom<(line: string) => void>().optional(),
 } satisfies Record<keyof TrainingPlanOptions, z.ZodType>);
+type _Input = NoMismatch<
+  Mismatch<Given<Omit<z.input<typeof schema>, 'trainDataset'>>, Given<Omit<TrainingPlanOptions, 'trainDataset'>>>
+>;
 
 const ALIASES: Readonly<Record<string, string>> = {
   dataset: 'trainDataset',
@@ -98,6 +103,7 @@ const ALIASES: Readonly<Record<string, string>> = {
   quantization: 'formats',
   gpus: 'cards',
   card: 'cards',
+  template: 'chatTemplate',
 };
 
 const FORMATS: readonly WeightFormat[] = ['bf16', 'fp8', 'nf4'];
@@ -111,13 +117,13 @@ const WINDOWS_OF_MANY = 12;
  * Tells what a run takes: exact tokens of each sample, memory by part, operations, and on which cards it fits, how and how
  * fast. Reads texts and headers of images; no image is decoded, no weight is read, no card is needed. Memory and passes
  * are planned by the code that trains, on a card that only keeps the books.
- *
+ * @throws ConfigError for wrong options; what the data set throws; HubError, explained, if small files of a model cannot be
+ *   fetched; the signal's reason
+ * @example
  * ```ts
  * const told = await plan({ trainDataset, collator, model: '14B', config, lora, cards: ['h100'] });
  * console.log(formatTrainingPlan(told));
  * ```
- * @throws ConfigError for wrong options; what the data set throws; HubError, explained, if small files of a model cannot be
- *   fetched; the signal's reason
  */
 export async function plan(options: TrainingPlanOptions): Promise<TrainingPlan> {
   const parsed = parseOptions(schema, options, 'plan', ALIASES);
@@ -129,7 +135,7 @@ export async function plan(options: TrainingPlanOptions): Promise<TrainingPlan> 
       hint: 'Tokens are counted by VlmCollator alone: write new VlmCollator({ ...processor }).',
     });
   }
-  for (const name of ['processor', 'template', 'maxLength'] as const) {
+  for (const name of ['processor', 'chatTemplate', 'maxLength'] as const) {
     if (parsed.collator === undefined || parsed[name] === undefined) continue;
     throw new ConfigError(`plan: \`${name}\` has no effect beside \`collator\``, {
       hint: 'Give it to the collator itself, or leave the collator out.',
@@ -149,15 +155,16 @@ export async function plan(options: TrainingPlanOptions): Promise<TrainingPlan> 
     parsed.onNote?.(line);
   };
   const model = await plannedModel(parsed.model, signal);
+  // First what is on this machine.
+  const dataset = await trainingData(parsed.trainDataset, { prompt: parsed.prompt, signal, onNote });
   const collator =
     parsed.collator ??
     (await collatorFrom(
       parsed.processor ?? parsed.model,
-      parsed.template ?? 'own',
+      parsed.chatTemplate ?? 'own',
       { maxLength: parsed.maxLength },
       signal,
     ));
-  const dataset = await trainingData(parsed.trainDataset, { prompt: parsed.prompt, signal, onNote });
   const data = await measureData(dataset, { collator, model: model.config, signal });
   const few = cards.length * formats.length <= FEW_COMBINATIONS;
   const run = runWindows(data.packed, config, few ? WINDOWS_OF_FEW : WINDOWS_OF_MANY);

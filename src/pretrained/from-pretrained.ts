@@ -3,7 +3,7 @@
 import { readdir } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import { z } from 'zod';
-import { callback, parseOptions } from '../config.js';
+import { callback, type Given, type Mismatch, type NoMismatch, parseOptions } from '../config.js';
 import { ChatTemplate } from '../data/chat-template.js';
 import { MinistralTokenizer } from '../data/tokenizer.js';
 import type { EngineChoice } from '../engine/create-engine.js';
@@ -40,16 +40,17 @@ import {
 /** Options of {@link fromPretrained}; for a folder, those of the download but `signal` do nothing. */
 export interface FromPretrainedOptions extends HubDownloadOptions {
   /**
-   * Takes the weights: an engine, or the name of one. An engine that is given stays the caller's; one that is made from
-   * a name is disposed of by `model.dispose()`. Default `auto`: cuda where a card and its libraries are found, else cpu.
+   * Takes the weights: an engine, or the name of one. An engine that is given stays the caller's; one that is made
+   * from a name is disposed of by `model.dispose()`. `auto` is cuda where a card and its libraries are found, else cpu.
+   * Default: `auto`.
    */
   engine?: Engine | EngineChoice | undefined;
   /**
    * For an adapter: the base model, a name on the Hub or a folder, in place of the one that its configuration names.
-   * Nothing for a model.
+   * Nothing for a model. Default: the one that it names.
    */
-  baseModel?: string | undefined;
-  /** For an adapter: its name among the adapters of the model. Default `default`. Nothing for a model. */
+  baseModel?: ModelId | undefined;
+  /** For an adapter: its name among the adapters of the model. Nothing for a model. Default: `default`. */
   adapterName?: string | undefined;
   /**
    * A name on the Hub or a folder: tokenizer, image processor and chat template are taken from there. For a repository
@@ -68,6 +69,13 @@ export interface FromPretrainedOptions extends HubDownloadOptions {
   /** Called after each weight that the engine has taken; `onProgress` is for the download before. Default: none. */
   onLoadProgress?: ((progress: LoadProgress) => void) | undefined;
 }
+
+/** Name of a model: the published sizes of Ministral 3 that are not quantised, or any other name or folder. */
+export type ModelId =
+  | 'mistralai/Ministral-3-3B-Instruct-2512-BF16'
+  | 'mistralai/Ministral-3-8B-Instruct-2512-BF16'
+  | 'mistralai/Ministral-3-14B-Instruct-2512-BF16'
+  | (string & {});
 
 /** What {@link fromPretrained} gives. */
 export interface Pretrained {
@@ -92,6 +100,7 @@ const schema = hubDownloadSchema.extend({
   onNotice: callback<string>().optional(),
   onLoadProgress: callback<LoadProgress>().optional(),
 });
+type _Input = NoMismatch<Mismatch<Given<z.input<typeof schema>>, Given<FromPretrainedOptions>>>;
 
 type Options = z.output<typeof schema>;
 
@@ -105,8 +114,14 @@ type Options = z.output<typeof schema>;
  * @param idOrFolder an existing folder wins over a repository of the same name
  * @throws ConfigError for bad options, or an adapter that names no base model; HubError, explained, if files are
  *   missing and cannot be fetched; as `loadModel`, `loadProcessor` and `loadAdapter` do; the signal's reason
+ * @example
+ * ```ts
+ * const { model, processor } = await fromPretrained('mistralai/Ministral-3-3B-Instruct-2512-BF16', {
+ *   onProgress: showProgress('download'),
+ * });
+ * ```
  */
-export async function fromPretrained(idOrFolder: string, options: FromPretrainedOptions = {}): Promise<Pretrained> {
+export async function fromPretrained(idOrFolder: ModelId, options: FromPretrainedOptions = {}): Promise<Pretrained> {
   const parsed = parseOptions(schema, options, 'fromPretrained', LOAD_ALIASES);
   const {
     engine,

@@ -44,9 +44,9 @@ export interface ModelCardMetric {
   type: string;
   /** What people call it. Default: `type`. */
   name?: string | undefined;
-  /** After training; four digits of it in the text, all in the metadata. Required. */
+  /** The score after training; four digits of it in the text, all in the metadata. Required. */
   value: number;
-  /** The same before training. Default: none. */
+  /** The score before training. Default: none. */
   before?: number | undefined;
 }
 

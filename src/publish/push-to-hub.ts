@@ -35,8 +35,8 @@ export interface PushToHubOptions extends PushOptions {
    */
   overwriteCard?: boolean | undefined;
   /**
-   * The chat template that the adapter was trained with, or its Jinja source: uploaded as chat_template.jinja. Default:
-   * that of `processor`, else the folder's.
+   * The chat template that the adapter was trained with, or its Jinja source: uploaded as chat_template.jinja.
+   * Default: that of `processor`, else the folder's.
    */
   chatTemplate?: ChatTemplateSource | undefined;
   /** What `fromPretrained` gave: its chat template is taken. Default: none. */
@@ -66,6 +66,11 @@ type _Input = NoMismatch<Mismatch<z.input<typeof pushToHubSchema>, PushToHubOpti
  * @param id `OWNER/NAME`, or a name alone for an owner that is whoever the token belongs to
  * @throws CheckpointError if the folder holds neither a sound adapter nor a sound model; ConfigError for bad options,
  *   without a token, or if the base model's name is a path of this machine; HubError, explained; the signal's reason
+ * @example
+ * ```ts
+ * await saveAdapter(adapter, 'adapter');
+ * const { url } = await pushToHub('adapter', 'USER/NAME');
+ * ```
  */
 export async function pushToHub(directory: string, id: string, options: PushToHubOptions = {}): Promise<PushResult> {
   requirePath(directory, 'pushToHub');

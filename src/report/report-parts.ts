@@ -90,24 +90,24 @@ export interface AuditWithImages {
 
 /** What {@link renderRunReport} takes. */
 export interface RunReportParts {
-  /** Default "Training run". */
+  /** Heading of the report. Default: `Training run`. */
   readonly title?: string | undefined;
-  /** Of the author, in a sentence or two. */
+  /** What the run is about, in a sentence or two of its author. Default: none. */
   readonly description?: string | undefined;
-  /** Of the base model on the test split. */
+  /** Evaluation of the base model on the test split. Default: none. */
   readonly before?: EvaluationReport | undefined;
-  /** Of the trained model on the same split. */
+  /** Evaluation of the trained model on the same split. Default: none. */
   readonly after?: EvaluationReport | undefined;
-  /** The same models on other splits, for the summary. */
+  /** The same models on other splits, for the summary. Default: none. */
   readonly others?: readonly EvaluationPair[] | undefined;
-  /** By `id` of the evaluated sample. Samples without one are shown without. */
+  /** Images by `id` of the evaluated sample. Samples without one are shown without. Default: none. */
   readonly images?: ReadonlyMap<string, ReportImage> | undefined;
-  /** How the training went. */
+  /** How the training went. Default: none. */
   readonly training?: TrainingCourse | undefined;
-  /** What `auditDataset` found, by itself or with the small images of `auditThumbnails`. */
+  /** What `auditDataset` found, by itself or with the small images of `auditThumbnails`. Default: none. */
   readonly audit?: AuditReport | AuditWithImages | undefined;
-  /** Some samples as training sees them, of `maskView`. */
+  /** Some samples as training sees them, of `maskView`. Default: none. */
   readonly masks?: MaskView | undefined;
-  /** Where the run comes from. */
+  /** Where the run comes from. Default: none. */
   readonly provenance?: RunProvenance | undefined;
 }

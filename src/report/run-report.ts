@@ -48,7 +48,9 @@ const PARTS = {
  * @throws ConfigError for an unknown part, or what is no evaluation report; DataError if `before` and `after` do not have
  *   the same classes
  * @example
- * await writeFile('report.html', renderRunReport({ title: 'Fractures', before, after, training }));
+ * ```ts
+ * const html = renderRunReport({ title: 'Fractures', before, after });
+ * ```
  */
 export function renderRunReport(parts: RunReportParts): string {
   checkNames(parts, PARTS, 'renderRunReport');

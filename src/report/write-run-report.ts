@@ -19,30 +19,30 @@ import { renderRunReport } from './run-report.js';
 /** Options of {@link writeRunReport}. */
 export interface WriteRunReportOptions
   extends Pick<RunReportParts, 'title' | 'description' | 'others' | 'audit' | 'masks'> {
-  /** Default `report.html` in the folder of the run. */
+  /** Where it is written. Default: `report.html` in the folder of the run. */
   readonly file?: string | undefined;
-  /** Of the base model: a report, or the file that `writeReport` wrote. */
+  /** Evaluation of the base model: a report, or the file that `writeReport` wrote. Default: none. */
   readonly before?: EvaluationReport | string | undefined;
-  /** Of the trained model on the same samples. */
+  /** Evaluation of the trained model on the same samples. Default: none. */
   readonly after?: EvaluationReport | string | undefined;
   /**
    * Where the images of evaluated samples come from: the data set that was evaluated, or a function that gives one. Items
    * of a data set are found by `path`, `id` or index, whichever is the sample's `id`. Default: no images.
    */
   readonly images?: ReportImageSource | undefined;
-  /** Images in the page, at most; mistakes come first. Default 200. */
+  /** Images in the page, at most; mistakes come first. Default: 200. */
   readonly maxImages?: number | undefined;
-  /** Bytes of all images in the page together, at most. Default 6 MiB. */
+  /** Bytes of all images in the page together, at most. Default: 6 MiB. */
   readonly maxImageBytes?: number | undefined;
-  /** Longest edge of an image in the page, in pixels. Default 256. */
+  /** Longest edge of an image in the page, in pixels. Default: 256. */
   readonly imageEdge?: number | undefined;
   /** Events of the run, for a point of each step: collected in its loop, or a file. Default: `events.jsonl` of its folder. */
   readonly events?: readonly TrainingEvent[] | string | undefined;
-  /** What computed, such as `engine.description`. */
+  /** What computed, such as `engine.description`. Default: none. */
   readonly engine?: string | undefined;
   /** How the program was called; null: not to be shown. Default: as this process was, with secrets hidden. */
   readonly command?: string | null | undefined;
-  /** Rejects with its reason; nothing is written then. */
+  /** Rejects with its reason; nothing is written then. Default: none. */
   readonly signal?: AbortSignal | undefined;
 }
 
@@ -89,7 +89,10 @@ const MAX_REPORT_BYTES = 268_435_456;
  * @throws DataError if the folder holds no run, or `before` and `after` are not of the same classes; ConfigError for bad
  *   options; DiskError if the file cannot be written; the signal's reason
  * @example
- * await writeRunReport('out/checkpoints', { before, after, images: test, engine: engine.description });
+ * ```ts
+ * await trainer.train();
+ * const { path } = await writeRunReport('outputs', { after, images: test, engine: engine.description });
+ * ```
  */
 export async function writeRunReport(folder: string, options: WriteRunReportOptions = {}): Promise<WrittenRunReport> {
   requirePath(folder, 'writeRunReport');

@@ -29,7 +29,10 @@ export interface SignalWatch extends Disposable {
 
 /** Options of {@link abortOnSignals}. */
 export interface AbortOnSignalsOptions {
-  /** Called once, with the signal that came. What it throws is a warning: the run is stopped and saved all the same. */
+  /**
+   * Called once, with the signal that came. What it throws is a warning: the run is stopped and saved all the same.
+   * Default: none.
+   */
   readonly onStop?: (name: StopSignal) => void;
 }
 
@@ -39,7 +42,7 @@ export interface AbortOnSignalsOptions {
  * SIGTERM ends it at once, wherever it is: checkpoints are whole or not there at all. SIGHUP does not hurry it: a closed
  * terminal sends several, and whatever is printed after it is lost without an error. A process that was started with
  * `nohup` goes on after SIGHUP.
- *
+ * @example
  * ```ts
  * const stop = abortOnSignals();
  * await trainer.train({ signal: stop.signal });

@@ -115,11 +115,15 @@ export class CheckpointSaver {
   }
 
   /** The best step's parameters instead of the last one's. @param step optimizer steps done */
-  async loadBest(step: number): Promise<void> {
+  async loadBest(step: number): Promise<boolean> {
     const { engine, trainable, log, best: tracker, checkpoints, answer, whenRead } = this.#parts;
     const best = tracker?.best;
     const instead = 'the parameters are those of the last step';
-    if (!tracker || !best) return log.warn(step, `no evaluated step was saved; ${instead}`);
+    const keepLast = async (why: string): Promise<false> => {
+      await log.warn(step, `${why}; ${instead}`);
+      return false;
+    };
+    if (!tracker || !best) return keepLast('no evaluated step was saved');
     let fault: string | undefined;
     try {
       const read = await checkpoints.readBest(best, trainable.size);
@@ -129,7 +133,7 @@ export class CheckpointSaver {
       fault = read.fault;
     } catch (error) {
       if (!(error instanceof CheckpointError)) throw error;
-      return log.warn(step, `cannot load the best step: ${reasonOf(error)}; ${instead}`);
+      return keepLast(`cannot load the best step: ${reasonOf(error)}`);
     }
     if (fault !== undefined) {
       tracker.unsaved(true);
@@ -137,5 +141,6 @@ export class CheckpointSaver {
       await log.warn(step, `${why}\n  Save the adapter now: it is the only copy.`);
     }
     await log.emit({ type: 'loadBest', ...tracker.best! });
+    return true;
   }
 }

@@ -8,6 +8,7 @@ import { join } from 'node:path';
 import { findNotFinite } from '../async/event-loop.js';
 import { CheckpointError, reasonOf, TrainingError } from '../errors.js';
 import { flushFile, writeFileAtomically } from '../files/atomic-file.js';
+import { describeFolder } from '../files/describe-folder.js';
 import { MANIFEST_FILE, readManifest } from '../files/file-digests.js';
 import { readJson } from '../files/read-json.js';
 import { type SafetensorsDType, SafetensorsFile, writeTensorFile } from '../formats/safetensors.js';
@@ -263,9 +264,18 @@ async function readParameters(file: SafetensorsFile, size: number): Promise<Floa
   });
 }
 
+/** A folder of something else is named as what it is. */
+async function whyNoState(path: string, cause: Error): Promise<string> {
+  const { code } = cause as NodeJS.ErrnoException;
+  if (code === 'ENOTDIR') return 'it is a file, not a folder';
+  if (code !== 'ENOENT') return reasonOf(cause);
+  const { text } = await describeFolder(path);
+  return `the folder ${text}, and no ${STATE_FILE}`.replace(/(is empty|does not exist or cannot be read),.*/, '$1');
+}
+
 async function readState(path: string, { hasManifest }: SealFindings): Promise<TrainerState> {
-  const json = await readJson(join(path, STATE_FILE), { maxBytes: MAX_STATE_BYTES }).catch((cause: Error) => {
-    throw new CheckpointError(`${path} is no checkpoint: ${reasonOf(cause)}`, {
+  const json = await readJson(join(path, STATE_FILE), { maxBytes: MAX_STATE_BYTES }).catch(async (cause: Error) => {
+    throw new CheckpointError(`${path} is no checkpoint: ${await whyNoState(path, cause)}`, {
       hint: 'Expected a folder checkpoint-N of `outputDir`, or true for the latest one there.',
       details: { path },
       cause,

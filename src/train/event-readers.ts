@@ -75,6 +75,11 @@ export class EventStream {
     this.#held = this.#held.filter((waiting) => waiting !== resume);
   }
 
+  /** Whether somebody iterates the events now. */
+  get isRead(): boolean {
+    return this.#readers.size > 0;
+  }
+
   /** There are no more events. @param outcome settled: readers throw where it is rejected */
   end(outcome: Promise<unknown>): void {
     this.outcome = outcome;

@@ -74,6 +74,21 @@ export interface TrainOutput {
    * it could not be saved: the model then holds the only copy. Without, the best of those that were saved.
    */
   readonly best?: BestModel | undefined;
+  /** Samples that were learned in this call; one counts each time that it was. */
+  readonly samples: number;
+  /** Samples that the collator has left out in this call, each time: those longer than `maxLength`. */
+  readonly droppedSamples: number;
+  /** Mean loss of the first tenth of this call's steps, of at least 1 and at most 100. Missing if none was taken. */
+  readonly firstLoss?: number | undefined;
+  /** The same of the last tenth. */
+  readonly lastLoss?: number | undefined;
+  /** Where the run has put its checkpoints and `train-log.jsonl`: an absolute path. */
+  readonly outputDir: string;
+  /**
+   * The checkpoint that holds the adapter as the model has it now: `loadAdapter` reads it. Undefined if none does, as with
+   * `saveStrategy: 'no'`; `trainer.saveModel(folder)` then writes it.
+   */
+  readonly adapterDir?: string | undefined;
   /** Checkpoints of the run that exist now, oldest first. */
   readonly checkpoints: readonly string[];
   /** A reader left the run's events before all steps were done: these are the values of what was done. Missing otherwise. */

@@ -99,6 +99,11 @@ export class RunLog {
  * The entries of the last run in a `train-log.jsonl`. Entries after a resumed checkpoint are replaced by those of the
  * resumed run; a last line that a crash cut off is left out.
  * @throws CheckpointError if the file cannot be read
+ * @example
+ * ```ts
+ * await trainer.train();
+ * const { logs, evaluations } = await readHistory('outputs/train-log.jsonl');
+ * ```
  */
 export async function readHistory(path: string): Promise<{
   /** By rising step. */

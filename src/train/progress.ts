@@ -6,6 +6,7 @@ import { oneLine, printable } from '../messages/one-line.js';
 import { styled, type TextStyle } from '../messages/terminal-style.js';
 import type { EvalEntry, LogEntry, TrainingEvent } from './events.js';
 import type { ProgressStream } from './guarded-output.js';
+import { describeRun } from './run-summary.js';
 import { type TerminalLine, terminalLine } from './terminal-line.js';
 
 type ProgressStyle = 'auto' | 'bar' | 'lines' | 'none';
@@ -14,18 +15,21 @@ type ProgressStyle = 'auto' | 'bar' | 'lines' | 'none';
 const LINE_MS = 30_000;
 
 /**
- * Shows the events of a run. Lines: one for each log, evaluation, checkpoint and warning; the bar moves each step. Where
+ * Shows the events of a run. Lines: one for each log, evaluation, checkpoint and warning; the bar moves each step. Values
+ * of a run that a loop iterates are left to the loop. Where
  * nobody reads them any more it falls silent; until it is closed, what a program prints itself cannot end the run either.
  */
 export class Progress {
   readonly #line: TerminalLine;
   readonly #style: 'bar' | 'lines' | 'none';
+  readonly #isAuto: boolean;
   readonly #now: () => number;
   #totalSteps = 0;
   #firstStep = 0;
   #startTime = 0;
   #tokens = 0;
   #saidShared = false;
+  #saidLeft = false;
   /** When the evaluation under way began, and when it was last shown. */
   #evaluation: { readonly start: number; shown: number } | undefined;
 
@@ -33,11 +37,21 @@ export class Progress {
     this.#line = terminalLine(stream);
     this.#line.hold();
     this.#style = style === 'auto' ? (this.#line.isLive ? 'bar' : 'lines') : style;
+    this.#isAuto = style === 'auto';
     this.#now = now;
   }
 
-  show(event: TrainingEvent): void {
+  /** @param isRead whether a loop iterates the events: by `auto` their values are its to print, so that none come twice */
+  show(event: TrainingEvent, isRead = false): void {
     if (this.#style === 'none') return;
+    if (isRead && this.#isAuto && (event.type === 'log' || event.type === 'evaluate')) {
+      this.#evaluation = undefined;
+      if (this.#style === 'lines' && !this.#saidLeft) {
+        this.#print('values are left to the loop that reads this run; `progress: "lines"` prints them here as well');
+      }
+      this.#saidLeft = true;
+      return;
+    }
     if (event.type !== 'warning') this.#evaluation = undefined;
     switch (event.type) {
       case 'start':
@@ -86,12 +100,10 @@ export class Progress {
         this.#print(`warning: ${event.message}`, 'yellow');
         break;
       case 'end': {
-        const { trainLoss, trainRuntime, trainTokensPerSecond } = event.output.metrics;
-        this.#print(
-          `done: ${event.step} steps in ${formatDuration(trainRuntime)}, mean loss ${trainLoss.toFixed(4)}, ` +
-            `${trainTokensPerSecond.toFixed(0)} tok/s`,
-          'bold',
-        );
+        const place = { totalSteps: this.#totalSteps, firstStep: this.#firstStep };
+        const [first, ...others] = describeRun(event.output, place);
+        this.#print(first!, 'bold');
+        for (const line of others) this.#print(line);
         break;
       }
       case 'epoch':

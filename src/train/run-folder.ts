@@ -92,7 +92,9 @@ export async function claimRunFolder(
   } catch (cause) {
     if (cause instanceof HeldError) throw heldError(outputDir, cause);
     if (cause instanceof TuneError || signal?.aborted) throw cause;
-    throw new CheckpointError(`cannot write ${path}: ${(cause as Error).message}`, {
+    const isFile = (await stat(outputDir).catch(() => undefined))?.isFile();
+    const why = isFile ? `\`outputDir\` ${outputDir} is a file` : `cannot write ${path}: ${(cause as Error).message}`;
+    throw new CheckpointError(why, {
       cause,
       hint: 'Choose another `outputDir`: a folder that can be written to, on a disk with free space.',
       details: { path, code: (cause as NodeJS.ErrnoException).code },

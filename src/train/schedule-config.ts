@@ -1,6 +1,6 @@
 /** Which settings a learning-rate schedule takes: names, ranges, and what to say of others. */
 import { z } from 'zod';
-import { nearestName } from '../config.js';
+import { type Mismatch, type NoMismatch, nearestName } from '../config.js';
 import { showValue } from '../messages/show-value.js';
 import { LR_SCHEDULER_TYPES, type LrSchedule, type LrSchedulerKwargs, type LrSchedulerType } from './schedule.js';
 
@@ -16,7 +16,7 @@ const minLr = {
   minLrRate: share.optional(),
 };
 
-const SCHEMAS: { readonly [T in LrSchedulerType]: z.ZodType<LrSchedulerKwargs[T]> & { shape: object } } = {
+const SCHEMAS = {
   linear: z.strictObject({}),
   cosine: z.strictObject({ numCycles: cycles.optional() }),
   cosine_with_restarts: z.strictObject({
@@ -39,7 +39,11 @@ const SCHEMAS: { readonly [T in LrSchedulerType]: z.ZodType<LrSchedulerKwargs[T]
     decayType: ramp.optional(),
     numCycles: cycles.optional(),
   }),
-};
+} satisfies { readonly [T in LrSchedulerType]: z.ZodType<LrSchedulerKwargs[T]> & { shape: object } };
+type WithSettings = Exclude<LrSchedulerType, 'linear' | 'constant' | 'constant_with_warmup'>;
+type _Kwargs = NoMismatch<
+  { [T in WithSettings]: Mismatch<z.input<(typeof SCHEMAS)[T]>, LrSchedulerKwargs[T]> }[WithSettings]
+>;
 
 /** What is wrong with the name of a schedule; undefined where the general message will do. */
 export function scheduleNameFault(name: unknown): string | undefined {

@@ -40,9 +40,9 @@ export interface InverseSqrtKwargs {
 
 /** For `cosine_with_min_lr`: one of `minLr` and `minLrRate` must be given. */
 export interface CosineWithMinLrKwargs extends CosineKwargs {
-  /** Rate that the cosine falls to, at most `learningRate`. */
+  /** Learning rate that the cosine falls to, at most `learningRate`; or `minLrRate`: one of the two. Default: none. */
   readonly minLr?: number | undefined;
-  /** The same as a share of `learningRate`, 0 to 1. */
+  /** The same as a share of `learningRate`, 0 to 1. Default: none. */
   readonly minLrRate?: number | undefined;
 }
 
@@ -54,7 +54,7 @@ export interface CosineWarmupWithMinLrKwargs extends CosineWithMinLrKwargs {
 
 /** For `warmup_stable_decay`: `numDecaySteps` must be given. */
 export interface WarmupStableDecayKwargs extends CosineKwargs {
-  /** Steps of the decay, at the end. */
+  /** Steps of the decay, at the end. Required. */
   readonly numDecaySteps: number;
   /** Steps at the peak; what follows warm-up, peak and decay runs at the lowest rate. Default: all that the others leave. */
   readonly numStableSteps?: number | undefined;
@@ -214,6 +214,9 @@ export function scheduleWarnings(schedule: LrSchedule, run: ScheduleRun): string
   if (warmupSteps >= totalSteps && warmupSteps > 0) {
     const peak = `the run has ${steps(totalSteps)} and the warm-up ${warmupSteps}`;
     return [`${peak}: the learning rate never reaches its peak of ${run.learningRate}`];
+  }
+  if (warmupSteps > totalSteps / 2) {
+    return [`the warm-up takes ${warmupSteps} of the ${steps(totalSteps)}, more than half of the run`];
   }
   if (schedule.lrSchedulerType !== 'warmup_stable_decay') return [];
   const { numDecaySteps, minLrRatio = 0 } = schedule.lrSchedulerKwargs!;

@@ -5,6 +5,7 @@
 import { z } from 'zod';
 import { type Mismatch, type NoMismatch, parseOptions, type WithDefaults } from '../config.js';
 import type { OptimizerStep } from '../engine/engine.js';
+import { budgetUnitFault } from '../engine/memory-budget.js';
 import {
   LR_SCHEDULER_TYPES,
   type LrSchedule,
@@ -119,7 +120,10 @@ export interface SftConfigOptions {
   loggingSteps?: number | undefined;
   /** Log the first step as well. Default: false. */
   loggingFirstStep?: boolean | undefined;
-  /** On stderr: a bar, plain lines, or nothing. `auto`: a bar in a terminal, lines elsewhere. Default: `auto`. */
+  /**
+   * On stderr: a bar, plain lines, or nothing. `auto`: a bar in a terminal, lines elsewhere; where a loop iterates the run,
+   * losses and evaluations are the loop's to print, and no line repeats them. Default: `auto`.
+   */
   progress?: 'auto' | 'bar' | 'lines' | 'none' | undefined;
   /**
    * The share of probability that is spread evenly over the vocabulary instead of given to the label, 0 <= ε < 1: the
@@ -155,8 +159,8 @@ export interface SftConfigOptions {
    */
   evalStrategy?: 'no' | 'steps' | 'epoch' | undefined;
   /**
-   * For `evalStrategy: "steps"`: measure every so many steps, or every such share of all steps if below 1. Default:
-   * `loggingSteps`.
+   * For `evalStrategy: "steps"`: measure every so many steps, or every such share of all steps if below 1.
+   * Default: `loggingSteps`.
    */
   evalSteps?: number | undefined;
   /** No evaluation before so many steps, or epochs if `evalStrategy` is `epoch`; not at the end either. Default: 0. */
@@ -245,13 +249,12 @@ export interface DefaultLrSchedule {
 /** What a user may write: {@link SftConfigOptions}, and a schedule with its settings ({@link LrScheduleOptions}). */
 export type SftConfigInput = SftConfigOptions & LrScheduleOptions;
 
-/** Options that have no default, or one that depends on others. */
-type OpenOption =
-  | ('dataloaderPrefetch' | 'evalSteps' | 'saveTotalLimit' | 'metricForBestModel' | 'greaterIsBetter')
-  | ('earlyStoppingPatience' | 'dataSeed' | 'memoryBudget');
-
 /** What the trainer works with: every default filled in. */
-export type SftConfig = WithDefaults<Omit<SftConfigOptions, 'optim'>, OpenOption> & {
+export type SftConfig = WithDefaults<
+  Omit<SftConfigOptions, 'optim'>,
+  | ('dataloaderPrefetch' | 'evalSteps' | 'saveTotalLimit' | 'metricForBestModel' | 'greaterIsBetter')
+  | ('earlyStoppingPatience' | 'dataSeed' | 'memoryBudget')
+> & {
   /** Moments of the optimizer: 32-bit (`adamw`) or block-wise 8-bit (`adamw_8bit`). Default: `adamw`. */
   optim: 'adamw' | 'adamw_8bit';
   /** Course of the learning rate after the warm-up, by the names of transformers. Default: `linear`. */
@@ -328,7 +331,11 @@ export const sftConfigSchema = z.strictObject({
   seed: z.number().int().min(0).max(0xffffffff).default(42),
   dataSeed: z.number().int().min(0).max(0xffffffff).optional(),
   gradientCheckpointing: z.union([z.boolean(), z.literal('auto')]).default('auto'),
-  memoryBudget: z.number().positive().optional(),
+  memoryBudget: z
+    .number()
+    .positive()
+    .refine((bytes) => budgetUnitFault(bytes) === undefined, { error: ({ input }) => budgetUnitFault(input) })
+    .optional(),
   autoMicroBatch: z.boolean().default(false),
 });
 
@@ -338,6 +345,31 @@ const ALIASES: Readonly<Record<string, string>> = {
   fp16: 'precision',
   fp8: 'precision',
   mixedprecision: 'precision',
+  lr: 'learningRate',
+  batchsize: 'perDeviceTrainBatchSize',
+  trainbatchsize: 'perDeviceTrainBatchSize',
+  evalbatchsize: 'perDeviceEvalBatchSize',
+  gradclip: 'maxGradNorm',
+  scheduler: 'lrSchedulerType',
+};
+
+/** Arguments of transformers and TRL that belong to something else here, with where. */
+const ELSEWHERE: Readonly<Record<string, string>> = {
+  maxlength: 'new VlmCollator({ …, maxLength }) has it',
+  maxseqlength: 'new VlmCollator({ …, maxLength }) has it',
+  assistantonlyloss: 'only answers are learned by default: `maskPrompt` of VlmCollator',
+  completiononlyloss: 'only answers are learned by default: `maskPrompt` of VlmCollator',
+  datasettextfield: 'samples are { messages }, { prompt, completion } or { text }',
+  packing: 'leave it out: the samples of a step are packed already',
+  padding: 'leave it out: the collator pads',
+  reportto: 'new SftTrainer({ …, callbacks: [tensorBoard()] }) has it, from ministral-tune/monitor',
+  loggingdir: 'tensorBoard({ folder }) among the trainer’s `callbacks` has it, from ministral-tune/monitor',
+  pushtohub: 'await pushToHub(folder, name) does it after the run',
+  peftconfig: 'applyLora(model, config) does it before the trainer is made',
+  resumefromcheckpoint: 'trainer.train({ resumeFromCheckpoint }) has it',
+  dataloadernumworkers: 'new ImagePool(imageProcessor, { workers }) has it',
+  device: 'createEngine has it',
+  loadin4bit: "fromPretrained(name, { quantization: 'nf4' }) has it",
 };
 
 type Schedule = 'lrSchedulerType' | 'lrSchedulerKwargs';
@@ -385,7 +417,7 @@ export function parseSftConfig(input: SftConfigInput = {}): SftConfig {
       fault('earlyStoppingThreshold', 'has no effect without `earlyStoppingPatience`');
     }
   });
-  return parseOptions(schema, input, 'SftConfig', ALIASES);
+  return parseOptions(schema, input, 'SftConfig', ALIASES, {}, ELSEWHERE);
 }
 
 /** A number of steps from an option that may be a share of all steps, as transformers rounds it. */

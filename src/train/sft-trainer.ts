@@ -1,5 +1,6 @@
 /** Supervised fine-tuning: the public face of the training loop. */
 
+import { mkdir } from 'node:fs/promises';
 import { resolve } from 'node:path';
 import { afterAbort, orAborted } from '../async/or-aborted.js';
 import { checkNames, requirePath } from '../config.js';
@@ -18,6 +19,7 @@ import type { TrainOutput } from './events.js';
 import { checkEvaluationSet, checkLabels } from './label-check.js';
 import { requirePrecision } from './precision.js';
 import { Progress } from './progress.js';
+import { runWarnings } from './run-warnings.js';
 import { Sampler } from './sampler.js';
 import { parseSftConfig, type SftConfig, type SftConfigInput, sftConfigSchema } from './sft-config.js';
 import type { TrainableModel } from './trainable-model.js';
@@ -29,15 +31,17 @@ import { learningRateFactors, MODEL_GRACE } from './window-step.js';
 
 /** What a trainer is made of. */
 export interface SftTrainerOptions {
-  /** A model with an adapter: see `applyLora`. */
+  /** A model with an adapter: see `applyLora`. Required. */
   readonly model: TrainableModel;
-  /** Default: every option at its default. */
+  /** Options of the run: {@link SftConfigInput}. Default: every option at its default. */
   readonly config?: SftConfigInput | undefined;
-  /** The samples to learn: made when they are asked for, or an array of them. */
+  /** The samples to learn: made when they are asked for, or an array of them. Required. */
   readonly trainDataset: Dataset<TrainingExample> | readonly TrainingExample[];
-  /** Needed if `evalStrategy` is not `no`, or with `evalOnStart`. */
+  /**
+   * The samples that evaluations measure. Needed if `evalStrategy` is not `no`, or with `evalOnStart`. Default: none.
+   */
   readonly evalDataset?: Dataset<TrainingExample> | readonly TrainingExample[] | undefined;
-  /** Turns samples into batches: a `VlmCollator`. */
+  /** Turns samples into batches: a `VlmCollator`. Required. */
   readonly collator: Collator;
   /**
    * Writes more into a checkpoint's folder, or the adapter's files in another way: those that it does not write are
@@ -47,9 +51,9 @@ export interface SftTrainerOptions {
    */
   readonly saveAdapter?: ((directory: string) => Promise<void>) | undefined;
   /**
-   * More values of an evaluation beside the loss, by name: for instance the accuracy that an `Evaluator` finds. Called
-   * after the loss of the evaluation set was measured; `metricForBestModel` may name one. Anything else than numbers by
-   * name is a ConfigError.
+   * More values of an evaluation beside the loss, by name: for instance the accuracy that an `Evaluator` finds.
+   * Called after the loss of the evaluation set was measured; `metricForBestModel` may name one. Anything else than
+   * numbers by name is a ConfigError. Default: none.
    */
   readonly computeMetrics?: ComputeMetrics | undefined;
   /**
@@ -71,17 +75,17 @@ export type ComputeMetrics = (context: {
 /** Options of one call of `SftTrainer.train`. */
 export interface TrainOptions {
   /**
-   * Stops the run, which then fails with the signal's reason. As after any error that leaves the parameters sound, the
-   * window under way is given up and a checkpoint of the last whole step is written, unless `saveStrategy` is `no`. It is
-   * heard though a data set, a collator, `computeMetrics` or a reader of the events does not answer. `abortOnSignals`
-   * makes one of SIGINT, SIGTERM and SIGHUP.
+   * Stops the run, which then fails with the signal's reason. As after any error that leaves the parameters sound,
+   * the window under way is given up and a checkpoint of the last whole step is written, unless `saveStrategy` is `no`.
+   * It is heard though a data set, a collator, `computeMetrics` or a reader of the events does not answer.
+   * `abortOnSignals` makes one of SIGINT, SIGTERM and SIGHUP. Default: none.
    */
   readonly signal?: AbortSignal | undefined;
   /**
-   * A checkpoint folder, or true for the newest in `outputDir` that can be read. The result is that of a run that never
-   * stopped. Model, data and what decides a step must be as they were; logging, saving, evaluation, memory, early
+   * A checkpoint folder, or true for the newest in `outputDir` that can be read. The result is that of a run that
+   * never stopped. Model, data and what decides a step must be as they were; logging, saving, evaluation, memory, early
    * stopping, `onNonFiniteLoss`, `onBadImage`, and the collator's `maxLength`, `overlong` and `longestEdge` may change.
-   * Of anything else the error says what to do.
+   * Of anything else the error says what to do. Default: false, a new run.
    */
   readonly resumeFromCheckpoint?: string | boolean | undefined;
 }
@@ -106,9 +110,28 @@ const TRAINER_OPTIONS = {
   computeMetrics: false,
   callbacks: false,
 } as const;
+/** Arguments of TRL's trainer that belong to something else here, with where. */
+const ELSEWHERE: Readonly<Record<string, string>> = {
+  peftconfig: 'applyLora(model, config) does it before',
+  tokenizer: 'the collator has it: new VlmCollator(processor)',
+  processingclass: 'the collator has it: new VlmCollator(processor)',
+  processor: 'the collator has it: new VlmCollator(processor)',
+  formattingfunc: 'trainDataset: dataset.map(toExample) does it',
+};
 const TRAIN_OPTIONS = { signal: false, resumeFromCheckpoint: false } as const;
 
-/** Trains the trainable parameters of a model, after `transformers.Trainer` and TRL's `SFTTrainer`. */
+/**
+ * Trains the trainable parameters of a model, after `transformers.Trainer` and TRL's `SFTTrainer`.
+ * @example
+ * ```ts
+ * applyLora(model, { r: 16, targetModules: ['q_proj', 'v_proj'] });
+ * const trainer = new SftTrainer({
+ *   model, collator, trainDataset, evalDataset,
+ *   config: { learningRate: 2e-4, numTrainEpochs: 1, evalStrategy: 'epoch' },
+ * });
+ * const { globalStep, trainingLoss } = await trainer.train();
+ * ```
+ */
 export class SftTrainer {
   /** Every default filled in. */
   readonly config: SftConfig;
@@ -118,6 +141,7 @@ export class SftTrainer {
   };
   /** As it was given, to be recognised. */
   readonly #givenEvalDataset: SftTrainerOptions['evalDataset'];
+  readonly #givenTrainDataset: SftTrainerOptions['trainDataset'];
   readonly #sampler: Sampler;
 
   /**
@@ -127,13 +151,14 @@ export class SftTrainer {
    */
   constructor(options: SftTrainerOptions) {
     checkTrainerOptions(options, Object.keys(sftConfigSchema.shape));
-    checkNames(options, TRAINER_OPTIONS, 'SftTrainer');
+    checkNames(options, TRAINER_OPTIONS, 'SftTrainer', {}, ELSEWHERE);
     const config = parseSftConfig(options.config);
     this.config = config;
     const trainDataset = asDataset(options.trainDataset, 'trainDataset');
     const evalDataset = options.evalDataset && asDataset(options.evalDataset, 'evalDataset');
     this.#options = { ...options, trainDataset, evalDataset };
     this.#givenEvalDataset = options.evalDataset;
+    this.#givenTrainDataset = options.trainDataset;
     const wantsEvaluations = config.evalStrategy !== 'no' ? `\`evalStrategy\` is "${config.evalStrategy}"` : undefined;
     const asked = wantsEvaluations ?? (config.evalOnStart ? '`evalOnStart` is true' : undefined);
     if (asked && !evalDataset?.length) {
@@ -199,7 +224,7 @@ export class SftTrainer {
    * A checkpoint that cannot be written is a warning: the run goes on and later saves try again.
    */
   train(options: TrainOptions = {}): TrainingRun {
-    if (typeof options === 'string') {
+    if (typeof options === 'string' || typeof options === 'boolean') {
       throw new ConfigError(`train: expected an object of options, got ${showValue(options)}`, {
         hint: 'Write train({ resumeFromCheckpoint: … }) to go on from a checkpoint.',
       });
@@ -235,7 +260,7 @@ export class SftTrainer {
   }
 
   async #run(
-    { emit, signal, whenRead }: RunControl,
+    { emit, signal, whenRead, isRead }: RunControl,
     config: SftConfig,
     resumeFrom: string | true | undefined,
     callbacks: CallbackRunner | undefined,
@@ -258,7 +283,7 @@ export class SftTrainer {
         dataset: this.#options.trainDataset,
         evalDataset: this.#options.evalDataset,
         loader: this.#loader(this.#options.trainDataset),
-        checkData: (aborted) => this.#checkData(aborted),
+        checkData: (aborted) => this.#checkData(aborted, resumeFrom !== undefined),
         evaluate: (aborted, warn, onBatch) =>
           this.#evaluate(this.#options.evalDataset, {
             ...{ signal: aborted, warn, onBatch },
@@ -272,7 +297,7 @@ export class SftTrainer {
         callbacks,
         lease,
         show: (event) => {
-          progress.show(event);
+          progress.show(event, isRead());
           return callbacks ? callbacks.handle(event).then(() => emit(event)) : emit(event);
         },
       });
@@ -316,19 +341,50 @@ export class SftTrainer {
     }
   }
 
-  async #checkData(signal: AbortSignal | undefined): Promise<readonly string[]> {
+  /**
+   * Writes what was trained as the model has it now, as in its checkpoints: the adapter with the collator's chat template,
+   * and what `saveAdapter` of the options writes. An adapter that is in the folder makes way. In the loop of a run it is
+   * that of the loop's step. `saveAdapter(adapter, directory, options)` also says another name of the base model.
+   * transformers: `save_model`.
+   * @param directory made if need be
+   * @throws as the function `saveAdapter`; TrainingError if the model has nothing to train, or cannot write what it has
+   */
+  async saveModel(directory: string): Promise<void> {
+    requirePath(directory, 'saveModel');
+    const { model, collator, saveAdapter } = this.#options;
+    const { trainable } = model;
+    if (!model.writeAdapter && !saveAdapter) {
+      throw new TrainingError('saveModel: the model cannot write what it has learned', {
+        hint: 'Its method `writeAdapter` is missing; give the trainer `saveAdapter`, which writes files of your own.',
+      });
+    }
+    await model.writeAdapter?.(directory, await model.engine.readParameters(trainable), collator, true);
+    if (!model.writeAdapter) await mkdir(directory, { recursive: true });
+    await saveAdapter?.(directory);
+  }
+
+  async #checkData(signal: AbortSignal | undefined, isResumed: boolean): Promise<readonly string[]> {
     const { trainDataset, evalDataset, collator, model } = this.#options;
+    const settings = {
+      ...{ config: this.config, given: this.#options.config ?? {}, sampler: this.#sampler },
+      evalLength: evalDataset?.length,
+      evaluatesTraining: this.#givenEvalDataset !== undefined && this.#givenEvalDataset === this.#givenTrainDataset,
+    };
+    const doubts = runWarnings(settings, isResumed);
     const warnings = await checkLabels(trainDataset, collator, signal, model.config?.eosTokenIds);
     const isEvaluated = this.config.evalStrategy !== 'no' || this.config.evalOnStart;
     if (isEvaluated && evalDataset) await checkEvaluationSet(evalDataset, collator, signal);
-    return warnings;
+    return [...doubts, ...warnings];
   }
 
   async #evaluate(
     dataset: Dataset<TrainingExample> | undefined,
     { signal, warn, onBatch, onProgress, onMetrics }: EvaluationWatch,
   ): Promise<EvalResult> {
-    if (!dataset?.length) throw new DataError('there is no evaluation set, or it is empty');
+    if (!dataset?.length)
+      throw new DataError('there is no evaluation set, or it is empty', {
+        hint: 'Give the trainer an `evalDataset`, or write evaluate(dataset).',
+      });
     const { model, evalDataset, computeMetrics } = this.#options;
     const { perDeviceEvalBatchSize: batchSize, labelSmoothingFactor: labelSmoothing, sharePrefix } = this.config;
     const onSkipped = (samples: readonly SkippedSample[]) => warn?.(`evaluation: ${describeSkipped(samples)}`);

@@ -44,6 +44,7 @@ export class StepMetrics {
   #failure: TrainingError | undefined;
   /** Real tokens of this call. */
   tokens = 0;
+  readonly #ends = new LossEnds();
 
   /** @param maxSkippedSteps steps that may be left out because they are not finite; the next one is an error */
   constructor(maxSkippedSteps: number, restored?: MetricsState) {
@@ -86,6 +87,7 @@ export class StepMetrics {
       this.#waitSinceLog += dataWait;
       this.#flopsSinceLog += flops ?? Number.NaN;
       this.tokens += event.tokens;
+      this.#ends.add(event.loss);
       this.#last = event;
       await emit(event);
     }
@@ -169,6 +171,11 @@ export class StepMetrics {
     return this.#sums.totalSteps === 0 ? 0 : this.#sums.totalLoss / this.#sums.totalSteps;
   }
 
+  /** Mean losses of the first and the last steps of this call; without steps none. */
+  get lossEnds(): { readonly firstLoss: number; readonly lastLoss: number } | undefined {
+    return this.#ends.means;
+  }
+
   /** Steps that were taken, those before a resume included. */
   get learnedSteps(): number {
     return this.#sums.totalSteps;
@@ -180,6 +187,30 @@ export class StepMetrics {
 
   get state(): MetricsState {
     return { ...this.#sums };
+  }
+}
+
+/** Steps of each end of a run over which a loss is averaged, at most; of a short run a tenth of all. */
+const END_STEPS = 100;
+
+/** The losses with which a run begins and ends. */
+class LossEnds {
+  readonly #first: number[] = [];
+  readonly #last: number[] = [];
+  #count = 0;
+
+  add(loss: number): void {
+    this.#count++;
+    if (this.#first.length < END_STEPS) this.#first.push(loss);
+    this.#last.push(loss);
+    if (this.#last.length > END_STEPS) this.#last.shift();
+  }
+
+  get means(): { readonly firstLoss: number; readonly lastLoss: number } | undefined {
+    const steps = Math.min(END_STEPS, Math.ceil(this.#count / 10));
+    if (steps === 0) return undefined;
+    const mean = (losses: readonly number[]): number => losses.reduce((sum, loss) => sum + loss, 0) / losses.length;
+    return { firstLoss: mean(this.#first.slice(0, steps)), lastLoss: mean(this.#last.slice(-steps)) };
   }
 }
 

@@ -10,50 +10,58 @@ import type { Steps, Tape } from '../engine/tape.js';
 import type { ParameterSet, Tensor } from '../engine/tensor.js';
 import type { WriteAdapter } from '../model/linear-module.js';
 import type { AdapterView, PassOptions, RecomputedLayers } from '../model/network/layers.js';
+import { requireKind } from '../require-given.js';
 import type { Costs } from './pass-plan.js';
 
 /** How the gradients of a window are computed. */
 export interface AccumulateOptions {
-  /** The loss is the sum over labelled tokens divided by this: the labelled tokens of the whole window. */
+  /** The loss is the sum over labelled tokens divided by this: the labelled tokens of the whole window. Required. */
   readonly labelCount: number;
-  /** One for each micro-batch: seeds its dropout masks, in whatever passes its samples run. */
+  /** One for each micro-batch: seeds its dropout masks, in whatever passes its samples run. Required. */
   readonly dropoutSeeds: readonly number[];
-  /** Recompute layers in backward instead of keeping what they saved: all, none, or as few as memory asks for. */
+  /**
+   * Recompute layers in backward instead of keeping what they saved: all, none, or as few as memory asks for. Required.
+   */
   readonly gradientCheckpointing: boolean | 'auto';
-  /** Most bytes that the engine's memory may come to, if that is lower than its own limit. */
+  /**
+   * Most bytes that the engine's memory may come to, if that is lower than its own limit. Default: the engine's own
+   * limit.
+   */
   readonly memoryBudget?: number | undefined;
-  /** Run smaller micro-batches where one does not fit. Default false: that is an error. */
+  /** Run smaller micro-batches where one does not fit; else that is an error. Default: false. */
   readonly autoMicroBatch?: boolean | undefined;
-  /** ε of label smoothing: the loss is 1 - ε of the usual and ε of the mean over the vocabulary. Default 0. */
+  /**
+   * ε of label smoothing, a share: the loss is 1 - ε of the usual and ε of the mean over the vocabulary. Default: 0.
+   */
   readonly labelSmoothing?: number | undefined;
   /**
    * NEFTune: noise on the embeddings of the tokens, uniform in ± alpha / √(tokens of the sample · width), which follows
-   * from `dropoutSeeds`. Default: none.
+   * from `dropoutSeeds`; 0: off. Default: 0.
    */
   readonly neftuneNoiseAlpha?: number | undefined;
   /**
    * Compute the common prefixes of a pass's samples only once, if the model `sharesPrefixes`; see
-   * `SftConfig.sharePrefix`. Has no effect with NEFTune, whose noise depends on the sample. Default true.
+   * `SftConfig.sharePrefix`. Has no effect with NEFTune, whose noise depends on the sample. Default: true.
    */
   readonly sharePrefix?: boolean | undefined;
   /** Of products with frozen weights: see `SftConfig.precision`. Default: `bf16`. */
   readonly precision?: Precision | undefined;
-  /** Looked at in pauses of the computation: its reason is thrown, with some gradients added already. */
+  /** Looked at in pauses of the computation: its reason is thrown, with some gradients added already. Default: none. */
   readonly signal?: AbortSignal | undefined;
-  /** Receives what had to change for the window to fit. */
+  /** Receives what had to change for the window to fit. Default: none. */
   readonly onWarning?: ((message: string) => void) | undefined;
   /**
-   * Receives the passes of the window, before each attempt. `describe` gives one line of text: the plan, what it costs,
-   * and the plan for less memory.
+   * Receives the passes of the window, before each attempt. `describe` gives one line of text: the plan, what it
+   * costs, and the plan for less memory. Default: none.
    */
   readonly onPlan?: ((passes: readonly PassSummary[], describe: () => string) => void) | undefined;
 }
 
 /** How the loss of an evaluation is computed. */
 export interface EvaluateLossOptions {
-  /** As in training. Default 0. */
+  /** ε of label smoothing, a share, as in training. Default: 0. */
   readonly labelSmoothing?: number | undefined;
-  /** Compute the common prefixes of the batch's samples only once. Default true. */
+  /** Compute the common prefixes of the batch's samples only once. Default: true. */
   readonly sharePrefix?: boolean | undefined;
   /** Looked at in pauses of the computation: its reason is thrown. Default: none. */
   readonly signal?: AbortSignal | undefined;
@@ -125,6 +133,7 @@ export interface TrainableModel {
  * predecessor is padding, or the first of all, never counts.
  */
 export function countLabels(batch: VlmBatch): number {
+  requireKind('batch', batch, 'countLabels', 'countLabels(await collator.collate(samples))');
   if (!batch.labels) return 0;
   const { data, shape } = batch.labels;
   const mask = batch.attentionMask.data;

@@ -4,10 +4,6 @@ import type { Dataset, TrainingExample } from '../data/types.js';
 import { ConfigError, DataError } from '../errors.js';
 import { isKind, isObject, isPromise } from '../messages/given-kind.js';
 import { showValue } from '../messages/show-value.js';
-import type { Sampler } from './sampler.js';
-import { scheduleWarnings } from './schedule.js';
-import { scheduleOf } from './schedule-config.js';
-import { type SftConfig, scheduleRun } from './sft-config.js';
 
 /** Names that people bring from transformers and TRL. */
 const OTHER_NAMES: Readonly<Record<string, string>> = {
@@ -181,22 +177,6 @@ export function checkMetrics(given: unknown): Readonly<Record<string, number>> |
   const bad = Object.entries(given).find(([, value]) => typeof value !== 'number');
   if (!bad) return { ...(given as Readonly<Record<string, number>>) };
   throw wrong(`${what}: \`${bad[0]}\``, 'a number', describe(bad[1]), 'Leave out what is none, or write Number(…).');
-}
-
-/** What in a configuration has another effect than it seems to, a line each, reported at the start of a run. */
-export function runWarnings(config: SftConfig, sampler: Sampler): string[] {
-  const { totalSteps } = sampler;
-  const warnings = scheduleWarnings(scheduleOf(config), scheduleRun(config, totalSteps));
-  if (config.warmupRatio > 0) {
-    warnings.push(`\`warmupRatio\` is the older name: write \`warmupSteps: ${config.warmupRatio}\`, a share below 1`);
-  }
-  const byEpoch = config.evalStrategy === 'epoch';
-  const end = byEpoch ? sampler.place(totalSteps - 1).epochAfter : totalSteps;
-  if (config.evalDelay > end) {
-    const length = `${Number(end.toFixed(2))} ${byEpoch ? 'epochs' : 'steps'}`;
-    warnings.push(`the run has ${length} and \`evalDelay\` is ${config.evalDelay}: nothing is ever evaluated`);
-  }
-  return warnings;
 }
 
 /** Checks each sample when it is asked for. */

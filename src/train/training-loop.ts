@@ -24,13 +24,13 @@ import { ReaderLeft } from './event-readers.js';
 import type { TrainingEvent, TrainOutput } from './events.js';
 import { RunLog } from './history.js';
 import { claimRunFolder, type RunFolder } from './run-folder.js';
+import { runOutput } from './run-output.js';
 import type { Sampler } from './sampler.js';
 import { learningRateFactor, type ScheduleRun } from './schedule.js';
 import { scheduleOf } from './schedule-config.js';
 import { optimizerKind, resolveSteps, type SftConfig, scheduleRun } from './sft-config.js';
 import { StepMetrics } from './step-metrics.js';
 import type { TrainableModel } from './trainable-model.js';
-import { runWarnings } from './trainer-parts.js';
 import { describeWindow, LeftOutSteps } from './training-window.js';
 import { MODEL_GRACE, type TakenStep, WindowStep } from './window-step.js';
 
@@ -87,6 +87,8 @@ export class TrainingLoop {
   #evaluationDue = false;
   /** The last step is counted, and what follows it is not reported yet. */
   #isStepOpen = false;
+  /** The parameters of the best step were loaded at the end. */
+  #holdsBest = false;
   /** Stopped or failed: only the last save remains, which the signal does not end. */
   #isEnding = false;
 
@@ -142,6 +144,7 @@ export class TrainingLoop {
         await this.#afterStep();
       }
       await this.#settle();
+      await this.#logUnlogged();
       this.#options.callbacks?.requireSound();
     } catch (error) {
       await this.#rescue(error);
@@ -155,7 +158,7 @@ export class TrainingLoop {
     // Nothing was made if a reader left before the run had begun.
     if (!isStopped || this.#globalStep > 0) {
       await this.#saver.retryBest();
-      if (config.loadBestModelAtEnd) await this.#saver.loadBest(this.#globalStep);
+      if (config.loadBestModelAtEnd) this.#holdsBest = await this.#saver.loadBest(this.#globalStep);
     }
     const output = this.#output((performance.now() - start) / 1000, isStopped);
     await this.#log.emit({ type: 'end', step: this.#globalStep, output });
@@ -177,7 +180,7 @@ export class TrainingLoop {
       trainableParameters: model.trainable.size,
       step: this.#firstStep,
     });
-    const warnings = new Set([...runWarnings(config, sampler), ...doubts, ...found]);
+    const warnings = new Set([...doubts, ...found]);
     for (const message of warnings) await this.#log.warn(this.#firstStep, message);
   }
 
@@ -247,7 +250,8 @@ export class TrainingLoop {
     while (collated.length < plan.microBatches.length) collated.push((await batches.next()).value!);
     const dataWait = loader.waitSeconds - waited;
     const window = describeWindow(plan, collated);
-    for (const message of this.#leftOut.add(collated, !window)) await this.#log.warn(step, message);
+    const planned = plan.microBatches.reduce((sum, indices) => sum + indices.length, 0);
+    for (const message of this.#leftOut.add(planned, collated, !window)) await this.#log.warn(step, message);
     this.#leftOut.requireReadable(step, collated);
     if (!window) {
       await this.#settle();
@@ -355,12 +359,22 @@ export class TrainingLoop {
   async #closeStep(): Promise<void> {
     const { config, model } = this.#options;
     const step = this.#globalStep;
-    const isLogged = this.#isEvery(config.loggingSteps) || (step === 1 && config.loggingFirstStep);
+    const { totalSteps } = this.#options.sampler;
+    // Of a run that is shorter than the interval nothing would be logged.
+    const isOnlyLog = step === totalSteps && resolveSteps(config.loggingSteps, totalSteps) > totalSteps;
+    const isLogged = this.#isEvery(config.loggingSteps) || isOnlyLog || (step === 1 && config.loggingFirstStep);
     if (isLogged) await this.#settle();
     this.#isStepOpen = false;
     const isLate = config.evalDelay <= (config.evalStrategy === 'epoch' ? this.#epoch : step);
     this.#evaluationDue = isLate && this.#isDue(config.evalStrategy, config.evalSteps ?? config.loggingSteps);
     const entry = isLogged && this.#metrics.takeLog(model.engine.memory(), this.#matrixTflops);
+    if (entry) await this.#log.emit({ type: 'log', ...entry });
+  }
+
+  /** Early stopping may come before the first log line was due: then it comes at the end. */
+  async #logUnlogged(): Promise<void> {
+    if (this.#log.entries.some((entry) => 'loss' in entry)) return;
+    const entry = this.#metrics.takeLog(this.#options.model.engine.memory(), this.#matrixTflops);
     if (entry) await this.#log.emit({ type: 'log', ...entry });
   }
 
@@ -448,26 +462,23 @@ export class TrainingLoop {
     return this.#metrics.settle(this.#checkpoints.latest?.path, this.#options.show, wait);
   }
 
+  /** The checkpoint with the adapter as the model has it at the end. */
+  #adapterDir(): string | undefined {
+    const { model, saveAdapter } = this.#options;
+    const checkpoints: CheckpointManager | undefined = this.#checkpoints;
+    if (!checkpoints || !(saveAdapter || model.writeAdapter)) return undefined;
+    if (this.#holdsBest) return this.#best!.best?.checkpoint;
+    return checkpoints.latest?.step === this.#globalStep ? checkpoints.latest.path : undefined;
+  }
+
   #output(seconds: number, isStopped: boolean): TrainOutput {
-    const perSecond = (count: number) => count / Math.max(seconds, 1e-9);
-    const { meanLoss, tokens, skippedSteps } = this.#metrics;
-    return {
-      globalStep: this.#globalStep,
-      trainingLoss: meanLoss,
-      metrics: {
-        trainRuntime: seconds,
-        trainSamplesPerSecond: perSecond(this.#samples),
-        trainStepsPerSecond: perSecond(this.#globalStep - this.#firstStep),
-        trainTokensPerSecond: perSecond(tokens),
-        trainLoss: meanLoss,
-        epoch: this.#epoch,
-      },
-      logHistory: this.#log.entries,
-      skippedSteps,
-      ...(this.#best?.best ? { best: this.#best.best } : {}),
-      // None if a reader left before the run had begun.
+    return runOutput({
+      ...{ globalStep: this.#globalStep, epoch: this.#epoch, firstStep: this.#firstStep, seconds, isStopped },
+      ...{ samples: this.#samples, droppedSamples: this.#leftOut.droppedSamples, metrics: this.#metrics },
+      ...{ logHistory: this.#log.entries, best: this.#best?.best },
+      ...{ outputDir: this.#options.config.outputDir, adapterDir: this.#adapterDir() },
+      // Missing if a reader left before the run had begun.
       checkpoints: (this.#checkpoints as CheckpointManager | undefined)?.paths ?? [],
-      ...(isStopped ? { stopped: true as const } : {}),
-    };
+    });
   }
 }

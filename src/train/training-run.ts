@@ -3,11 +3,8 @@ import { EventStream, ReaderLeft } from './event-readers.js';
 import type { TrainingEvent, TrainOutput } from './events.js';
 
 /**
- * What `SftTrainer.train()` gives. Await it, iterate it, or both:
- * ```ts
- * const output = await trainer.train();
- * for await (const event of trainer.train()) if (event.type === 'evaluate') await saveAdapter(adapter, 'latest');
- * ```
+ * What `SftTrainer.train()` gives. Await it, iterate it, or both.
+ *
  * The run starts at once. **It waits for its readers**: while the body of a loop handles an event, the parameters are those
  * after the event's step, whatever the body does and however long. With several loops it waits for all of them; without
  * one for nobody. A loop that begins late gets all events from the first one on, and is waited for once it has caught up.
@@ -17,11 +14,19 @@ import type { TrainingEvent, TrainOutput } from './events.js';
  * `stopped: true`. The loop is left when that is done. Other loops get the remaining events and end; the best model is
  * loaded when they have handled theirs.
  *
+ * **A run logs itself once**, to stderr, as `progress` of the configuration says. By its default `auto` the values of `log`
+ * and `evaluate` events are left to a loop that iterates the run; warnings and the summary at the end are always shown.
+ *
  * Awaiting the run inside its own loop lets it go on without waiting for that loop. An abort by a signal is heard while a
  * loop is at work; the run then ends without waiting for anybody.
  *
  * A loop throws what the run failed with. A failure that nobody awaits or iterates when it happens is an unhandled
  * rejection, as of any promise.
+ * @example
+ * ```ts
+ * const output = await trainer.train();
+ * for await (const event of trainer.train()) if (event.type === 'evaluate') await saveAdapter(adapter, 'latest');
+ * ```
  */
 export class TrainingRun implements PromiseLike<TrainOutput>, AsyncIterable<TrainingEvent> {
   readonly #events = new EventStream();
@@ -41,6 +46,8 @@ export class TrainingRun implements PromiseLike<TrainOutput>, AsyncIterable<Trai
       readonly signal: AbortSignal;
       /** Settles when no reader is at work, also after one has left; at once when the caller has aborted. */
       readonly whenRead: (step: number) => Promise<void>;
+      /** Whether somebody iterates the events now. */
+      isRead(): boolean;
       /** Aborts the run as the caller's signal does. */
       stop(reason: unknown): void;
     }) => Promise<TrainOutput>,
@@ -59,6 +66,7 @@ export class TrainingRun implements PromiseLike<TrainOutput>, AsyncIterable<Trai
       emit: (event: TrainingEvent) => this.#events.emit(event, this.#stop.signal),
       signal: this.#stop.signal,
       whenRead: (step) => this.#events.handled(step, ended.signal),
+      isRead: () => this.#events.isRead,
       stop,
     };
     // One turn later, so that whoever made the run can attach to it first.
@@ -87,6 +95,16 @@ export class TrainingRun implements PromiseLike<TrainOutput>, AsyncIterable<Trai
     onRejected?: ((reason: unknown) => B | PromiseLike<B>) | null,
   ): Promise<A | B> {
     return this.result.then(onFulfilled, onRejected);
+  }
+
+  /** As of a promise. */
+  catch<B = never>(onRejected?: ((reason: unknown) => B | PromiseLike<B>) | null): Promise<TrainOutput | B> {
+    return this.then(undefined, onRejected);
+  }
+
+  /** As of a promise. */
+  finally(onFinally?: (() => void) | null): Promise<TrainOutput> {
+    return this.then().finally(onFinally);
   }
 
   /** From the first event on, whenever it is called; throws what the run failed with. Leaving it stops the run. */

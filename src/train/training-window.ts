@@ -86,14 +86,21 @@ export class LeftOutSteps {
   #unreadableInRow = 0;
   #unreadable = 0;
   #dropped = 0;
+  /** Samples that the collator has left out, as too long. */
+  droppedSamples = 0;
 
   /**
    * Takes in the micro-batches of a step.
+   * @param planned samples that they were collated from
    * @param isEmpty whether no sample is left in them
    * @returns warnings
    */
-  add(collated: readonly VlmBatch[], isEmpty: boolean): string[] {
+  add(planned: number, collated: readonly VlmBatch[], isEmpty: boolean): string[] {
     const skipped = skippedSamples(collated);
+    const left = collated.reduce((sum, { inputIds }) => sum + inputIds.shape[0]!, 0);
+    const dropped = planned - left - skipped.length;
+    const isFirstDrop = this.droppedSamples === 0 && dropped > 0;
+    this.droppedSamples += Math.max(0, dropped);
     const isUnreadable = skipped.length > 0 && isEmpty;
     this.#unreadableInRow = isUnreadable ? this.#unreadableInRow + 1 : 0;
     if (isUnreadable) this.#unreadable++;
@@ -101,6 +108,12 @@ export class LeftOutSteps {
     const warnings = skipped.length > 0 ? [describeSkipped(skipped)] : [];
     if (isUnreadable) warnings.push('none of its samples is left; nothing was learned');
     else if (isEmpty) warnings.push('all of its samples were dropped by the collator; nothing was learned');
+    else if (isFirstDrop) {
+      warnings.push(
+        `the collator left out ${dropped} of its ${planned} samples, as \`overlong: "drop"\` does with long ones; ` +
+          'others are counted in the summary alone',
+      );
+    }
     return warnings;
   }
 

@@ -12,7 +12,7 @@ beforeAll(async () => {
   const parts = ['--data', bed.data, '--model', bed.model, '--output-dir', outputDir, '--max-steps', '1', ...QUIET];
   expect((await run('train', ...parts, '--no-report', '--prompt', 'Which one?')).code).toBe(0);
   adapter = bed.at('run', 'adapter');
-});
+}, 60_000);
 afterAll(() => bed.remove());
 afterEach(() => vi.unstubAllEnvs());
 
@@ -93,6 +93,11 @@ describe('push', () => {
       expect(card).not.toContain(bed.dir);
       const again = await run('push', adapter, 'user/fracture', '--base-model', 'org/base');
       expect(again).toMatchObject({ code: 0, out: expect.stringContaining('has this already') });
+      const parts = ['--data', bed.data, '--model', bed.model, '--base-model', 'org/base', ...QUIET, '--no-report'];
+      const more = ['--max-steps', '1', '--no-evaluate', '--output-dir', bed.at('pushed'), '--push-to-hub', 'trained'];
+      const trained = await run('train', ...parts, ...more);
+      expect(trained.out).toMatch(/^will push to user\/trained\n/);
+      expect(trained.out).toContain(`Hub        ${server.endpoint}/user/trained`);
       vi.stubEnv('HF_TOKEN', 'hf_reader');
       expect(await run('push', adapter, 'user/fracture')).toMatchObject({
         code: 1,

@@ -2,6 +2,9 @@
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+// Loaded before the tests, as it takes a while.
+import '../../src/cli/evaluate.js';
+import '../../src/cli/train-from-flags.js';
 import { runCommand } from '../../src/cli/run-command.js';
 import { type Demonstration, prepareDemonstration } from '../../src/demo/demonstration.js';
 

@@ -5,7 +5,7 @@ import { type CommandBed, commandBed, QUIET, run } from './command-bed.js';
 let bed: CommandBed;
 beforeAll(async () => {
   bed = await commandBed();
-});
+}, 60_000);
 afterAll(() => bed.remove());
 
 const json = async (...path: string[]) => JSON.parse(await readFile(bed.at(...path), 'utf8'));
@@ -56,10 +56,13 @@ describe('train', () => {
     const outputDir = bed.at('stopped');
     const more = ['--max-steps', '16', '--gradient-accumulation', '1', '--no-evaluate', '--no-report'];
     const atExit = new Set(process.listeners('exit'));
+    let isSent = false;
     // As Ctrl-C does, once the first step was taken.
     const stopAt = setInterval(async () => {
       const log = await readFile(`${outputDir}/checkpoints/train-log.jsonl`, 'utf8').catch(() => '');
-      if (log.includes('"step":1')) process.emit('SIGINT', 'SIGINT');
+      if (isSent || !log.includes('"step":1')) return;
+      isSent = true;
+      process.emit('SIGINT', 'SIGINT');
     }, 1);
     const stopped = await train('--output-dir', outputDir, '--set', 'loggingSteps=1', '--batch-size', '1', ...more);
     clearInterval(stopAt);

@@ -7,6 +7,7 @@ import { readdir, readFile, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { SafetensorsFile } from '../../src/formats/safetensors.js';
 import { MersenneTwister } from '../../src/random.js';
+import { OF_SMALL_RUNS } from '../train/follow.js';
 import { ChildRun } from './child-run.js';
 
 export interface KillCourseOptions {
@@ -87,7 +88,8 @@ export async function killCourse(options: KillCourseOptions): Promise<KillCourse
       const from = Number(/^start (\d+)/.exec(lines.find((line) => line.startsWith('start'))!)![1]);
       if (from !== expected) throw new Error(`kill ${counts.kills}: resumed at step ${from}, expected ${expected}`);
       // Of an older one the best step may have been removed since, for a better one that is to come again.
-      const isKnown = (line: string) => older !== undefined && line.includes('best step so far');
+      const isLost = (line: string) => older !== undefined && line.includes('best step so far');
+      const isKnown = (line: string) => isLost(line) || OF_SMALL_RUNS.test(line);
       const warnings = lines.filter((line) => line.startsWith('warning') && !isKnown(line));
       if (warnings.length > 0) throw new Error(`kill ${counts.kills}: ${warnings.join('; ')}`);
       if (signal === 'SIGKILL') {

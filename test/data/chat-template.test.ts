@@ -45,7 +45,7 @@ describe('ChatTemplate.render', () => {
       [{ role: 'user' }, /message 0 \(user\) is malformed/],
       [{ role: 'user', content: [{ type: 'image' }, { type: 'text' }] }, /malformed in part 1 of its content/],
       [{ role: 'user', content: [{ type: 'image_url', image_url: 'x' }] }, /malformed in part 0/],
-      [null, /message 0 \(undefined\) is malformed/],
+      [null, /message 0 is malformed/],
     ] as const;
     for (const [bad, text] of malformed) {
       expect(() => turns.render([bad as unknown as Message])).toThrow(TextError);
@@ -84,8 +84,8 @@ describe('ChatTemplate.fromFolder', () => {
 
   it('takes the default of several, and says when there is none', async () => {
     const named = [
-      { name: 'rag', template: 'rag' },
-      { name: 'default', template: 'plain' },
+      { name: 'rag', template: '{{ "rag" }}' },
+      { name: 'default', template: '{{ "plain" }}' },
     ];
     const dir = await folder({ 'tokenizer_config.json': { chat_template: named } });
     expect((await ChatTemplate.fromFolder(dir)).render([])).toBe('plain');

@@ -94,7 +94,8 @@ describe('DataLoader', () => {
     const failure = await run().catch((error: unknown) => error);
     expect(failure).toBeInstanceOf(ImageError);
     expect(failure).toMatchObject({
-      message: 'sample 4: file 4 is broken\n  hint: replace it',
+      summary: 'sample 4: file 4 is broken',
+      hint: 'replace it',
       details: { sample: '4' },
     });
     expect(seen).toEqual([[0, 1], [2]]);

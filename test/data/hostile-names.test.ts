@@ -18,6 +18,7 @@ import { describeFolder } from '../../src/files/describe-folder.js';
 import type { TrainingEvent } from '../../src/train/events.js';
 import { HOSTILE_NAMES, MARKUP_NAMES, markdown, shownText, UNSAFE } from '../markup.js';
 import { linearCollator, linearDataset, linearModel, linearTrainer } from '../train/linear-model.js';
+import { onLinux } from '../where.js';
 
 /** Those that a file system of this machine takes. */
 const isName = (name: string) => !name.includes('/') && !/\p{Surrogate}/u.test(name) && name !== '.' && name !== '..';
@@ -74,7 +75,7 @@ async function saidBy(work: (warn: (line: string) => void) => Promise<unknown>):
   return said;
 }
 
-describe.runIf(process.platform === 'linux')('a folder of hostile names', () => {
+onLinux.describe('a folder of hostile names', () => {
   it('is read with the names as they are, and said of without what they would do', async () => {
     const files = Object.fromEntries(
       CLASSES.flatMap((name) => ['train', 'test'].map((split) => [`${split}/${name}/${name}.png`, image])),

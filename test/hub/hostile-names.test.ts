@@ -8,6 +8,7 @@ import { parseRepoId } from '../../src/hub/repo-id.js';
 import { clashOf, parseRevision, pathFault } from '../../src/hub/safe-names.js';
 import { gitSha1, sha256 } from '../servers/hub-server.js';
 import { answer } from '../servers/scripted-server.js';
+import { onLinux, onPosix } from '../where.js';
 import { failure, filesBelow, hubTestBed, ID } from './hub-test-bed.js';
 
 const bed = hubTestBed({ 'config.json': '{}', 'sub/notes.txt': 'notes' });
@@ -174,7 +175,7 @@ describe('files that cannot lie beside each other', () => {
     }
   });
 
-  it.skipIf(process.platform !== 'linux')('are taken, where it does not', async () => {
+  onLinux.it('are taken, where it does not', async () => {
     bed.server.commit(ID, { 'Readme.md': 'one', 'README.md': 'two' });
     const folder = await bed.download();
     expect(await readFile(join(folder, 'Readme.md'), 'utf8')).toBe('one');
@@ -182,7 +183,7 @@ describe('files that cannot lie beside each other', () => {
   });
 });
 
-describe.skipIf(process.platform === 'win32')('links in the cache that lead out of it', () => {
+onPosix.describe('links in the cache that lead out of it', () => {
   const outside = (): string => join(bed.outer, 'outside');
 
   it.each(['snapshots', 'blobs', 'refs', 'trees', 'snapshots/COMMIT', 'snapshots/COMMIT/sub', '../.locks'])(

@@ -8,6 +8,7 @@ import { type SnapshotDownloadOptions, snapshotDownload } from '../../src/hub/sn
 import { MersenneTwister } from '../../src/random.js';
 import { gitSha1, HubServer, sha256 } from '../servers/hub-server.js';
 import { answer, hangUp, type RecordedRequest } from '../servers/scripted-server.js';
+import { onPosix } from '../where.js';
 
 const ID = 'org/model';
 const FILES = {
@@ -275,7 +276,7 @@ describe('a Hub that says no', () => {
     }
   });
 
-  it.skipIf(process.platform === 'win32')('and one with a time of day in a name', async () => {
+  onPosix.it('and one with a time of day in a name', async () => {
     const name = 'runs/events.12:30:00';
     server.commit(ID, { [name]: 'a log' });
     const folder = await download();

@@ -5,6 +5,7 @@ import { dirname, join } from 'node:path';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { ConfigError } from '../../src/errors.js';
 import { findKaggleCredentials, type KaggleLogin } from '../../src/kaggle/credentials.js';
+import { onLinux, onPosix } from '../where.js';
 
 let base: string;
 let home: string;
@@ -102,7 +103,7 @@ describe('kaggle.json', () => {
     expect(await found()).toBe('Bearer token');
   });
 
-  it.runIf(process.platform === 'linux')('may lie in ~/.config/kaggle if there is no ~/.kaggle', async () => {
+  onLinux.it('may lie in ~/.config/kaggle if there is no ~/.kaggle', async () => {
     await put('.config/kaggle/kaggle.json', json('config', 'k'));
     expect(await found()).toBe(basic('config:k'));
     env['XDG_CONFIG_HOME'] = join(home, 'xdg');
@@ -130,7 +131,7 @@ describe('kaggle.json', () => {
   });
 });
 
-it.skipIf(process.platform === 'win32')('warns of files that others may read', async () => {
+onPosix.it('warns of files that others may read', async () => {
   const path = await put('.kaggle/kaggle.json', json('me', 's3cret'), 0o644);
   expect(await found()).toBe(basic('me:s3cret'));
   expect(warnings).toEqual([`${path}: others on this machine may read these credentials; run: chmod 600 ${path}`]);

@@ -11,6 +11,7 @@ import { TuneError } from '../../src/errors.js';
 import { makeZip, type ZipItem } from '../archive/zip-writer.js';
 import type { StoredFile } from '../servers/file-storage.js';
 import { KaggleServer } from '../servers/kaggle-server.js';
+import { onPosix } from '../where.js';
 
 let base: string;
 let cacheDir: string;
@@ -271,7 +272,7 @@ describe('an archive that is damaged', () => {
   });
 });
 
-describe.skipIf(process.platform === 'win32')('a pipe in the cache is not waited for', () => {
+onPosix.describe('a pipe in the cache is not waited for', () => {
   it('in the place of the archive', async () => {
     await mkdir(join(cacheDir, 'datasets/owner/set'), { recursive: true });
     execFileSync('mkfifo', [archive()]);

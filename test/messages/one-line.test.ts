@@ -63,7 +63,7 @@ describe('an error', () => {
       for (const text of [error.message, error.hint!, error.stack!.split('\n    at ')[0]!]) {
         expect(text.replaceAll('\t', '')).not.toMatch(UNSAFE);
       }
-      expect(error.message.split('\n')).toHaveLength(2);
+      expect(error.message.split('\n')).toHaveLength(3);
       expect(error.details).toEqual({ path: name });
       const inner = error.cause as NodeJS.ErrnoException & { cause: Error };
       for (const text of [inner.message, inner.stack!, inner.cause.message, inner.cause.stack!]) {

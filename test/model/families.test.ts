@@ -1,7 +1,6 @@
 import { readFile } from 'node:fs/promises';
 import { describe, expect, it } from 'vitest';
 import { TuneError } from '../../src/errors.js';
-import * as api from '../../src/index.js';
 import { queryScale, textFrequencies } from '../../src/model/network/rope.js';
 import { parseModelConfig } from '../../src/model/parse-config.js';
 
@@ -129,9 +128,4 @@ describe('the family of a config.json', () => {
     const path = new URL('../fixtures/mistral-small/config.json', import.meta.url);
     expect(parseModelConfig(JSON.parse(await readFile(path, 'utf8'))).text.rope.theta).toBe(1e9);
   });
-});
-
-it('what was named after Ministral 3 is still there under its old name', () => {
-  expect(api.Ministral3).toBe(api.VisionLanguageModel);
-  expect(api.loadMinistral3).toBe(api.loadModel);
 });

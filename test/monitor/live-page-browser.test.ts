@@ -2,17 +2,18 @@ import { mkdtemp, readdir, rm } from 'node:fs/promises';
 import { type AddressInfo, connect, createServer, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { afterAll, afterEach, beforeAll, beforeEach, expect, it } from 'vitest';
 import type { LivePage, LivePageOptions } from '../../src/monitor/live-options.js';
 import { livePage } from '../../src/monitor/live-page.js';
 import type { TrainingRun } from '../../src/train/training-run.js';
 import { type BrowserPage, Chromium, findChromium, type PageOptions } from '../chromium.js';
 import { linearDataset, linearModel, linearTrainer } from '../train/linear-model.js';
+import { where } from '../where.js';
 
 const program = findChromium();
 const text = (id: string) => `document.getElementById('${id}').textContent`;
 
-describe.skipIf(program === undefined)('the live page in Chromium', () => {
+where(program !== undefined, 'needs Chromium').describe('the live page in Chromium', () => {
   let chromium: Chromium;
   let tab: BrowserPage;
   let folder: string;

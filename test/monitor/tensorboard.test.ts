@@ -35,7 +35,7 @@ async function eventsIn(folder: string): Promise<string[][]> {
 describe('tensorBoard', () => {
   it('writes the values under the tags of transformers, the configuration and warnings as text', async () => {
     const evaluated = {
-      evalDataset: linearDataset(3, 20),
+      evalDataset: linearDataset(10, 20),
       computeMetrics: () => ({ accuracy: 0.75, 'a b': Number.NaN }),
     };
     const config = { evalStrategy: 'steps', evalSteps: 3, warmupRatio: 0.1 };

@@ -4,6 +4,7 @@ import { readFileSync } from 'node:fs';
 import { hostname } from 'node:os';
 import { describe, expect, it } from 'vitest';
 import { lifeOf, ownIdentity, type ProcessIdentity } from '../../src/files/process-identity.js';
+import { onLinux } from '../where.js';
 
 const own = ownIdentity();
 const isLinux = process.platform === 'linux';
@@ -29,7 +30,7 @@ describe('lifeOf', () => {
     expect(lifeOf(there)).toBe('dead');
   });
 
-  it.runIf(isLinux)('sees that a number was given to another process since', () => {
+  onLinux.it('sees that a number was given to another process since', () => {
     expect(lifeOf({ ...own, started: own.started! - 1 })).toBe('dead');
     expect(lifeOf({ ...own, pid: process.ppid, started: startOf(process.ppid) })).toBe('alive');
     expect(lifeOf({ ...own, pid: process.ppid, started: startOf(process.ppid) + 7 })).toBe('dead');
@@ -37,7 +38,7 @@ describe('lifeOf', () => {
     expect(lifeOf({ ...own, started: undefined })).toBe('unknown');
   });
 
-  it.runIf(isLinux)('counts a zombie as dead: in a container nobody may ask for its exit status', async () => {
+  onLinux.it('counts a zombie as dead: in a container nobody may ask for its exit status', async () => {
     // The shell's child ends after the shell has become a program that never waits for it.
     const parent = spawn('sh', ['-c', 'sleep 0.2 & echo $!; exec sleep 30']);
     const [text] = (await once(parent.stdout, 'data')) as [Buffer];

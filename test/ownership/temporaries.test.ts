@@ -3,6 +3,7 @@ import { tmpdir } from 'node:os';
 import { basename, join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { replaceTogether, sweepTemporaries, temporaryName, writeFileAtomically } from '../../src/files/atomic-file.js';
+import { onLinux } from '../where.js';
 
 let folder: string;
 beforeEach(async () => {
@@ -18,23 +19,20 @@ function nameOf(pid: number, started: string, space?: string): string {
 }
 
 describe('temporary files', () => {
-  it.runIf(process.platform === 'linux')(
-    'go with the next write into their folder, if their process is dead',
-    async () => {
-      const kept = [
-        basename(temporaryName(join(folder, 'model'))),
-        nameOf(4_000_000, '1z', '01234567'),
-        nameOf(process.pid, '1z', '01234567'),
-        // Of an earlier version, or of other programs.
-        '.model.4000000-01234567.tmp',
-        'model.tmp',
-      ];
-      for (const name of [...kept, nameOf(4_000_000, '1z'), nameOf(process.pid, '1z')])
-        await writeFile(join(folder, name), '');
-      await writeFileAtomically(join(folder, 'other'), 'content');
-      expect((await readdir(folder)).sort()).toEqual([...kept, 'other'].sort());
-    },
-  );
+  onLinux.it('go with the next write into their folder, if their process is dead', async () => {
+    const kept = [
+      basename(temporaryName(join(folder, 'model'))),
+      nameOf(4_000_000, '1z', '01234567'),
+      nameOf(process.pid, '1z', '01234567'),
+      // Of an earlier version, or of other programs.
+      '.model.4000000-01234567.tmp',
+      'model.tmp',
+    ];
+    for (const name of [...kept, nameOf(4_000_000, '1z'), nameOf(process.pid, '1z')])
+      await writeFile(join(folder, name), '');
+    await writeFileAtomically(join(folder, 'other'), 'content');
+    expect((await readdir(folder)).sort()).toEqual([...kept, 'other'].sort());
+  });
 
   it('of this process stay', async () => {
     await writeFileAtomically(join(folder, 'file'), async (file) => {

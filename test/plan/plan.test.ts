@@ -235,7 +235,7 @@ describe('plan', () => {
     // What would be left unread is refused: its plan would be of another run.
     await expect(wrong({ collator: make(), cuda: { tokenPerPass: 1 } })).rejects.toThrow(/tokensPerPass/);
     await expect(wrong({ collator: make(), cuda: { memoryBudget: Number.NaN } })).rejects.toThrow(/memoryBudget/);
-    for (const option of [{ maxLength: 9 }, { template: 'tutorial' }, { processor: '/nowhere' }]) {
+    for (const option of [{ maxLength: 9 }, { chatTemplate: 'tutorial' }, { processor: '/nowhere' }]) {
       await expect(wrong({ collator: make(), ...option })).rejects.toThrow(/has no effect beside `collator`/);
     }
     await expect(wrong({ collator: make(), prompt: 'Well?' })).rejects.toThrow(/`prompt` has no effect/);

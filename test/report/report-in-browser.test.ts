@@ -3,10 +3,11 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { afterAll, beforeAll, expect, it } from 'vitest';
 import { renderRunReport } from '../../src/report/run-report.js';
 import { type BrowserPage, Chromium, findChromium } from '../chromium.js';
 import { MARKUP_NAMES } from '../markup.js';
+import { where } from '../where.js';
 import { FAINT_TEXTS } from './faint-texts.js';
 import { CHINESE, FRACTURES, runParts } from './run-parts.js';
 
@@ -21,7 +22,7 @@ function written(name: string, classNames: readonly string[], samples: number, i
   return pathToFileURL(join(folder, name)).href;
 }
 
-describe.skipIf(path === undefined)('the report of a run in a browser', () => {
+where(path !== undefined, 'needs Chromium').describe('the report of a run in a browser', () => {
   let chromium: Chromium;
   beforeAll(() => {
     chromium = new Chromium(path!);

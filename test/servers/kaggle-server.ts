@@ -2,6 +2,8 @@
 import { type StoredFile, serveFile } from './file-storage.js';
 import { answer, type Handler, ScriptedServer } from './scripted-server.js';
 
+const NOT_FOUND = { code: 404, message: 'Not found' };
+
 export class KaggleServer {
   readonly api: ScriptedServer;
   readonly storage: ScriptedServer;
@@ -10,6 +12,8 @@ export class KaggleServer {
   currentVersion: number;
   /** Archives of competitions by name, for those who send credentials. */
   readonly competitions = new Map<string, StoredFile>();
+  /** The data set that the archives are of. */
+  handle = 'owner/set';
   /** Whether the rules of the competitions are accepted. */
   rulesAccepted = true;
   #signature = 0;
@@ -51,7 +55,8 @@ export class KaggleServer {
     const url = new URL(request.url!, this.endpoint);
     const [, competition] = /^\/api\/v1\/competitions\/data\/download-all\/([\w-]+)$/.exec(url.pathname) ?? [];
     if (competition !== undefined) return this.#serveCompetition(competition)(request, response);
-    const [, call] = /^\/api\/v1\/datasets\/(view|download)\/owner\/set$/.exec(url.pathname) ?? [];
+    const [, call, handle] = /^\/api\/v1\/datasets\/(view|download)\/(.+)$/.exec(url.pathname) ?? [];
+    if (handle !== undefined && handle !== this.handle) return answer(404, NOT_FOUND)(request, response);
     const version = Number(url.searchParams.get('dataset_version_number') ?? this.currentVersion);
     if (call === 'view') {
       const view = {
@@ -65,7 +70,7 @@ export class KaggleServer {
       const location = `${this.storage.url}/bucket/${version}.zip?signature=${this.#signature}&expires=60`;
       answer(302, '', { location, 'content-length': '0' })(request, response);
     } else {
-      answer(404, { code: 404, message: 'Not found' })(request, response);
+      answer(404, NOT_FOUND)(request, response);
     }
   };
 
@@ -74,7 +79,7 @@ export class KaggleServer {
       const location = `${this.storage.url}/bucket/${name}.zip?signature=${this.#signature}&expires=60`;
       if (!request.headers.authorization)
         return answer(401, { code: 401, message: 'Unauthenticated' })(request, response);
-      if (!this.competitions.has(name)) return answer(404, { code: 404, message: 'Not found' })(request, response);
+      if (!this.competitions.has(name)) return answer(404, NOT_FOUND)(request, response);
       if (this.rulesAccepted) return answer(302, '', { location, 'content-length': '0' })(request, response);
       const message = "You must accept this competition's rules before you'll be able to download files.";
       answer(403, { code: 403, message })(request, response);

@@ -5,7 +5,7 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { type CpuEngine, createCpuEngine } from '../../src/engine/cpu/cpu-engine.js';
 import { CheckpointError } from '../../src/errors.js';
 import { SafetensorsFile, type TensorToWrite, writeSafetensors } from '../../src/formats/safetensors.js';
-import { checkOptimizer } from '../../src/train/checkpoint-checks.js';
+import { checkCourse, checkOptimizer } from '../../src/train/checkpoint-checks.js';
 import type { TrainerState } from '../../src/train/checkpoint-state.js';
 import { linearModel, linearTrainer } from './linear-model.js';
 import { reseal } from './reseal.js';
@@ -123,8 +123,39 @@ describe('the state of the 8-bit optimizer', () => {
     [{ codesM: Float32Array.of(1, 2) }, 'codesM holds float32, expected bytes'],
     [{ scalesV: Float32Array.of(1, 1) }, 'scalesM has 1 values, scalesV has 2'],
     [{ steps: Float32Array.of(9, 10) }, 'steps[1] is 10'],
+    [{ steps: Float32Array.of(9, -0.5) }, 'steps[1] is -0.5'],
+    [{ m: Uint8Array.of(1) }, 'm holds bytes, expected float32'],
+    [{ codesV: Float32Array.of(1, 2) }, 'codesV holds float32, expected bytes'],
   ])('is refused for %o', async (change, message) => {
     await expect(check(change)()).rejects.toThrow(message);
+  });
+
+  it.each(['m', 'v', 'codesM', 'codesV'])('is of all parameters where it has only %s', async (name) => {
+    const optimizer = { [name]: name.startsWith('codes') ? Uint8Array.of(1) : Float32Array.of(1) };
+    await expect(checkOptimizer('checkpoint-9', state, { parameters: new Float32Array(3), optimizer })).rejects.toThrow(
+      'expected those of 3 parameters',
+    );
+  });
+
+  it('of an engine of other arrays is that engine’s own business', async () => {
+    await checkOptimizer('checkpoint-9', state, { parameters: new Float32Array(3), optimizer: {} });
+    await checkOptimizer('checkpoint-9', state, {
+      parameters: new Float32Array(3),
+      optimizer: { other: Float32Array.of(Number.NaN), scalesM: Float32Array.of(1) },
+    });
+  });
+
+  it('is refused with all of its faults, and what to do', async () => {
+    const error = await check({ m: Float32Array.of(Number.NaN), v: Float32Array.of(-0.5) })().catch((e: unknown) => e);
+    const faults = [
+      'm[0] is NaN, expected a finite first moment',
+      'v[0] is -0.5, expected a second moment, which is never negative',
+    ];
+    expect(error).toMatchObject({ details: { path: 'checkpoint-9', faults } });
+    expect((error as Error).message).toBe(
+      `checkpoint-9: the optimizer's state holds what no run can write:\n  - ${faults.join('\n  - ')}\n` +
+        '  hint: It was made or changed by something else than a run of this package; resume from another checkpoint.',
+    );
   });
 
   it('is what the engines write', async () => {
@@ -141,6 +172,38 @@ describe('the state of the 8-bit optimizer', () => {
     } finally {
       await engine.dispose();
     }
+  });
+});
+
+describe('the course of a run', () => {
+  const course = {
+    ...{ globalStep: 4, totalSteps: 6, epoch: 2, metrics: { totalSteps: 3, skippedSteps: 1, stepsSinceLog: 3 } },
+    logHistory: [
+      { step: 4, epoch: 2 },
+      { step: 4, epoch: 2 },
+    ],
+  };
+  const run = { totalSteps: 6, epochAfter: (steps: number) => steps / 2 };
+  const check = (change: object, of?: typeof run) => () =>
+    checkCourse('checkpoint-4', { ...course, ...change } as unknown as TrainerState, of);
+
+  it('may go up to its limits', () => {
+    expect(check({}, run)()).toBeUndefined();
+    const best = { ...judge, withoutGain: 4, best: { step: 4, value: 1 }, saved: { step: 4, value: 1 } };
+    expect(check({ best }, run)()).toBeUndefined();
+    expect(check({ best: { ...judge, withoutGain: 0 } }, run)()).toBeUndefined();
+  });
+
+  it('is compared with a run only where there is one', () => {
+    expect(check({ totalSteps: 9, epoch: 7 })()).toBeUndefined();
+    expect(check({ totalSteps: 9 }, run)).toThrow(
+      'checkpoint-4: its state holds what no run can write:\n  - totalSteps is 9, this run has 6',
+    );
+  });
+
+  it('has no saved step of the future', () => {
+    const saved = { step: 5, value: 1 };
+    expect(check({ best: { ...judge, withoutGain: 0, saved } })).toThrow('best.saved.step is 5, beyond globalStep, 4');
   });
 });
 

@@ -6,6 +6,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { readHistory } from '../../src/train/history.js';
 import { type ChildProgram, childProgram } from '../child-program.js';
+import { onLinux } from '../where.js';
 
 /** Whatever started the tests, these runs were not started to outlive a terminal. */
 const env = { ...process.env, _: '' };
@@ -136,21 +137,18 @@ describe.concurrent('a run whose output loses its reader', () => {
     expect(saved).toEqual([]);
   });
 
-  it.runIf(process.platform === 'linux')(
-    'goes on after SIGHUP if its parent ignores that, as under nohup',
-    async () => {
-      const dir = await mkdtemp(join(root, 'run-'));
-      const node = [process.execPath, program.path, dir, '25'].map((word) => `'${word}'`).join(' ');
-      const script = `trap '' HUP; ${node} & child=$!; echo $child >${dir}/pid; wait $child; exit $?`;
-      const child = new Child(dir, '/bin/sh', ['-c', script]);
-      await child.until('step 3');
-      process.kill(Number(await readFile(join(dir, 'pid'), 'utf8')), 'SIGHUP');
-      const { code, said, saved } = await child.end();
-      expect(said).toContain('end 25');
-      expect(code).toBe(0);
-      expect(saved).toEqual(['checkpoint-25']);
-    },
-  );
+  onLinux.it('goes on after SIGHUP if its parent ignores that, as under nohup', async () => {
+    const dir = await mkdtemp(join(root, 'run-'));
+    const node = [process.execPath, program.path, dir, '25'].map((word) => `'${word}'`).join(' ');
+    const script = `trap '' HUP; ${node} & child=$!; echo $child >${dir}/pid; wait $child; exit $?`;
+    const child = new Child(dir, '/bin/sh', ['-c', script]);
+    await child.until('step 3');
+    process.kill(Number(await readFile(join(dir, 'pid'), 'utf8')), 'SIGHUP');
+    const { code, said, saved } = await child.end();
+    expect(said).toContain('end 25');
+    expect(code).toBe(0);
+    expect(saved).toEqual(['checkpoint-25']);
+  });
 
   it('leaves no listener on standard error behind', async () => {
     const child = await Child.start(2);

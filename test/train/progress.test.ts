@@ -1,11 +1,11 @@
 import { stripVTControlCharacters } from 'node:util';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { formatDuration } from '../../src/messages/format-duration.js';
-import type { TrainingEvent } from '../../src/train/events.js';
+import type { TrainingEvent, TrainOutput } from '../../src/train/events.js';
 import { Progress } from '../../src/train/progress.js';
 import { parseSftConfig } from '../../src/train/sft-config.js';
 
-const start: TrainingEvent = {
+const start: Extract<TrainingEvent, { type: 'start' }> = {
   type: 'start',
   config: parseSftConfig(),
   samples: 989,
@@ -180,5 +180,75 @@ describe('Progress', () => {
 
   it('says durations briefly', () => {
     expect([0.4, 59.6, 187, 7500].map(formatDuration)).toEqual(['0s', '1m 00s', '3m 07s', '2h 05m']);
+  });
+
+  const output: TrainOutput = {
+    ...{ globalStep: 124, trainingLoss: 0.5, logHistory: [], skippedSteps: 0, samples: 989, droppedSamples: 0 },
+    ...{ firstLoss: 2.25, lastLoss: 0.125, outputDir: '/out', checkpoints: ['/out/checkpoint-124'] },
+    adapterDir: '/out/checkpoint-124',
+    metrics: {
+      ...{ trainRuntime: 42, trainSamplesPerSecond: 23.547, trainStepsPerSecond: 3, trainTokensPerSecond: 12_034.2 },
+      ...{ trainLoss: 0.5, epoch: 1 },
+    },
+  };
+  const ended = (more: Partial<TrainOutput>, first = start): string[] => {
+    const end: TrainingEvent = { type: 'end', step: 124, output: { ...output, ...more } };
+    return shown([first, end], {}).split('\n').slice(1, -1);
+  };
+
+  it('sums a run up at its end', () => {
+    expect(ended({})).toEqual([
+      'done: 124 steps, 989 samples in 42s; 23.5 samples/s, 12034 tok/s',
+      'loss 2.2500 → 0.1250, mean 0.5000',
+      'adapter: /out/checkpoint-124',
+    ]);
+  });
+
+  it('says at the end what was stopped, resumed, left out, and what was best', () => {
+    const best = { metric: 'accuracy', value: 0.9, step: 60, checkpoint: '/out/checkpoint-60' };
+    const checkpoints = ['/out/checkpoint-60', '/out/checkpoint-100'];
+    const more = { best, checkpoints, adapterDir: best.checkpoint, droppedSamples: 3, skippedSteps: 1, samples: 1 };
+    expect(ended({ ...more, globalStep: 100, stopped: true }, { ...start, step: 40 })).toEqual([
+      'stopped: 100 of 124 steps, 60 of them now, 1 sample, 3 left out by the collator, 1 step left out, not finite in 42s; ' +
+        '23.5 samples/s, 12034 tok/s',
+      'loss 2.2500 → 0.1250, mean 0.5000; best accuracy 0.90000 at step 60',
+      'adapter: /out/checkpoint-60, beside 1 checkpoint in /out',
+    ]);
+    expect(ended({ checkpoints, adapterDir: undefined }).at(-1)).toBe(
+      '2 checkpoints in /out, the last /out/checkpoint-100',
+    );
+    const none = { firstLoss: undefined, lastLoss: undefined, checkpoints: [], adapterDir: undefined };
+    expect(ended({ ...none, samples: 0 }).slice(1)).toEqual([
+      'nothing is saved: trainer.saveModel(folder) writes the adapter',
+    ]);
+  });
+
+  it('leaves values to a loop that reads them, and says so once where there is no bar', () => {
+    const evaluate = {
+      type: 'evaluate',
+      step: 12,
+      epoch: 0.1,
+      evalLoss: 0.5,
+      evalRuntime: 1,
+    } as unknown as TrainingEvent;
+    const read = (style: 'auto' | 'lines' | 'bar', stream: { isTTY?: boolean; columns?: number }): string => {
+      let text = '';
+      const progress = new Progress(style, { ...stream, write: (part) => (text += part) }, () => 0);
+      progress.show(start);
+      for (const event of [log, evaluate, log]) progress.show(event, true);
+      progress.show({ type: 'warning', step: 12, message: 'careful' }, true);
+      progress.close();
+      return stripVTControlCharacters(text);
+    };
+    expect(read('auto', {}).split('\n').slice(1)).toEqual([
+      'values are left to the loop that reads this run; `progress: "lines"` prints them here as well',
+      'warning: careful',
+      '',
+    ]);
+    expect(read('lines', {}).match(/^step/gm)).toHaveLength(3);
+    const terminal = { isTTY: true, columns: 100 };
+    expect(read('auto', terminal)).not.toMatch(/loss|values are left/);
+    expect(read('auto', terminal)).toContain('warning: careful');
+    expect(read('bar', terminal)).toMatch(/loss 1\.2346/);
   });
 });

@@ -56,7 +56,7 @@ async function ended<T>(work: PromiseLike<T>): Promise<T> {
 }
 
 const everything: SftConfigInput = { evalStrategy: 'steps', evalSteps: 3, evalOnStart: true, saveStrategy: 'epoch' };
-const evalDataset = linearDataset(3, 20);
+const evalDataset = linearDataset(10, 20);
 
 describe('a run waits for its reader', () => {
   it('so that the parameters are those of every event, however long it takes', async () => {

@@ -62,6 +62,14 @@ describe('learningRateFactor', () => {
     const short = { ...schedule, lrSchedulerKwargs: { minLr: 0, warmupLrRate: 0.5 } } as const;
     expect(learningRateFactor(short, 0, { ...run, warmupSteps: 1 })).toBe(0.5);
   });
+
+  it('stays at the lowest rate after the decay, wherever its wave has ended', () => {
+    const kwargs = { numDecaySteps: 4, minLrRatio: 0.1, numCycles: 1 };
+    const schedule: LrSchedule = { lrSchedulerType: 'warmup_stable_decay', lrSchedulerKwargs: kwargs };
+    const run = { warmupSteps: 2, totalSteps: 10, learningRate: 1 };
+    const factors = [8, 9, 10, 11].map((step) => learningRateFactor(schedule, step, run));
+    expect(factors).toEqual([expect.closeTo(0.1), expect.closeTo(0.55), 0.1, 0.1]);
+  });
 });
 
 describe('scheduleWarnings', () => {
@@ -71,11 +79,15 @@ describe('scheduleWarnings', () => {
   it('tells of a warm-up without an effect or an end', () => {
     expect(warnings({ lrSchedulerType: 'constant' }, 0)).toEqual([]);
     expect(warnings({ lrSchedulerType: 'constant' }, 5)).toEqual([expect.stringContaining('"constant_with_warmup"')]);
-    expect(warnings({ lrSchedulerType: 'cosine' }, 19)).toEqual([]);
+    expect(warnings({ lrSchedulerType: 'cosine' }, 10)).toEqual([]);
+    expect(warnings({ lrSchedulerType: 'cosine' }, 11)).toEqual([
+      'the warm-up takes 11 of the 20 steps, more than half of the run',
+    ]);
     expect(warnings({ lrSchedulerType: 'cosine' }, 20)[0]).toMatch(
       /20 steps .* warm-up 20: .* never reaches its peak of 0.0001/,
     );
     expect(warnings({ lrSchedulerType: 'linear' }, 0, 1)).toEqual([]);
+    expect(warnings({ lrSchedulerType: 'linear' }, 0, 0)).toEqual([]);
   });
 
   it('tells where the stages of warmup_stable_decay do not add up', () => {
@@ -84,6 +96,7 @@ describe('scheduleWarnings', () => {
     };
     expect(warnings(stages(6), 5)).toEqual([]);
     expect(warnings(stages(6, 9), 5)).toEqual([]);
+    expect(warnings(stages(15), 5)).toEqual([]);
     expect(warnings(stages(18), 5)[0]).toMatch(/20 steps, .* together 23: the first 3 steps of the decay are left out/);
     expect(warnings(stages(6, 8), 5)[0]).toMatch(/together 19: the last 1 step run at 0 of the learning rate/);
     expect(warnings(stages(6, 20), 5)[0]).toMatch(/together 31: the last 11 steps of the decay never come/);

@@ -334,8 +334,10 @@ describe('SftTrainer, when something is wrong', () => {
     expect(model.seen).toEqual([['4', '0'], ['6'], ['4']]);
     expect(model.steps).toHaveLength(2);
     expect(ofType(events, 'warning').map(({ message }) => message)).toEqual([
+      expect.stringMatching(/^step 1: the collator left out 1 of its 4 samples, /),
       expect.stringMatching(/^step 2: all of its/),
     ]);
+    expect(events.at(-1)).toMatchObject({ output: { samples: 4, droppedSamples: 7 } });
     expect(ofType(events, 'log').map(({ step }) => step)).toEqual([1, 3]);
     // Dropout masks stay where they would have been.
     await trainer(whole, { numTrainEpochs: 1.5 }).train();

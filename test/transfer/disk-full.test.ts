@@ -78,7 +78,9 @@ it('stops the unpacking, before or on the way', async () => {
   disk.free = Number.POSITIVE_INFINITY;
   disk.room = 1000;
   const error = await failure(extractZip(archive, join(dir, 'c')));
-  expect(error.message).toBe(`${join(dir, 'c', 'a')}: no space left on the disk\n  hint: ${error.hint}`);
+  expect(error.message).toBe(
+    `${join(dir, 'c', 'a')}: no space left on the disk\n  hint: ${error.hint}\n  see ${error.helpUrl}`,
+  );
 });
 
 it('leaves no lock behind that nobody holds', async () => {

@@ -32,7 +32,9 @@ describe('withRetries', () => {
     const { work, calls } = failing(...Array.from({ length: 9 }, () => failure({ status: 503 })));
     const error = await withRetries(work, { maxAttempts: 3, baseDelayMs: 1 }).catch((caught: unknown) => caught);
     expect(error).toBeInstanceOf(TransferError);
-    expect((error as TransferError).message).toBe('no luck; gave up after 3 attempts\n  hint: wait');
+    expect((error as TransferError).message).toMatch(
+      /^no luck; gave up after 3 attempts\n {2}hint: wait\n {2}see \S+#transfer$/,
+    );
     expect(error).toMatchObject({ isTransient: true, status: 503, details: { attempts: 3 } });
     expect(calls()).toBe(3);
   });

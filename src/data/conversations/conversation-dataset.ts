@@ -1,7 +1,7 @@
 /** Files of conversations, in the forms in which people have them, as samples to train on. */
 import { dirname, resolve } from 'node:path';
 import { z } from 'zod';
-import { callback, parseOptions, requirePath } from '../../config.js';
+import { callback, type Given, type Mismatch, type NoMismatch, parseOptions, requirePath } from '../../config.js';
 import { ConfigError, DataError } from '../../errors.js';
 import { oneLine, warningLine } from '../../messages/one-line.js';
 import { IndexedDataset } from '../dataset.js';
@@ -19,6 +19,7 @@ const conversationOptionsSchema = z.strictObject({
   maxPixels: z.number().int().positive().optional(),
   onWarning: callback<string>().optional(),
 }) satisfies z.ZodType<unknown, ConversationOptions>;
+type _Input = NoMismatch<Mismatch<Given<z.input<typeof conversationOptionsSchema>>, Given<ConversationOptions>>>;
 
 /** Options of `ConversationDataset.fromFile` and `fromRows`. */
 export interface ConversationOptions {
@@ -28,7 +29,7 @@ export interface ConversationOptions {
   imageRoot?: string | undefined;
   /**
    * What marks the place of an image in a text, if images stand beside the conversation. False: a text is only text,
-   * and the images go before the first user text. Default `<image>`.
+   * and the images go before the first user text. Default: `<image>`.
    */
   imageMarker?: string | false | undefined;
   /**
@@ -39,12 +40,12 @@ export interface ConversationOptions {
   ignoreColumns?: string[] | undefined;
   /**
    * What becomes of a row whose image is missing or no image: an error that names all of them, or it is left out and
-   * listed in `skipped`. It travels with the image, as that of `ImageFolder` does. Default 'error'.
+   * listed in `skipped`. It travels with the image, as that of `ImageFolder` does. Default: `error`.
    */
   onBadImage?: 'error' | 'skip' | undefined;
   /** Decode every image while loading, not only look at its first bytes. Default: true with `onBadImage: 'skip'`, else false. */
   verify?: boolean | undefined;
-  /** Refuse images of more pixels than this. Default 178,956,970. */
+  /** Refuse images of more pixels than this. Default: 178,956,970. */
   maxPixels?: number | undefined;
   /** Receives in one line what may be a mistake, with the number of its rows. Default: `process.emitWarning`. */
   onWarning?: ((line: string) => void) | undefined;
@@ -108,6 +109,11 @@ export class ConversationDataset extends IndexedDataset<TrainingExample> {
    * Reads a `.jsonl`, `.ndjson` or `.json` file, recognised by its content. All rows are read once, now: a row that is
    * wrong, a column that nothing reads or an image that is missing shows before the training.
    * @throws DataError naming line and column, row or key; ImageError for images; ConfigError for bad options
+   * @example
+   * ```ts
+   * const dataset = await ConversationDataset.fromFile('train.jsonl');
+   * console.log(dataset.description); // the form it saw, and what was done with images
+   * ```
    */
   static async fromFile(path: string, options: ConversationOptions = {}): Promise<ConversationDataset> {
     requirePath(path, 'ConversationDataset.fromFile');

@@ -23,6 +23,10 @@ const installing = (name: keyof typeof PACKAGES): string => `npm install @tensor
  * The namespace for `createEngine('tfjs', { tf: await loadTfjs('tfjs-node-gpu') })`.
  * @param from folder of the project whose node_modules holds the package. Default: the working directory
  * @throws EngineError if the package is not installed, if its native part is missing, or if Node is too new for it
+ * @example
+ * ```ts compile
+ * const engine = await createEngine('tfjs', { tf: await loadTfjs('tfjs-node') }); // npm install @tensorflow/tfjs-node
+ * ```
  */
 export async function loadTfjs(choice: TfjsPackage = 'tfjs', from: string = process.cwd()): Promise<TfNamespace> {
   if (choice !== 'tfjs' && !Object.hasOwn(PACKAGES, choice)) {

@@ -7,7 +7,7 @@
  * variable NVIDIA_TF32_OVERRIDE is 0.
  */
 import { z } from 'zod';
-import { parseOptions } from '../../config.js';
+import { type Given, type Mismatch, type NoMismatch, parseOptions } from '../../config.js';
 import { EngineError } from '../../errors.js';
 import type { WeightSource } from '../../formats/weight-source.js';
 import { CountingEngine } from '../counted-tensors.js';
@@ -47,16 +47,22 @@ const WASM_BYTES = 3 * 2 ** 30;
 const BLOCK_ELEMENTS = 1 << 24;
 /** Options of the `tfjs` engine: `createEngine('tfjs', { tf, tfjs: … })`. */
 export interface TfjsEngineOptions {
-  /** What `import * as tf from '@tensorflow/tfjs-node'` gives; another backend is chosen with `tf.setBackend` before. */
+  /**
+   * What `import * as tf from '@tensorflow/tfjs-node'` gives; another backend is chosen with `tf.setBackend` before.
+   * Required.
+   */
   tf: TfNamespace;
   /**
    * Most bytes that weights, tensors and temporaries may take. Default: 3 GiB on wasm, on a CPU what the host has, on a
    * GPU no bound, because TensorFlow.js does not know what the card has.
    */
   memoryBudget?: number;
-  /** LoRA rank, on every linear layer, that must have room beside a model's weights; 0 if nothing is trained. Default 16. */
+  /**
+   * LoRA rank, on every linear layer, that must have room beside a model's weights; 0 if nothing is trained.
+   * Default: 16.
+   */
   adapterRank?: number;
-  /** Most attention scores or logits in one array; about four such arrays live at a time. Default 2^24. */
+  /** Most attention scores or logits in one array; about four such arrays live at a time. Default: 2^24. */
   blockElements?: number;
 }
 
@@ -65,6 +71,7 @@ const optionsSchema = z.strictObject({
   adapterRank: z.int().nonnegative().optional(),
   blockElements: z.int().positive().optional(),
 } satisfies Record<Exclude<keyof TfjsEngineOptions, 'tf'>, z.ZodType>);
+type _Input = NoMismatch<Mismatch<Given<z.input<typeof optionsSchema>>, Given<Omit<TfjsEngineOptions, 'tf'>>>>;
 
 /** Values live on the host as well: the optimizer runs there, and uploads what it changed. */
 class TfjsParameterSet implements ParameterSet {

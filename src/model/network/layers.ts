@@ -23,9 +23,9 @@ export interface RecomputedLayers {
 
 /** How a pass is run, and who may look at what it computes. */
 export interface PassOptions {
-  /** Keep only the layer's input and run the layer again in backward: all layers, or the first ones. */
+  /** Keep only the layer's input and run the layer again in backward: all layers, or the first ones. Default: none. */
   readonly recompute?: boolean | RecomputedLayers | undefined;
-  /** ε of label smoothing in the loss. Default 0. */
+  /** ε of label smoothing in the loss, a share. Default: 0. */
   readonly labelSmoothing?: number | undefined;
   /**
    * NEFTune: adds noise to the token embeddings, uniform in ± alpha / √(tokens of the sample · C). Only to batches that
@@ -39,7 +39,7 @@ export interface PassOptions {
   readonly precision?: Precision | undefined;
   /** The adapter to compute with, whatever becomes of the model's meanwhile. Default: the one that is on now. */
   readonly adapter?: AdapterView | undefined;
-  /** Called with every hidden state; the tensor lives only during the call unless retained. */
+  /** Called with every hidden state; the tensor lives only during the call unless retained. Default: none. */
   readonly observe?: ((name: string, tensor: Tensor) => void) | undefined;
 }
 

@@ -41,9 +41,11 @@ export interface ModelOrigin {
 
 /** Options of `rowLogits` and `rowMaxima`. */
 export interface RowOptions {
+  /** Keys and values of earlier tokens; those of these are added. Default: none. */
   readonly cache?: KvCache | undefined;
   /** What is computed with, whatever becomes of the model's adapter meanwhile. Default: the one that is on. */
   readonly adapter?: AdapterView | undefined;
+  /** Stops with its reason, between layers. Default: none. */
   readonly signal?: AbortSignal | undefined;
 }
 

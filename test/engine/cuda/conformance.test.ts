@@ -1,5 +1,5 @@
-import { describe, it } from 'vitest';
 import { createCudaEngine } from '../../../src/engine/cuda/cuda-engine.js';
+import { leftOut } from '../../where.js';
 import { describeConformance } from '../conformance/conformance.js';
 
 /** Why the engine cannot run here, or undefined. */
@@ -13,5 +13,5 @@ async function missing(): Promise<string | undefined> {
 }
 
 const reason = await missing();
-if (reason) describe('engine cuda', () => it.skip(reason, () => {}));
+if (reason) leftOut('engine cuda', reason);
 else describeConformance('cuda', () => createCudaEngine());

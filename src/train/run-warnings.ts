@@ -1,0 +1,157 @@
+/** What in the settings of a run has another effect than it seems to, and what its few samples do to them. */
+import type { Sampler } from './sampler.js';
+import { learningRateFactor, scheduleWarnings } from './schedule.js';
+import { scheduleOf } from './schedule-config.js';
+import { resolveSteps, type SftConfig, type SftConfigInput, scheduleRun } from './sft-config.js';
+
+/** A smaller evaluation set says little: one sample more or less would change what it says. */
+const FEW_EVALUATED = 10;
+/** Share of the samples of an epoch that `dataloaderDropLast` may leave out without a word. */
+const DROPPED_SHARE = 0.1;
+/** A learning rate that is 0 for so many steps and not throughout is a matter of the schedule. */
+const PROBED_STEPS = 1000;
+
+interface RunSettings {
+  /** Every default filled in. */
+  readonly config: SftConfig;
+  /** As it was written: what was left out is no mistake. */
+  readonly given: SftConfigInput;
+  readonly sampler: Sampler;
+  /** Samples of the evaluation set, if there is one. */
+  readonly evalLength: number | undefined;
+  /** The evaluation set is the training set. */
+  readonly evaluatesTraining: boolean;
+}
+
+/**
+ * A line each, to be shown once at the start of a run.
+ * @param isResumed what was said when the run began, and changes nothing in what is left of it, is not said again
+ */
+export function runWarnings(settings: RunSettings, isResumed = false): string[] {
+  const lasting = [...rateWarnings(settings), ...delayWarnings(settings)];
+  if (isResumed) return lasting;
+  return [
+    ...lasting,
+    ...setWarnings(settings.sampler),
+    ...intervalWarnings(settings),
+    ...evaluationWarnings(settings),
+    ...overridden(settings),
+  ];
+}
+
+function rateWarnings({ config, sampler }: RunSettings): string[] {
+  const { totalSteps } = sampler;
+  const run = scheduleRun(config, totalSteps);
+  const older =
+    config.warmupRatio > 0
+      ? [`\`warmupRatio\` is the older name: write \`warmupSteps: ${config.warmupRatio}\`, a share below 1`]
+      : [];
+  const schedule = scheduleOf(config);
+  const isZero = (_: unknown, step: number) => learningRateFactor(schedule, step, run) === 0;
+  const isNever = totalSteps <= PROBED_STEPS && Array.from({ length: totalSteps }).every(isZero);
+  if (config.learningRate === 0 || isNever) {
+    const why =
+      config.learningRate === 0 ? '' : `, which ${run.warmupSteps > 0 ? 'the warm-up takes' : 'is how it ends'}`;
+    return [`the learning rate is 0 in ${all(totalSteps)}${why}: nothing is learned`, ...older];
+  }
+  return [...scheduleWarnings(schedule, run), ...older];
+}
+
+/** What few samples do to batches. */
+function setWarnings({ options, stepsPerEpoch }: Sampler): string[] {
+  const { length, batchSize, gradientAccumulationSteps, dropLast } = options;
+  const warnings: string[] = [];
+  if (stepsPerEpoch === 1) {
+    const step =
+      batchSize >= length
+        ? `\`perDeviceTrainBatchSize\` is ${batchSize}`
+        : `a step takes ${gradientAccumulationSteps} micro-batches of ${batchSize}`;
+    warnings.push(`an epoch is one step: there are ${count(length, 'training sample')}, and ${step}`);
+  }
+  const dropped = dropLast ? length % batchSize : 0;
+  if (dropped > DROPPED_SHARE * length) {
+    warnings.push(`\`dataloaderDropLast\` leaves out ${dropped} of the ${count(length, 'sample')} in each epoch`);
+  }
+  return warnings;
+}
+
+/** Intervals that the run does not reach. */
+function intervalWarnings({ config, given, sampler: { totalSteps } }: RunSettings): string[] {
+  const isOver = (interval: number): boolean => resolveSteps(interval, totalSteps) > totalSteps;
+  const { loggingSteps, saveSteps, evalSteps = loggingSteps } = config;
+  const warnings: string[] = [];
+  const say = (name: string, interval: number, what: string): void => {
+    warnings.push(`the run has ${count(totalSteps, 'step')} and \`${name}\` is ${interval}: ${what} once, at the end`);
+  };
+  // The end is logged, saved and evaluated anyway; who has written an interval expects more.
+  if (given.loggingSteps !== undefined && isOver(loggingSteps)) say('loggingSteps', loggingSteps, 'it is logged');
+  const isEvaluated = config.evalStrategy === 'steps' && config.evalDelay <= totalSteps;
+  if (given.evalSteps !== undefined && isEvaluated && isOver(evalSteps)) {
+    say('evalSteps', evalSteps, 'the evaluation set is measured');
+  }
+  if (given.saveSteps !== undefined && config.saveStrategy === 'steps' && isOver(saveSteps)) {
+    say('saveSteps', saveSteps, 'a checkpoint is written');
+  }
+  return warnings;
+}
+
+function evaluationWarnings({ config, sampler, evalLength, evaluatesTraining }: RunSettings): string[] {
+  const { evalStrategy, evalDelay, evalOnStart, earlyStoppingPatience: patience } = config;
+  if (evalStrategy === 'no' && !evalOnStart) return [];
+  const { totalSteps } = sampler;
+  const warnings: string[] = [];
+  if (evaluatesTraining) {
+    warnings.push('the evaluation set is the training set: its loss says nothing about other data');
+  } else if (evalLength !== undefined && evalLength < FEW_EVALUATED) {
+    warnings.push(`the evaluation set has ${count(evalLength, 'sample')}: its loss says little about other data`);
+  }
+  if (patience !== undefined) {
+    const { byEpoch, end } = evaluationEnd(config, sampler);
+    const interval = byEpoch ? 1 : resolveSteps(config.evalSteps ?? config.loggingSteps, totalSteps);
+    const evaluations = Math.ceil(end / interval) - Math.max(0, Math.ceil(evalDelay / interval) - 1);
+    if (evaluations <= patience + 1) {
+      warnings.push(
+        `the run has ${count(evaluations, 'evaluation')} and \`earlyStoppingPatience\` is ${patience}: it never stops early`,
+      );
+    }
+  }
+  return warnings;
+}
+
+function delayWarnings({ config, sampler }: RunSettings): string[] {
+  const { byEpoch, end } = evaluationEnd(config, sampler);
+  if (config.evalDelay <= end) return [];
+  const length = `${Number(end.toFixed(2))} ${byEpoch ? 'epochs' : 'steps'}`;
+  return [`the run has ${length} and \`evalDelay\` is ${config.evalDelay}: nothing is ever evaluated`];
+}
+
+/** The end of the run in what `evalDelay` counts. */
+function evaluationEnd({ evalStrategy }: SftConfig, sampler: Sampler): { byEpoch: boolean; end: number } {
+  const { totalSteps } = sampler;
+  const byEpoch = evalStrategy === 'epoch';
+  return { byEpoch, end: byEpoch ? sampler.place(totalSteps - 1).epochAfter : totalSteps };
+}
+
+/** What was written and has no effect beside something else. */
+function overridden({ config, given }: RunSettings): string[] {
+  const warnings: string[] = [];
+  if (given.maxSteps !== undefined && given.maxSteps > 0 && given.numTrainEpochs !== undefined) {
+    warnings.push(`\`maxSteps\` of ${given.maxSteps} goes before \`numTrainEpochs\`, which has no effect`);
+  }
+  for (const [name, strategy] of [
+    ['saveSteps', 'saveStrategy'],
+    ['evalSteps', 'evalStrategy'],
+  ] as const) {
+    if (given[name] === undefined || config[strategy] === 'steps') continue;
+    warnings.push(`\`${name}\` has no effect: \`${strategy}\` is "${config[strategy]}"`);
+  }
+  return warnings;
+}
+
+function all(steps: number): string {
+  return steps === 1 ? 'the only step' : `all ${steps} steps`;
+}
+
+function count(number: number, what: string): string {
+  return `${number} ${what}${number === 1 ? '' : 's'}`;
+}
