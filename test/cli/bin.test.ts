@@ -2,8 +2,9 @@
 import { execFile } from 'node:child_process';
 import { existsSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
-import { expect, it } from 'vitest';
+import { expect } from 'vitest';
 import manifest from '../../package.json' with { type: 'json' };
+import { where } from '../where.js';
 
 const program = fileURLToPath(new URL(`../../${manifest.bin['ministral-tune']}`, import.meta.url));
 
@@ -15,7 +16,7 @@ function start(...args: string[]): Promise<{ code: number; out: string; err: str
   });
 }
 
-it.skipIf(!existsSync(program))('runs as it was built (skipped without `npm run build`)', async () => {
+where(existsSync(program), 'needs `npm run build`').it('runs as it was built', async () => {
   const [version, help, wrong, missing] = await Promise.all([
     start('--version'),
     start('train', '--help'),

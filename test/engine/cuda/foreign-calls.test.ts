@@ -7,6 +7,7 @@ import {
   load,
 } from '../../../src/engine/cuda/foreign-calls.js';
 import { EngineError } from '../../../src/errors.js';
+import { where } from '../../where.js';
 
 function failure(body: () => unknown): EngineError {
   try {
@@ -26,8 +27,8 @@ describe('calls into native libraries', () => {
     );
   });
 
-  it.skipIf(!FOREIGN_CALLS_PACKAGES[`${process.platform}-${process.arch}`])(
-    'reach a function of the C library, its memory and its errors (skipped on systems without the cuda engine)',
+  where(`${process.platform}-${process.arch}` in FOREIGN_CALLS_PACKAGES, 'needs a system of the cuda engine').it(
+    'reach a function of the C library, its memory and its errors',
     async () => {
       const calls = foreignCalls();
       expect(calls).toBe(foreignCalls());
