@@ -1,4 +1,6 @@
 import { readFileSync } from 'node:fs';
+import { dirname, join, relative } from 'node:path';
+import { fileURLToPath } from 'node:url';
 import { describe, expect, it } from 'vitest';
 import manifest from '../package.json' with { type: 'json' };
 
@@ -37,5 +39,37 @@ describe('package.json', () => {
   it('asks for the Node that docs/dependencies.md names', () => {
     expect(manifest.engines.node).toBe('>=20.10.0');
     expect(text).toContain('Node 20.10 and later');
+  });
+});
+
+describe('an import of a door', () => {
+  const source = fileURLToPath(new URL('../src', import.meta.url));
+
+  /** What a file loads before it runs: files below src/, and packages. Types are not loaded. */
+  function loadedBy(path: string, found = new Set<string>()): Set<string> {
+    if (found.has(path)) return found;
+    found.add(path);
+    const code = readFileSync(join(source, path), 'utf8');
+    const statements = /^(?:import|export)\s+(?!type\b)(?:[^;'"]*?\sfrom\s+)?'([^']+)';/gm;
+    for (const [statement, name] of code.matchAll(statements)) {
+      if (/\{[^}]*\}/.test(statement) && !/[{,]\s*(?!type\b)[\w$]/.test(statement)) continue;
+      if (name!.startsWith('.')) {
+        loadedBy(relative(source, join(source, dirname(path), name!)).replace(/\.js$/, '.ts'), found);
+      } else if (!name!.startsWith('node:')) found.add(name!);
+    }
+    return found;
+  }
+
+  const doors = Object.keys(manifest.exports)
+    .filter((subpath) => !subpath.endsWith('.json'))
+    .map((subpath) => (subpath === '.' ? 'index.ts' : `${subpath.slice(2)}.ts`));
+
+  it.each(doors)('%s loads no package that is installed with this one, and no engine', (door) => {
+    const loaded = [...loadedBy(door)];
+    const packages = loaded.filter((name) => !name.endsWith('.ts'));
+    expect(packages.filter((name) => !['zod', '@huggingface/tokenizers'].includes(name))).toEqual([]);
+    expect(loaded.filter((path) => /^engine\/(cpu|cuda|tfjs)\/\w+-engine\.ts$|-kernels\.ts$/.test(path))).toEqual([]);
+    // The walk sees something: every door but that of types alone needs the errors.
+    expect(loaded.includes('errors.ts')).toBe(door !== 'types.ts');
   });
 });

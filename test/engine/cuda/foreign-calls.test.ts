@@ -27,7 +27,8 @@ describe('calls into native libraries', () => {
     );
   });
 
-  where(`${process.platform}-${process.arch}` in FOREIGN_CALLS_PACKAGES, 'needs a system of the cuda engine').it(
+  const isSupported = FOREIGN_CALLS_PACKAGES[`${process.platform}-${process.arch}`] !== undefined;
+  where(isSupported, 'needs a system with a cuda engine').it(
     'reach a function of the C library, its memory and its errors',
     async () => {
       const calls = foreignCalls();
