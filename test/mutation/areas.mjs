@@ -72,7 +72,14 @@ export const AREAS = {
       'lora/peft-rules.ts',
       'lora/peft-targets.ts',
     ],
-    tests: ['lora/lora-config', 'lora/peft-rules', 'lora/adapter-file', 'lora/apply-lora', 'config'],
+    tests: [
+      'lora/lora-bounds',
+      'lora/lora-config',
+      'lora/peft-rules',
+      'lora/adapter-file',
+      'lora/apply-lora',
+      'config',
+    ],
   },
   'lora-adapter': {
     mutate: [
