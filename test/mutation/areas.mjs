@@ -11,7 +11,6 @@ const RUNS = [
   'train/compare-runs',
   'train/run-differences',
   'train/resume-rules',
-  'train/lost-output',
   'train/dataset-fingerprint',
   'train/faults',
   'files/file-digests',
