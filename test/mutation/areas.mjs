@@ -100,6 +100,7 @@ export const AREAS = {
       'lora/adapter-file',
       'lora/load-adapter',
       'lora/foreign-adapter',
+      'lora/adapter-data',
       'lora/base-model',
       'lora/lora-adapter',
       'lora/tensor-names',
