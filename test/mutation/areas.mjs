@@ -2,6 +2,7 @@
 const RUNS = [
   'train/checkpoint',
   'train/checkpoint-checks',
+  'train/checkpoint-files',
   'train/checkpoint-adapter',
   'train/checkpoint-digests',
   'train/checkpoint-folder',
