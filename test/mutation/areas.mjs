@@ -118,7 +118,14 @@ export const AREAS = {
       'lora/merge-place.ts',
       'lora/merged-weight.ts',
     ],
-    tests: ['lora/merge-adapter', 'lora/merge-place', 'lora/merge-worker'],
+    tests: [
+      'lora/merge-adapter',
+      'lora/merge-files',
+      'lora/merge-place',
+      'lora/merge-worker',
+      'model/quantization',
+      'e2e/adapters',
+    ],
   },
   'lora-regexp': {
     mutate: ['lora/python-regexp.ts', 'lora/python-regexp-syntax.ts', 'lora/python-regexp-tokens.ts'],
