@@ -35,6 +35,8 @@ export const AREAS = {
     tests: [
       'data/vlm-collator',
       'data/vlm-collator.rows',
+      'data/collator-faults',
+      'data/prompt-prefix',
       'data/conversation-faults',
       'data/conversation-neighbours',
       'data/encode-conversation.tools',
