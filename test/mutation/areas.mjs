@@ -106,6 +106,7 @@ export const AREAS = {
       'lora/adapter-data',
       'lora/base-model',
       'lora/lora-adapter',
+      'lora/verify-adapter',
       'lora/tensor-names',
       'lora/lora-config',
       'e2e/adapters',
