@@ -7,8 +7,8 @@ export default {
   mutate: MUTATION_FILES?.split(',') ?? AREAS[MUTATION_AREA].mutate.map((path) => `src/${path}`),
   // Not copied into the sandbox, beside what Stryker leaves out by itself.
   ignorePatterns: ['.stryker-tmp', 'dist', 'docs', 'runs', 'coverage', 'reports'],
-  testRunner: 'vitest',
-  plugins: ['@stryker-mutator/vitest-runner', './test/mutation/reporter.mjs'],
+  testRunner: 'vitest-files',
+  plugins: ['./test/mutation/runner.mjs', './test/mutation/reporter.mjs'],
   vitest: { configFile: 'test/mutation/vitest.config.mjs', related: false },
   coverageAnalysis: 'perTest',
   concurrency: Number(MUTATION_CONCURRENCY ?? 1),

@@ -21,7 +21,9 @@ try {
   const { size } = await stat(tarball);
   assert.ok(size < MOST_BYTES, `the package has ${size} bytes, at most ${MOST_BYTES - 1} are wanted`);
   assert.deepEqual(
-    files.map(({ path }) => path).filter((path) => !/^dist\/|^(README\.md|LICENSE|package\.json)$/.test(path)),
+    files
+      .map(({ path }) => path)
+      .filter((path) => !/^(dist|examples)\/|^(README\.md|LICENSE|package\.json)$/.test(path)),
     [],
   );
   assert.deepEqual(

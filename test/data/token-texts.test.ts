@@ -52,6 +52,23 @@ describe('texts of tokens', () => {
     expect([first, second]).toEqual([{ text: '日本' }, undefined]);
   });
 
+  it('know the first and the last characters of each length', () => {
+    const edges = ['\u0080', '\u07ff', '\u0800', '\uffff', '\u{10000}', '\u{10fffd}', '\u00b7', '\u00a0'];
+    const shown = edges.map((character) => ofBytes(...Buffer.from(character)));
+    expect(shown.map((tokens) => tokens.length)).toEqual([2, 2, 3, 3, 4, 4, 2, 2]);
+    for (const [i, tokens] of shown.entries()) {
+      const bytes = Buffer.from(edges[i]!);
+      expect(tokens.map(({ text }) => text)).toEqual([...bytes].map((byte) => `\\x${byte.toString(16)}`));
+      expect(new Set(tokens.map(({ partOf }) => partOf)).size).toBe(1);
+    }
+    expect(shown[1]![0]!.partOf).toBe('\u07ff');
+    expect(shown[4]![0]!.partOf).toBe('\u{10000}');
+    expect(shown[6]![0]!.partOf).toBe('\\u00b7');
+    expect(shown[7]![1]!.partOf).toBe('\\u00a0');
+    expect(ofBytes(0xf4, 0x90, 0x80, 0x80)[0]).toEqual({ text: '\\xf4' });
+    expect(ofBytes(0xef, 0xbb, 0xbf)[0]!.partOf).toBe('\\ufeff');
+  });
+
   it('show bytes that are no UTF-8 as bytes', () => {
     expect(
       ofBytes(0x80, 0xff, 0xc0, 0xaf, 0xed, 0xa0, 0x80, 0xf0, 0x9f)

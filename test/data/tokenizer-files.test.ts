@@ -479,6 +479,23 @@ describe('MinistralTokenizer', () => {
     expect(() => tokenizer.streamingDecoder({ skipSpecial: true } as never)).toThrow(/skipSpecialTokens/);
   });
 
+  it('says of a folder without its file, and of a damaged pattern, what to do', async () => {
+    const missing = await MinistralTokenizer.fromFolder('/no/such/folder').catch((error: unknown) => error);
+    expect(missing).toMatchObject({
+      message: expect.stringContaining('no tokenizer.json in /no/such/folder'),
+      hint: expect.stringMatching(/^tekken\.json alone .* model that has them; .*\(fromPretrained: `processor`\)$/),
+      details: { path: '/no/such/folder' },
+    });
+    await expect(MinistralTokenizer.fromFolder(5 as never)).rejects.toThrow(/MinistralTokenizer\.fromFolder/);
+    const json = tinyTokenizerJson();
+    json.pre_tokenizer.pretokenizers[0].pattern.Regex = '[a-';
+    expect(() => new MinistralTokenizer(json)).toThrow(
+      /no tokenizer can be made of it: [\s\S]*may be damaged; download/,
+    );
+    expect(() => new MinistralTokenizer([])).toThrow(/give the parsed tokenizer\.json of the model folder, not tekken/);
+    expect(refusal((change) => delete change.decoder).details).toEqual({ part: 'decoder', found: 'nothing' });
+  });
+
   it('decodes a byte order mark as text, whole or as it comes', () => {
     const ids = tokenizer.encode('\ufeffa');
     expect(tokenizer.decode(ids)).toBe('\ufeffa');

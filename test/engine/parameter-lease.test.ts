@@ -29,6 +29,9 @@ describe('a set of parameters that a run trains', () => {
     expect(() => requireOwnCall(set, {}, 'optimizerStep')).toThrow(
       'optimizerStep: a run is training these parameters: a run of 5 steps',
     );
+    const hint = /(Its parameters belong to that run until it ends|Nothing was changed, and the run goes on)/;
+    expect(() => ParameterLease.take(engine, set, () => 'another')).toThrow(hint);
+    expect(() => requireIdleEngine(engine, 'dispose')).toThrow(hint);
     const own = { learningRate: 1 };
     expect(lease.own(own)).toBe(own);
     requireOwnCall(set, own, 'optimizerStep');

@@ -1,12 +1,13 @@
 import { execFileSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
-import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { mkdir, mkdtemp, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { CheckpointError } from '../../src/errors.js';
 import { temporaryName } from '../../src/files/atomic-file.js';
 import {
+  changedFiles,
   FileDigests,
   findFaults,
   forgetDigests,
@@ -68,6 +69,9 @@ describe('the list of digests', () => {
     ['the path of a file', '/etc/hostname'],
     ['a step back on the way', 'below/../plain.txt'],
     ['no name', ''],
+    ['a step to where it is', './plain.txt'],
+    ['a part without a name', 'below//inner'],
+    ['an end of a string', 'a\0b'],
   ])('may not hold %s', async (_, name) => {
     await writeFile(join(folder, MANIFEST_FILE), `${sha256('x')}  ${name}\n`);
     await expect(readManifest(folder)).rejects.toThrow(/checkpoint\.sha256 is damaged: line 1 is/);
@@ -87,6 +91,35 @@ describe('the list of digests', () => {
     const passing = [temporaryName(join(folder, 'a')), join(folder, '.ministral-tune-adapter.lock')];
     for (const path of [...passing, join(folder, 'a'), join(folder, '.hidden.tmp')]) await writeFile(path, 'x');
     expect(await listFiles(folder)).toEqual(['.hidden.tmp', 'a']);
+  });
+
+  it('keeps names with ends of lines of every kind', async () => {
+    const names = ['a\rb', 'a\nb', 'a\\nb', '\ufeffa'];
+    await writeManifest(folder, new Map(names.map((name) => [name, sha256(name)])));
+    expect([...(await readManifest(folder))!.keys()]).toEqual(names);
+    for (const line of [`\\${sha256('x')}  a\n`, `${sha256('x')}  a\\b\n`, `\\${sha256('x')}  a\\b\n`]) {
+      await writeFile(join(folder, MANIFEST_FILE), line);
+      await expect(readManifest(folder)).rejects.toThrow('line 1');
+    }
+  });
+
+  it('that is not text is damaged, with what to do', async () => {
+    const path = join(folder, MANIFEST_FILE);
+    await writeFile(path, Buffer.concat([Buffer.from(`${sha256('x')}  `), Buffer.of(0xff, 0x0a)]));
+    await expect(readManifest(folder)).rejects.toMatchObject({
+      message: expect.stringContaining(`${path} is damaged: `),
+      hint: 'The digests of the checkpoint are in it; without them the rest cannot be checked. Take another one.',
+      details: { path },
+      cause: expect.any(Error),
+    });
+    await rm(path);
+    await mkdir(path);
+    await expect(readManifest(folder)).rejects.toThrow('is damaged: a folder, not a file');
+  });
+
+  it('below a file there is none', async () => {
+    await writeFile(join(folder, 'a'), '');
+    expect(await readManifest(join(folder, 'a'))).toBeUndefined();
   });
 
   it('is no part of most folders', async () => {
@@ -113,6 +146,33 @@ describe('a file that was changed', () => {
       { name: 'with space', expected: sha256('with space'), found: undefined },
     ]);
     await requireUnchanged(folder, ['below/inner', 'new.txt']);
+  });
+
+  it('that cannot be read is named with the reason', async () => {
+    await fill();
+    await rm(join(folder, 'plain.txt'));
+    await mkdir(join(folder, 'plain.txt'));
+    await expect(requireUnchanged(folder, odd)).rejects.toThrow(
+      /plain\.txt cannot be read: not a regular file[\s\S]*has changed it since\. Take another checkpoint\. Where the change/,
+    );
+  });
+
+  it('may be one’s own, unless it is one that nobody may change', () => {
+    const faults = ['a', 'b'].map((name) => ({ name, expected: 'x', found: undefined, text: `${name} is missing` }));
+    const hint = (needed?: string[]) => changedFiles('/c', faults, 'Do this.', needed).hint;
+    const plain = 'The disk, a copy or somebody has changed it since. Do this.';
+    const own = `${plain} Where the change is your own, remove the line of that file from checkpoint.sha256.`;
+    expect([hint(), hint(['c']), hint(['b']), hint(['a', 'b'])]).toEqual([own, own, plain, plain]);
+    expect(changedFiles('/c', faults, 'Do this.').message).toContain('/c is damaged: a is missing; b is missing');
+  });
+
+  it('that is not listed leaves the list as it was written', async () => {
+    await forgetDigests(folder, ['a']);
+    expect(await listFiles(folder)).toEqual([]);
+    await fill();
+    const before = (await stat(join(folder, MANIFEST_FILE))).ino;
+    await forgetDigests(folder, ['unknown']);
+    expect((await stat(join(folder, MANIFEST_FILE))).ino).toBe(before);
   });
 
   it('is one’s own again when it leaves the list', async () => {

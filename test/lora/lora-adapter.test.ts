@@ -1,9 +1,10 @@
 import { describe, expect, it } from 'vitest';
 import { type ApplyLoraOptions, applyLora, type LoraAdapter } from '../../src/lora/apply-lora.js';
 import { requireAdapter } from '../../src/lora/lora-adapter.js';
+import type { LoraConfigOptions } from '../../src/lora/lora-config.js';
 import { fakeModel } from './fake-engine.js';
 
-const CONFIG = { r: 2, targetModules: ['q_proj'], towers: 'language' } as const;
+const CONFIG: LoraConfigOptions = { r: 2, targetModules: ['q_proj'], towers: 'language' };
 const adapted = (model: ReturnType<typeof fakeModel>) => model.linearModules.filter(({ lora }) => lora).length;
 
 describe('an adapter', () => {

@@ -2,6 +2,7 @@
 const RUNS = [
   'train/checkpoint',
   'train/checkpoint-checks',
+  'train/checkpoint-files',
   'train/checkpoint-adapter',
   'train/checkpoint-digests',
   'train/checkpoint-folder',
@@ -11,7 +12,6 @@ const RUNS = [
   'train/compare-runs',
   'train/run-differences',
   'train/resume-rules',
-  'train/lost-output',
   'train/dataset-fingerprint',
   'train/faults',
   'files/file-digests',
@@ -35,6 +35,8 @@ export const AREAS = {
     tests: [
       'data/vlm-collator',
       'data/vlm-collator.rows',
+      'data/collator-faults',
+      'data/prompt-prefix',
       'data/conversation-faults',
       'data/conversation-neighbours',
       'data/encode-conversation.tools',
@@ -72,7 +74,14 @@ export const AREAS = {
       'lora/peft-rules.ts',
       'lora/peft-targets.ts',
     ],
-    tests: ['lora/lora-config', 'lora/peft-rules', 'lora/adapter-file', 'lora/apply-lora', 'config'],
+    tests: [
+      'lora/lora-bounds',
+      'lora/lora-config',
+      'lora/peft-rules',
+      'lora/adapter-file',
+      'lora/apply-lora',
+      'config',
+    ],
   },
   'lora-adapter': {
     mutate: [
@@ -94,8 +103,10 @@ export const AREAS = {
       'lora/adapter-file',
       'lora/load-adapter',
       'lora/foreign-adapter',
+      'lora/adapter-data',
       'lora/base-model',
       'lora/lora-adapter',
+      'lora/verify-adapter',
       'lora/tensor-names',
       'lora/lora-config',
       'e2e/adapters',
@@ -110,7 +121,14 @@ export const AREAS = {
       'lora/merge-place.ts',
       'lora/merged-weight.ts',
     ],
-    tests: ['lora/merge-adapter', 'lora/merge-place', 'lora/merge-worker'],
+    tests: [
+      'lora/merge-adapter',
+      'lora/merge-files',
+      'lora/merge-place',
+      'lora/merge-worker',
+      'model/quantization',
+      'e2e/adapters',
+    ],
   },
   'lora-regexp': {
     mutate: ['lora/python-regexp.ts', 'lora/python-regexp-syntax.ts', 'lora/python-regexp-tokens.ts'],

@@ -1,11 +1,15 @@
 import { afterEach, describe, expect, it } from 'vitest';
 import { abortOnSignals, type SignalWatch } from '../../src/train/abort-on-signals.js';
+import { guardedOutput } from '../../src/train/guarded-output.js';
 
 let watch: SignalWatch | undefined;
 /** They would change this process's exit code. */
 const exitListeners = process.listeners('exit');
-afterEach(() => {
+afterEach(async () => {
   watch?.dispose();
+  // What a signal holds for good, other files of this process would find held.
+  if (watch?.received) await Promise.all([process.stdout, process.stderr].map((one) => guardedOutput(one).release()));
+  watch = undefined;
   for (const listener of process.listeners('exit')) {
     if (!exitListeners.includes(listener)) process.off('exit', listener);
   }

@@ -103,19 +103,6 @@ describe('DynamicMap', () => {
 describe('applyAdamW8bit', () => {
   const SIZE = 4096 + 100;
 
-  it('makes the first step from unrounded moments', () => {
-    const [a, b] = [normals(SIZE, 3), normals(SIZE, 3)];
-    const grads = normals(SIZE, 4, 0.1);
-    applyAdamW8bit(a, grads, new AdamW8bitState([SIZE]), base, 1);
-    // At step 1 the moments of both are g(1-β1) and g²(1-β2); only the place of the decay differs.
-    const options = { ...base, weightDecay: 0 };
-    applyAdamW(b, grads, new Float32Array(SIZE), new Float32Array(SIZE), options, 1);
-    const decay = 1 - base.learningRate * base.weightDecay;
-    a.forEach((value, i) => {
-      expect(Math.abs(value - b[i]! * decay)).toBeLessThan(1e-6);
-    });
-  });
-
   it('codes are the nearest of the map, block by block', () => {
     const state = new AdamW8bitState([SIZE]);
     const grads = normals(SIZE, 5).map((g, i) => g * 10 ** -(i % 9));
@@ -138,6 +125,19 @@ describe('applyAdamW8bit', () => {
       check(moments.m, state.scalesM, state.codesM, maps.m);
       check(moments.v, state.scalesV, state.codesV, maps.v);
     }
+  });
+
+  it('makes the first step from unrounded moments', () => {
+    const [a, b] = [normals(SIZE, 3), normals(SIZE, 3)];
+    const grads = normals(SIZE, 4, 0.1);
+    applyAdamW8bit(a, grads, new AdamW8bitState([SIZE]), base, 1);
+    // At step 1 the moments of both are g(1-β1) and g²(1-β2); only the place of the decay differs.
+    const options = { ...base, weightDecay: 0 };
+    applyAdamW(b, grads, new Float32Array(SIZE), new Float32Array(SIZE), options, 1);
+    const decay = 1 - base.learningRate * base.weightDecay;
+    a.forEach((value, i) => {
+      expect(Math.abs(value - b[i]! * decay)).toBeLessThan(1e-6);
+    });
   });
 
   it('keeps 32-bit moments below 4096 elements and starts a block at each parameter', () => {
@@ -206,6 +206,36 @@ describe('applyAdamW8bit', () => {
     }
   });
 
+  it('forgets the moments of such an element, and of no other', () => {
+    for (const size of [300, SIZE]) {
+      const state = new AdamW8bitState([size]);
+      const values = normals(size, 11);
+      applyAdamW8bit(values, new Float32Array(size).fill(1), state, base, 1);
+      const grads = new Float32Array(size);
+      grads[7] = Number.NaN;
+      applyAdamW8bit(values, grads, state, { ...base, step: 2 }, 1);
+      const map = new DynamicMap(true).values;
+      const moment = (i: number) => (size < 4096 ? state.m[i]! : map[state.codesM[i]!]! * state.scalesM[0]!);
+      expect(moment(7)).toBe(0);
+      expect([moment(0), moment(6), moment(8)]).toEqual(Array(3).fill(expect.closeTo(0.09)));
+    }
+  });
+
+  it('keeps values and moments where the norm is broken, and of parameters that sit a step out', () => {
+    const sizes = [300, SIZE];
+    const state = new AdamW8bitState(sizes);
+    const values = normals(300 + SIZE, 13);
+    const ones = new Float32Array(300 + SIZE).fill(1);
+    applyAdamW8bit(values, ones, state, base, 1);
+    const before = structuredClone({ values, ...state.toArrays() });
+    applyAdamW8bit(values, ones, state, { ...base, step: 2 }, Number.NaN);
+    applyAdamW8bit(values, ones, state, { ...base, step: 9 }, 1, [0, 0]);
+    expect({ values, ...state.toArrays() }).toEqual(before);
+    applyAdamW8bit(values, ones, state, { ...base, step: 9 }, 1, [0, 2]);
+    expect(values.subarray(0, 300)).toEqual(before.values.subarray(0, 300));
+    expect(values.subarray(300).every((value, i) => value !== before.values[300 + i])).toBe(true);
+  });
+
   it('goes on bit by bit from saved arrays, and refuses those of another model', () => {
     fc.assert(
       fc.property(fc.nat(1000), (seed) => {
@@ -227,5 +257,9 @@ describe('applyAdamW8bit', () => {
     const other = new AdamW8bitState([4096]);
     expect(() => other.fromArrays(new AdamW8bitState([8192]).toArrays())).toThrow(EngineError);
     expect(() => other.fromArrays({})).toThrow(/codesM as Uint8Array\(4096\), got nothing/);
+    expect(() => other.fromArrays({ ...other.toArrays(), scalesM: new Float32Array(3) })).toThrow(
+      /scalesM as Float32Array\(16\), got Float32Array\(3\)/,
+    );
+    expect(() => other.fromArrays({ ...other.toArrays(), m: new Uint8Array(0) })).toThrow(/got Uint8Array\(0\)/);
   });
 });
