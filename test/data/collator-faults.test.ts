@@ -37,7 +37,7 @@ describe('a call of the collator', () => {
 
   it('says what else came, and what to write', () => {
     expect(caught(check(sample)).message).toMatch(
-      /^collator\.collate: expected a list of samples, got .*\n {2}hint: Write collate\(\[sample\]\)\.$/,
+      /^collator\.collate: expected a list of samples, got .*\n {2}hint: Write collate\(\[sample\]\)\.$/m,
     );
     expect(caught(check(Promise.resolve([])))).toMatchObject({ hint: 'Await it.' });
     const dataset = { length: 1, get: () => sample };

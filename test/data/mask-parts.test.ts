@@ -210,7 +210,7 @@ describe('a mask view', () => {
     expect(requireMaskView({ samples: [], paddingSide: 'left' }, 'formatMask')).toBeUndefined();
     for (const other of [undefined, null, 5, [], { samples: [] }, { samples: 5, paddingSide: 'left' }]) {
       expect(() => requireMaskView(other, 'formatMask')).toThrow(
-        /^formatMask: expected a mask view, got .*\n {2}hint: await maskView\(samples, collator\) gives one\.$/,
+        /^formatMask: expected a mask view, got .*\n {2}hint: await maskView\(samples, collator\) gives one\.$/m,
       );
     }
     expect(() => requireMaskView(Promise.resolve(), 'formatMask')).toThrow(/hint: Await it\.$/);
