@@ -163,23 +163,28 @@ function usage({ repoId, baseModel }: AdapterFacts): string {
 const VLLM_RANKS = [8, 16, 32, 64, 128, 256, 320, 512];
 
 function serving({ repoId, baseModel, layers, maxRank }: AdapterFacts): string {
-  const rank = VLLM_RANKS.find((known) => known >= maxRank);
   const vision = layers.vision + layers.projector;
-  const flags = [
-    `vllm serve ${baseModel ?? 'BASE_MODEL'}`,
-    '--config-format hf --load-format safetensors --tokenizer-mode hf',
-    `--enable-lora --max-lora-rank ${rank ?? maxRank}`,
-    ...(vision > 0 ? ['--enable-tower-connector-lora'] : []),
-    `--lora-modules ${repoId.split('/')[1]}=${repoId}`,
-  ];
+  const rank = VLLM_RANKS.find((known) => known >= maxRank);
   const note =
-    vision === 0
-      ? 'Only the language model is adapted, which vLLM serves without further switches. Its names are those of the ' +
-        'Hugging Face files: that is what the format flags are for.'
-      : `${vision} of the adapted layers belong to the vision tower or the projector. vLLM needs ` +
-        '`--enable-tower-connector-lora` for them, an experimental switch that not every version has for this model. ' +
-        'Where it is refused, merge the adapter into its base model (`mergeAdapter`) and serve the result.';
-  const tooHigh =
-    rank === undefined ? `\n\nvLLM takes ranks up to ${VLLM_RANKS.at(-1)}: this adapter has to be merged first.` : '';
-  return `### vLLM\n\n${fence(flags.join(' \\\n  '), 'sh')}\n\n${note}${tooHigh}`;
+    vision > 0
+      ? `${vision} of the adapted layers belong to the vision tower or the projector. vLLM ignores such layers of ` +
+        'Mistral 3, even with `--enable-tower-connector-lora` (as of 2026): merge the adapter into its base model first.'
+      : rank === undefined
+        ? `vLLM takes ranks up to ${VLLM_RANKS.at(-1)}: merge the adapter into its base model first.`
+        : 'Only the language model is adapted, which vLLM serves without further switches. Its names are those of the ' +
+          'Hugging Face files: that is what the format flags are for.';
+  const needsMerge = vision > 0 || rank === undefined;
+  const format = '--config-format hf --load-format safetensors --tokenizer-mode hf';
+  const lines = needsMerge
+    ? [
+        `npx ministral-tune merge --adapter ${repoId} --output merged${baseModel ? '' : ' --model BASE_MODEL'}`,
+        `vllm serve ./merged ${format}`,
+      ].join('\n')
+    : [
+        `vllm serve ${baseModel ?? 'BASE_MODEL'}`,
+        format,
+        `--enable-lora --max-lora-rank ${rank}`,
+        `--lora-modules ${repoId.split('/')[1]}=${repoId}`,
+      ].join(' \\\n  ');
+  return `### vLLM\n\n${fence(lines, 'sh')}\n\n${note}`;
 }

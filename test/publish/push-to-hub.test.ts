@@ -271,15 +271,28 @@ describe('the card', () => {
     expect(card()).toContain(`PeftModel.from_pretrained(model, "${ID}")`);
   });
 
-  it('says what vLLM needs where the vision tower is adapted, and a warning does', async () => {
-    await save({ r: 100, useRslora: true }, 3);
+  it('takes the next rank that vLLM knows, and no rank above its largest', async () => {
+    await save({ r: 100, towers: 'language' }, 3);
     await push();
     expect(card()).toContain('--max-lora-rank 128');
-    expect(card()).toContain('--enable-tower-connector-lora');
+    await save({ r: 600, towers: 'language' }, 3);
+    await push();
+    expect(card()).not.toContain('--enable-lora');
+    expect(card()).toContain('vLLM takes ranks up to 512: merge the adapter');
+  });
+
+  it('has vLLM serve the merged model where the vision tower is adapted, and so does a warning', async () => {
+    await save({ r: 100, useRslora: true }, 3);
+    await push();
+    expect(card()).not.toContain('--enable-lora');
+    expect(card()).toContain(
+      'merge --adapter user/bone-adapter --output merged\nvllm serve ./merged --config-format hf',
+    );
+    expect(card()).toContain('vLLM ignores such layers');
     expect(card()).toContain('14 of the adapted layers belong to the vision tower or the projector');
     expect(card()).toContain('| scale | alpha / √r (rsLoRA) |');
     expect(bed.warnings).toHaveLength(1);
-    expect(bed.warnings[0]).toMatch(/^14 of the 28 adapted layers .*--enable-tower-connector-lora/);
+    expect(bed.warnings[0]).toMatch(/^14 of the 28 adapted layers .*merge the adapter into its base model/);
   });
 
   it('carries data, settings, metrics, images and a warning', async () => {
