@@ -241,6 +241,9 @@ describe('what says how the adapter was trained', () => {
       ],
     ]);
     expect(card()).toContain(`await fromPretrained('${ID}')`);
+    expect(card()).toContain(`with open(hf_hub_download("${ID}", "chat_template.jinja")) as file:`);
+    expect(card()).toContain(`hf download ${ID} chat_template.jinja --local-dir .\nvllm serve org/base`);
+    expect(card()).toContain('=user/bone-adapter \\\n  --chat-template ./chat_template.jinja');
     const loaded = await loadAdapter(ID, fakeModel(), {
       endpoint: bed.server.endpoint,
       token: 'hf_writer',
@@ -254,6 +257,7 @@ describe('what says how the adapter was trained', () => {
     const file = (): string => bed.server.head(ID).files.get('chat_template.jinja')!.toString();
     await push({ chatTemplate: template });
     expect(file()).toBe(template);
+    expect(card()).toContain('--chat-template');
     await push({ processor: { chatTemplate: { source: '{{ third }}' } } });
     expect(file()).toBe('{{ third }}');
   });
@@ -268,6 +272,7 @@ describe('the card', () => {
     expect(card()).toContain('| adapted layers | 14 language |');
     expect(card()).toContain('--enable-lora --max-lora-rank 8 \\\n  --lora-modules bone-adapter=user/bone-adapter');
     expect(card()).not.toContain('tower-connector');
+    expect(card()).not.toContain('chat_template');
     expect(card()).toContain(`PeftModel.from_pretrained(model, "${ID}")`);
   });
 
