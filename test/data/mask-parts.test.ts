@@ -213,6 +213,6 @@ describe('a mask view', () => {
         /^formatMask: expected a mask view, got .*\n {2}hint: await maskView\(samples, collator\) gives one\.$/m,
       );
     }
-    expect(() => requireMaskView(Promise.resolve(), 'formatMask')).toThrow(/hint: Await it\.$/);
+    expect(() => requireMaskView(Promise.resolve(), 'formatMask')).toThrow(/hint: Await it\.$/m);
   });
 });
