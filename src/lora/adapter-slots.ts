@@ -6,7 +6,6 @@ import { showValue } from '../messages/show-value.js';
 import type { WriteAdapter } from '../model/linear-module.js';
 import type { LoraAdapter } from './lora-adapter.js';
 import { describeValue, type LoraHost, requireLoraHost } from './lora-host.js';
-import { writeIntoFolder } from './write-adapter.js';
 
 /** PEFT's name for an adapter that was given none. */
 export const DEFAULT_ADAPTER = 'default';
@@ -60,7 +59,11 @@ export class AdapterSlots {
     wanted?.attach(true);
     this.#attached = wanted;
     const write: WriteAdapter | undefined =
-      wanted && ((directory, parameters, ...how) => writeIntoFolder(wanted, directory, parameters, ...how));
+      wanted &&
+      (async (directory, parameters, ...how) => {
+        const { writeIntoFolder } = await import('./write-adapter.js');
+        await writeIntoFolder(wanted, directory, parameters, ...how);
+      });
     this.#model.setTrainable?.(wanted?.parameters, write);
   }
 

@@ -161,15 +161,14 @@ for (const { name, node, install, files = {}, omits, prefix } of CASES) {
   for (const file of ['doors.mjs', 'doors.cjs', 'train.mjs']) {
     step(name, file, () => run(binary, [...nodeArgs, file], options));
   }
-  const bin = prefix ? [program, 'ministral-tune'] : [join(folder, 'node_modules/ministral-tune/dist/cli/main.js')];
-  step(name, '--version', () => run(binary, [...bin, '--version'], options));
-  step(name, 'doctor', () => run(binary, [...bin, 'doctor'], options).split('\n')[0]);
-  if (!omits)
-    step(name, 'demo', () =>
-      run(binary, [...bin, 'demo', '--output-dir', 'demo'], options)
-        .split('\n')
-        .at(-1),
-    );
+  // As npx starts it.
+  const command = (...given) =>
+    prefix
+      ? run(binary, [program, 'ministral-tune', ...given], options)
+      : run(join(folder, 'node_modules/.bin/ministral-tune'), given, options);
+  step(name, '--version', () => command('--version'));
+  step(name, 'doctor', () => command('doctor').split('\n')[0]);
+  if (!omits) step(name, 'demo', () => command('demo', '--output-dir', 'demo').split('\n').at(-1));
 }
 
 if ('Deno'.includes(asked.only)) {
