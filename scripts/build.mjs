@@ -4,7 +4,7 @@
  * are tsup's and scripts/declarations.mjs's.
  */
 import { mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import { dirname, join } from 'node:path';
+import { dirname, join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { rolldown } from 'rolldown';
 
@@ -93,7 +93,7 @@ const bundle = await rolldown({
   tsconfig: false,
   external: (id) => installed.some((name) => id === name || id.startsWith(`${name}/`)),
   plugins: [loadAsyncFunctionsLater],
-  treeshake: { moduleSideEffects: (id) => id.endsWith('/src/cli/main.ts') },
+  treeshake: { moduleSideEffects: (id) => id === join(root, 'src/cli/main.ts') },
   transform: { target: 'node20' },
   onwarn(warning) {
     throw new Error(warning.message);
@@ -132,12 +132,12 @@ try {
 const folders = new Set(['node_modules/uplot']);
 for (const { moduleIds = [] } of output) {
   for (const id of moduleIds) {
-    const found = /^.*\/node_modules\/(?:@[^/]+\/)?[^/]+/.exec(id);
+    const found = /^.*[\\/]node_modules[\\/](?:@[^\\/]+[\\/])?[^\\/]+/.exec(id);
     if (found) folders.add(found[0]);
   }
 }
 const notices = [...folders].map((folder) => {
-  const path = folder.startsWith('/') ? folder : join(root, folder);
+  const path = resolve(root, folder);
   const { name, version, license } = JSON.parse(readFileSync(join(path, 'package.json'), 'utf8'));
   const licence = readdirSync(path).find((file) => /^licen[cs]e/i.test(file));
   if (!licence) throw new Error(`${name} has no licence to keep with its code`);

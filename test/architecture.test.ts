@@ -59,7 +59,7 @@ const ALLOWED: Readonly<Record<string, readonly string[]>> = {
   // From sizes alone to memory and time: what trains, without a card.
   plan: ['async', 'batch', 'data', 'engine', 'files', 'formats', 'hub', 'kaggle', 'lora', 'messages', 'model', 'train'],
   // Files alone: nothing here trains.
-  demo: ['data', 'formats', 'messages', 'train'],
+  demo: ['data', 'files', 'formats', 'messages', 'train'],
   monitor: ['async', 'data', 'files', 'messages', 'page', 'train'],
   report: ['async', 'audit', 'data', 'eval', 'files', 'messages', 'page', 'train'],
   publish: ['files', 'formats', 'hub', 'lora', 'messages', 'model'],

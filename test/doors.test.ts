@@ -46,6 +46,14 @@ function exportsOf(door: string): Door {
 const doors = new Map(DOORS.map((door) => [door, exportsOf(door)]));
 
 describe('the doors of the package', () => {
+  it('are all in the program whose types each version of TypeScript checks', () => {
+    const consumer = readFileSync(`${root}test/consumer/consumer.ts`, 'utf8');
+    const missing = DOORS.filter(
+      (door) => !consumer.includes(` from 'ministral-tune${door === 'index' ? '' : `/${door}`}'`),
+    );
+    expect(missing).toEqual([]);
+  });
+
   it('are the same for Node, the build, the documentation', () => {
     const subpaths = DOORS.map((door) => (door === 'index' ? '.' : `./${door}`));
     expect(Object.keys(manifest.exports)).toEqual([...subpaths, './package.json']);

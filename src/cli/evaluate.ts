@@ -1,10 +1,11 @@
 /** `evaluate` with what its command line says. */
-import { mkdir } from 'node:fs/promises';
+
 import { join } from 'node:path';
 import { classPrompt } from '../data/class-example.js';
 import { DataError } from '../errors.js';
 import { writePredictions } from '../eval/predictions.js';
 import { formatReport, writeReport } from '../eval/report.js';
+import { makeOutputFolder } from '../files/disk-errors.js';
 import { oneLine } from '../messages/one-line.js';
 import { SftTrainer } from '../train/sft-trainer.js';
 import { type AdapterRecord, readAdapterRecord } from './adapter-record.js';
@@ -41,6 +42,7 @@ export async function evaluateFromFlags(flags: EvaluateFlags, output: Output): P
     const onProgress = shownProgress(settings, 'download');
     const loaded = await loadData(data, { labels, holdout, limit, seed, signal, note, onProgress });
     const part = requirePart(loaded, flags.split ?? 'test');
+    if (part.kind === 'classes') await makeOutputFolder(outputDir);
     const baseModel = adapter === undefined ? undefined : flags.model;
     const opened = await openModel(name, settings, { baseModel, signal, print: output.print });
     try {
@@ -124,7 +126,6 @@ async function classFigures(
     ...{ mode, signal, onProgress: shownProgress(settings, 'evaluation') },
   });
   output.print(formatReport(report));
-  await mkdir(outputDir, { recursive: true });
   const [predictions, json] = [join(outputDir, 'predictions.csv'), join(outputDir, 'report.json')];
   await writePredictions(report, predictions);
   await writeReport(report, json);

@@ -1,11 +1,11 @@
 /** A run of the command line: data, model, answers before, training, adapter, answers after, report. */
 import { existsSync } from 'node:fs';
-import { mkdir } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import type { EvaluationReport } from '../eval/evaluation-report.js';
 import { writePredictions } from '../eval/predictions.js';
 import { compareReports, formatReport, writeReport } from '../eval/report.js';
 import { writeNamedFile } from '../files/atomic-file.js';
+import { makeOutputFolder } from '../files/disk-errors.js';
 import { loadAdapter, saveAdapter } from '../lora/adapter-file.js';
 import { applyLora, type LoraAdapter } from '../lora/apply-lora.js';
 import { verifyAdapter } from '../lora/verify-adapter.js';
@@ -60,7 +60,7 @@ export async function train(settings: TrainSettings, request: TrainRequest, outp
   for (const line of task.lines) print(line);
   const suggested = suggestedConfig(task.train.length, settings.config);
   for (const line of suggested.lines) print(line);
-  await mkdir(outputDir, { recursive: true });
+  await makeOutputFolder(outputDir);
   signal.throwIfAborted();
   const opened = await openModel(settings.model, settings, { signal, print });
   try {

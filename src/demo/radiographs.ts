@@ -3,13 +3,14 @@
  * They stand in for real X-rays where nothing may be downloaded. Every image has its own seed: its own bone, pose,
  * soft tissue, exposure, film grain, and place and size of the fracture. They are drawings, not medical images.
  */
-import { mkdir, rename } from 'node:fs/promises';
+import { rename } from 'node:fs/promises';
 import { join } from 'node:path';
 import type sharp from 'sharp';
 import { z } from 'zod';
 import { nearestName, parseOptions } from '../config.js';
 import { loadSharp } from '../data/load-sharp.js';
 import { ConfigError } from '../errors.js';
+import { makeOutputFolder } from '../files/disk-errors.js';
 import { showValue } from '../messages/show-value.js';
 import { counterHash } from '../random.js';
 import { Dice, degrees, FRACTURES, makeBone, type Piece } from './fracture-shapes.js';
@@ -123,7 +124,8 @@ export function radiographOf(className: string, seed: number, split: 'Train' | '
  * await drawRadiographs({ outputDir: 'drawn', trainPerClass: 24, testPerClass: 4 });
  * const data = await ImageFolder.load('drawn');
  * ```
- * @throws ConfigError for wrong options, or if sharp, which writes images, cannot be loaded
+ * @throws ConfigError for wrong options, or if sharp, which writes images, cannot be loaded; DiskError if no folder can be
+ *   made there
  */
 export async function drawRadiographs(options: DrawRadiographsOptions): Promise<void> {
   const { outputDir, seed = DEMONSTRATION_SEED, ...counts } = parseOptions(schema, options, 'drawRadiographs', ALIASES);
@@ -131,7 +133,7 @@ export async function drawRadiographs(options: DrawRadiographsOptions): Promise<
   for (const className of FRACTURE_CLASSES) {
     for (const split of ['Train', 'Test'] as const) {
       const folder = join(outputDir, className, split);
-      await mkdir(folder, { recursive: true });
+      await makeOutputFolder(folder);
       const count = split === 'Train' ? counts.trainPerClass : counts.testPerClass;
       // Encoding runs on the threads of sharp while the next image is drawn.
       const writes = Array.from({ length: count }, (_, i) => {

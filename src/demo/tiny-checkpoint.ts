@@ -3,12 +3,13 @@
  * the file layout of the published models. Its weights are random numbers drawn from a seed; nothing was trained, so
  * all that the model can do afterwards, it learned through its LoRA adapter.
  */
-import { mkdir, writeFile } from 'node:fs/promises';
+import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { z } from 'zod';
 import { parseOptions } from '../config.js';
 import { TUTORIAL_TEMPLATE } from '../data/chat-template.js';
 import { classPrompt } from '../data/class-example.js';
+import { makeOutputFolder } from '../files/disk-errors.js';
 import { writeSafetensors } from '../formats/safetensors.js';
 import { counterHash, MersenneTwister } from '../random.js';
 import { DEMONSTRATION_SEED, FRACTURE_CLASSES } from './radiographs.js';
@@ -66,7 +67,7 @@ export async function writeTinyCheckpoint(options: TinyCheckpointOptions): Promi
   const { corpus = [classPrompt(FRACTURE_CLASSES), ...FRACTURE_CLASSES] } = given;
   const tokenizer = trainTinyTokenizer(corpus);
   const vocabSize = Object.keys((tokenizer.model as { vocab: object }).vocab).length;
-  await mkdir(outputDir, { recursive: true });
+  await makeOutputFolder(outputDir);
   const json = (name: string, value: unknown) =>
     writeFile(join(outputDir, name), `${JSON.stringify(value, null, 2)}\n`);
   await Promise.all([

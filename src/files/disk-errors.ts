@@ -1,5 +1,5 @@
 /** What a disk refuses: no room, no right to write, another file in the way. */
-import { statfs } from 'node:fs/promises';
+import { access, constants, mkdir, statfs } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { DiskError } from '../errors.js';
 
@@ -38,6 +38,14 @@ export async function writing<T>(path: string, work: () => Promise<T>): Promise<
   } catch (cause) {
     throw writeError(cause, path);
   }
+}
+
+/** Makes a folder for results, before the work that they cost. @throws DiskError if nothing can be written there */
+export function makeOutputFolder(path: string): Promise<void> {
+  return writing(path, async () => {
+    await mkdir(path, { recursive: true });
+    await access(path, constants.W_OK);
+  });
 }
 
 function noSpaceError(path: string, sizes: { needed?: number; free?: number }, cause?: unknown): DiskError {

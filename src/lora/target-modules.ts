@@ -88,9 +88,9 @@ const NOT_ADAPTABLE = ['lm_head', 'model.language_model.embed_tokens'];
 /** What to know before an adapter that reaches the vision tower or the projector is served. */
 export function visionServingAdvice(vision: number, all: number): string {
   return (
-    `${vision} of the ${all} adapted layers belong to the vision tower or the projector: vLLM serves them only with ` +
-    '--enable-tower-connector-lora, where its version supports that for this model, and ignores them or refuses the ' +
-    'adapter without; a merged model needs no switch, and towers: "language" leaves these layers out'
+    `${vision} of the ${all} adapted layers belong to the vision tower or the projector: to serve them with vLLM merge ` +
+    'the adapter into its base model, as vLLM ignores such layers of Mistral 3, even with ' +
+    '--enable-tower-connector-lora (as of 2026); towers: "language" leaves these layers out'
   );
 }
 

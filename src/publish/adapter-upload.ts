@@ -5,7 +5,12 @@ import { CheckpointError } from '../errors.js';
 import { requireUnchanged } from '../files/file-digests.js';
 import { SafetensorsFile } from '../formats/safetensors.js';
 import type { PushedFile } from '../hub/push-files.js';
-import { ADAPTER_CONFIG_FILE, ADAPTER_WEIGHTS_FILE, PROCESSOR_FILES } from '../lora/adapter-folder.js';
+import {
+  ADAPTER_CONFIG_FILE,
+  ADAPTER_WEIGHTS_FILE,
+  CHAT_TEMPLATE_FILE,
+  PROCESSOR_FILES,
+} from '../lora/adapter-folder.js';
 import type { LoraConfig } from '../lora/lora-config.js';
 import { readAdapterConfig } from '../lora/read-adapter.js';
 import { visionServingAdvice } from '../lora/target-modules.js';
@@ -29,7 +34,7 @@ export async function adapterUpload(directory: string, base: string | undefined)
       ...(await processorFiles(directory)),
     ],
     warnings: vision > 0 ? [visionServingAdvice(vision, vision + contents.layers.language)] : [],
-    subject: (repoId) => adapterSubject({ repoId, baseModel, config, ...contents }),
+    subject: (repoId, hasTemplate) => adapterSubject({ repoId, baseModel, config, hasTemplate, ...contents }),
   };
 }
 
@@ -92,6 +97,8 @@ interface AdapterFacts {
   readonly repoId: string;
   readonly baseModel: string | undefined;
   readonly config: LoraConfig;
+  /** Whether the chat template of the training lies beside the adapter. */
+  readonly hasTemplate: boolean;
   /** Adapted layers. */
   readonly layers: { readonly language: number; readonly vision: number; readonly projector: number };
   readonly maxRank: number;
@@ -140,7 +147,7 @@ function adapterSection({ config, layers, maxRank, trainedParameters }: AdapterF
   ].join('\n');
 }
 
-function usage({ repoId, baseModel }: AdapterFacts): string {
+function usage({ repoId, baseModel, hasTemplate }: AdapterFacts): string {
   const base = baseModel ?? 'BASE_MODEL';
   const more = baseModel ? '' : ", { baseModel: 'BASE_MODEL' }";
   const typescript = [
@@ -149,12 +156,19 @@ function usage({ repoId, baseModel }: AdapterFacts): string {
     `const { model, processor, adapter } = await fromPretrained('${repoId}'${more});`,
   ];
   const python = [
+    ...(hasTemplate ? ['from huggingface_hub import hf_hub_download'] : []),
     'from peft import PeftModel',
     'from transformers import AutoModelForImageTextToText, AutoProcessor',
     '',
     `model = AutoModelForImageTextToText.from_pretrained("${base}", dtype="auto", device_map="auto")`,
     `model = PeftModel.from_pretrained(model, "${repoId}")`,
     `processor = AutoProcessor.from_pretrained("${base}")`,
+    ...(hasTemplate
+      ? [
+          `with open(hf_hub_download("${repoId}", "${CHAT_TEMPLATE_FILE}")) as file:`,
+          '    processor.chat_template = file.read()  # that of the training',
+        ]
+      : []),
   ];
   return usageSection(typescript, python);
 }
@@ -162,24 +176,32 @@ function usage({ repoId, baseModel }: AdapterFacts): string {
 /** Values of vLLM's `--max-lora-rank`. */
 const VLLM_RANKS = [8, 16, 32, 64, 128, 256, 320, 512];
 
-function serving({ repoId, baseModel, layers, maxRank }: AdapterFacts): string {
-  const rank = VLLM_RANKS.find((known) => known >= maxRank);
+function serving({ repoId, baseModel, layers, maxRank, hasTemplate }: AdapterFacts): string {
   const vision = layers.vision + layers.projector;
-  const flags = [
-    `vllm serve ${baseModel ?? 'BASE_MODEL'}`,
-    '--config-format hf --load-format safetensors --tokenizer-mode hf',
-    `--enable-lora --max-lora-rank ${rank ?? maxRank}`,
-    ...(vision > 0 ? ['--enable-tower-connector-lora'] : []),
-    `--lora-modules ${repoId.split('/')[1]}=${repoId}`,
-  ];
+  const rank = VLLM_RANKS.find((known) => known >= maxRank);
   const note =
-    vision === 0
-      ? 'Only the language model is adapted, which vLLM serves without further switches. Its names are those of the ' +
-        'Hugging Face files: that is what the format flags are for.'
-      : `${vision} of the adapted layers belong to the vision tower or the projector. vLLM needs ` +
-        '`--enable-tower-connector-lora` for them, an experimental switch that not every version has for this model. ' +
-        'Where it is refused, merge the adapter into its base model (`mergeAdapter`) and serve the result.';
-  const tooHigh =
-    rank === undefined ? `\n\nvLLM takes ranks up to ${VLLM_RANKS.at(-1)}: this adapter has to be merged first.` : '';
-  return `### vLLM\n\n${fence(flags.join(' \\\n  '), 'sh')}\n\n${note}${tooHigh}`;
+    vision > 0
+      ? `${vision} of the adapted layers belong to the vision tower or the projector. vLLM ignores such layers of ` +
+        'Mistral 3, even with `--enable-tower-connector-lora` (as of 2026): merge the adapter into its base model first.'
+      : rank === undefined
+        ? `vLLM takes ranks up to ${VLLM_RANKS.at(-1)}: merge the adapter into its base model first.`
+        : 'Only the language model is adapted, which vLLM serves without further switches. Its names are those of the ' +
+          'Hugging Face files: that is what the format flags are for.';
+  const needsMerge = vision > 0 || rank === undefined;
+  const format = '--config-format hf --load-format safetensors --tokenizer-mode hf';
+  const lines = needsMerge
+    ? [
+        `npx ministral-tune merge --adapter ${repoId} --output merged${baseModel ? '' : ' --model BASE_MODEL'}`,
+        `vllm serve ./merged ${format}`,
+      ].join('\n')
+    : [
+        `vllm serve ${baseModel ?? 'BASE_MODEL'}`,
+        format,
+        `--enable-lora --max-lora-rank ${rank}`,
+        `--lora-modules ${repoId.split('/')[1]}=${repoId}`,
+        ...(hasTemplate ? [`--chat-template ./${CHAT_TEMPLATE_FILE}`] : []),
+      ].join(' \\\n  ');
+  // vLLM takes the base's template otherwise, which is another prompt than that of the training.
+  const fetched = hasTemplate && !needsMerge ? `hf download ${repoId} ${CHAT_TEMPLATE_FILE} --local-dir .\n` : '';
+  return `### vLLM\n\n${fence(`${fetched}${lines}`, 'sh')}\n\n${note}`;
 }

@@ -89,11 +89,12 @@ async function push(directory: string, id: string, options: z.output<typeof push
   const repoId = await ownedRepoId(id, push);
   const warn = push.onWarning ?? ((line: string) => process.emitWarning(line, 'LoraWarning'));
   for (const line of upload.warnings) warn(line);
+  const hasTemplate = template !== undefined || upload.files.some(({ path }) => path === CHAT_TEMPLATE_FILE);
   const files: PushedFile[] = [
     ...upload.files.filter(({ path }) => template === undefined || path !== CHAT_TEMPLATE_FILE),
     ...(template === undefined ? [] : [{ path: CHAT_TEMPLATE_FILE, text: template }]),
     ...card.pictures.map(({ path }) => ({ path: imagePath(path), source: path })),
-    cardFile(renderModelCard(card, upload.subject(repoId)), overwriteCard),
+    cardFile(renderModelCard(card, upload.subject(repoId, hasTemplate)), overwriteCard),
   ];
   const names = files.map(({ path }) => path);
   const twice = names.filter((name, i) => names.indexOf(name) !== i);

@@ -8,7 +8,8 @@ export interface Upload {
   /** Without page, images and a chat template of the options. */
   readonly files: readonly PushedFile[];
   readonly warnings: readonly string[];
-  subject(repoId: string): CardSubject;
+  /** @param hasTemplate whether a chat template is uploaded, from the folder or the options */
+  subject(repoId: string, hasTemplate: boolean): CardSubject;
   /** Why it must not come beside what the repository has; undefined if it may. */
   refuse?(paths: readonly string[]): string | undefined;
 }

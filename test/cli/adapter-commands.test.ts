@@ -1,4 +1,4 @@
-import { readdir, readFile } from 'node:fs/promises';
+import { readdir, readFile, writeFile } from 'node:fs/promises';
 import { afterAll, afterEach, beforeAll, describe, expect, it, vi } from 'vitest';
 import { runDemo } from '../../src/cli/demo.js';
 import { HubServer } from '../servers/hub-server.js';
@@ -48,6 +48,15 @@ describe('evaluate', () => {
       code: 1,
       err: expect.stringMatching(/no validation images, only: train 20, test 10/),
     });
+    // Before the model is asked, whose answers would be lost.
+    const file = bed.at('a-file');
+    await writeFile(file, '');
+    const nowhere = await run('evaluate', '--adapter', adapter, '--output-dir', file);
+    expect(nowhere).toMatchObject({
+      code: 1,
+      err: expect.stringContaining(`${file}: cannot be written: another file`),
+    });
+    expect(nowhere.out).not.toContain('asked with');
     expect(await run('evaluate', '--adapter', adapter, '--mode', 'score')).toMatchObject({
       code: 2,
       err: expect.stringContaining('Did you mean scored?'),

@@ -11,10 +11,16 @@ import {
   TuneError,
   VlmCollator,
 } from 'ministral-tune';
+import { type AuditInput, auditDataset, formatAudit } from 'ministral-tune/audit';
 import { confusionChart, renderPng } from 'ministral-tune/charts';
 import { type Collator, decodeImage, type RgbImage } from 'ministral-tune/data';
+import { type DemonstrationOptions, prepareDemonstration } from 'ministral-tune/demo';
 import { Tape, type Tensor } from 'ministral-tune/engine';
+import { bootstrapIntervals, wilsonInterval } from 'ministral-tune/eval';
 import { type HubProgress, snapshotDownload } from 'ministral-tune/hub';
+import { jsonLines, livePage, type TrainerCallback } from 'ministral-tune/monitor';
+import { formatTrainingPlan, plan, type TrainingPlanOptions } from 'ministral-tune/plan';
+import { type RunReportParts, renderRunReport } from 'ministral-tune/report';
 import { SafetensorsFile, type TensorInfo } from 'ministral-tune/safetensors';
 import type { EvaluatorOptions, PushToHubOptions, SftTrainerOptions, TrainableModel } from 'ministral-tune/types';
 
@@ -38,6 +44,12 @@ export const engineOf = (tape: Tape): Tape => new Tape(tape.engine);
 export const shapeOf = ({ shape }: Tensor): readonly number[] => shape;
 export const pixels = (bytes: Uint8Array): Promise<RgbImage> => decodeImage(bytes);
 export const draw = (report: EvaluationReport, path: string) => renderPng(confusionChart(report), path);
+export const audit = async (data: AuditInput): Promise<string> => formatAudit(await auditDataset(data));
+export const demonstrate = (options: DemonstrationOptions) => prepareDemonstration(options);
+export const intervals = (report: EvaluationReport) => [bootstrapIntervals(report.confusion), wilsonInterval(1, 2)];
+export const watch = async (): Promise<TrainerCallback[]> => [jsonLines(), await livePage()];
+export const planned = async (options: TrainingPlanOptions): Promise<string> => formatTrainingPlan(await plan(options));
+export const page = (parts: RunReportParts) => renderRunReport(parts);
 export const answers = (options: EvaluatorOptions) => options.generate;
 export const download = (id: string, onProgress: (progress: HubProgress) => void) =>
   snapshotDownload(id, { onProgress });

@@ -1,4 +1,5 @@
 /** One step of the tiny model on texts, on two threads: a program that needs no image package and no card. */
+import assert from 'node:assert/strict';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -28,13 +29,15 @@ try {
   const messages = corpus.map((content, i) => ({ role: i === 0 ? 'user' : 'assistant', content }));
   const trainDataset = ConversationDataset.fromRows([{ messages }, { messages }]);
   const config = { maxSteps: 1, outputDir: join(folder, 'run'), progress: 'none', saveStrategy: 'no' };
-  const { globalStep } = await new SftTrainer({
+  const { globalStep, trainingLoss } = await new SftTrainer({
     model,
     collator,
     trainDataset: await trainDataset,
     config,
   }).train();
   await engine.dispose();
+  assert.equal(globalStep, 1);
+  assert.ok(Number.isFinite(trainingLoss) && trainingLoss > 0, `the loss is ${trainingLoss}`);
   console.log(`trained ${globalStep} step`);
 } finally {
   await rm(folder, { recursive: true });

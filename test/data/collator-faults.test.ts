@@ -37,7 +37,7 @@ describe('a call of the collator', () => {
 
   it('says what else came, and what to write', () => {
     expect(caught(check(sample)).message).toMatch(
-      /^collator\.collate: expected a list of samples, got .*\n {2}hint: Write collate\(\[sample\]\)\.$/,
+      /^collator\.collate: expected a list of samples, got .*\n {2}hint: Write collate\(\[sample\]\)\.$/m,
     );
     expect(caught(check(Promise.resolve([])))).toMatchObject({ hint: 'Await it.' });
     const dataset = { length: 1, get: () => sample };
@@ -182,6 +182,9 @@ describe('the forms of a sample', () => {
     expect(error.message).toContain('the sample has `messages` and `prompt` and `text`: which is to be learned?');
     expect(error.hint).toBe('keep one of { messages }, { prompt, completion } and { text }');
     expect(error.details).toEqual({ forms: ['messages', 'prompt', 'text'] });
+    for (const other of [{ completion: 'b' }, { prompt: 'b' }, { text: 'b' }]) {
+      expect(() => row({ messages: [user('a')], ...other })).toThrow(/which is to be learned/);
+    }
     expect(row({ messages: [user('a')], text: null, prompt: null })).toEqual({ messages: [user('a')], isPlain: false });
     expect(() => row(undefined as never)).toThrow(DataError);
   });
@@ -299,6 +302,60 @@ describe('a template that does not fit the tokenizer', () => {
     expect(answerFrame(own, template(' \n', 'Answer: '))).toEqual({ before: '', after: '' });
     const one = template('</s>');
     expect(answerFrame(own, one)).toBe(answerFrame(own, one));
+  });
+});
+
+describe('what a template does with a conversation', () => {
+  const encode = (source: string, messages: Message[], options = {}) =>
+    encodeConversation(tokenizer(), new ChatTemplate(source, { bosToken: '<s>', eosToken: '</s>' }), messages, options);
+  const thinking = (text: string): Message =>
+    assistant([
+      { type: 'thinking', thinking: text },
+      { type: 'text', text: 'b' },
+    ] as never);
+  const TEXTS =
+    '{% for m in messages %}{% if m.content is string %}{{ m.content }}{% else %}{% for p in m.content %}' +
+    "{% if p.type == 'text' %}{{ p.text }}{% endif %}{% endfor %}{% endif %}{% endfor %}";
+  const SHOWN = TEXTS.replace(
+    '{% endif %}{% endfor %}{% endif %}',
+    "{% elif p.type == 'thinking' %}{{ p.thinking }}{% endif %}{% endfor %}{% endif %}",
+  );
+
+  it('is said where it leaves thoughts, calls or tools out', () => {
+    const last = [user('c'), assistant('d')];
+    expect(encode(TEXTS, [user('a'), thinking('hm'), ...last]).leftOut).toEqual(['thoughts of earlier turns']);
+    expect(encode(TEXTS, [user('a'), thinking(' '), ...last]).leftOut).toEqual([]);
+    expect(encode(SHOWN, [user('a'), thinking(' hm '), ...last]).leftOut).toEqual([]);
+    expect(encode(TEXTS, [user('a'), assistant('hm'), ...last]).leftOut).toEqual([]);
+    const tool = (name: string) => ({ type: 'function', function: { name, parameters: {} } });
+    expect(encode(TEXTS, [user('a'), assistant('b')], { tools: [tool('look')] }).leftOut).toEqual(['the tools']);
+    // A tool that is shown is not left out, and an answer may name one.
+    expect(encode(TEXTS, [user('look'), assistant('b')], { tools: [tool('look'), tool('zoom')] }).leftOut).toEqual([]);
+    const call = {
+      ...assistant(''),
+      tool_calls: [{ id: 'call00001', type: 'function', function: { name: 'f', arguments: '{}' } }],
+    };
+    const answer = { role: 'tool', content: 'e', tool_call_id: 'call00001', name: 'f' };
+    expect(() => encode(TEXTS, [user('a'), call, answer, assistant('b')] as Message[])).toThrow(
+      /the chat template leaves out a tool call of message 1/,
+    );
+  });
+
+  it('is refused where it moves an image to another message', () => {
+    const image = { type: 'image', image: new Uint8Array(1) } as const;
+    const withImage = user([image, { type: 'text', text: 'a' }] as never);
+    const LATE = `${TEXTS}{% for m in messages %}{% if m.content is not string %}{% for p in m.content %}{% if p.type == 'image' %}[IMG]{% endif %}{% endfor %}{% endif %}{% endfor %}`;
+    const error = caught(() => encode(LATE, [withImage, assistant('b')]));
+    expect(error).toBeInstanceOf(TextError);
+    expect(error.message).toMatch(
+      /the chat template puts an image of (an earlier|a later) message (behind|before) message \d/,
+    );
+    expect(error.hint).toBe('it is made for a single turn, or gives no image its place; use the template of the model');
+    expect(error.details).toEqual({ index: expect.any(Number), role: expect.any(String) });
+    expect(error.message).toContain('an earlier message behind message');
+    expect(encode(LATE, [withImage]).imagePositions).toHaveLength(1);
+    // One that is missing is the collator's to report.
+    expect(encode(TEXTS, [withImage, assistant('b')]).imagePositions).toEqual([]);
   });
 });
 

@@ -176,9 +176,8 @@ describe('parseTokenizerJson refuses, by part', () => {
   ])('%s', (message, change) => {
     const error = refusal(change);
     expect(error).toBeInstanceOf(TextError);
-    expect(error.message).toBe(
-      `tokenizer.json: ${message}\n  hint: only the byte-level BPE tokenizers of the Ministral family are supported`,
-    );
+    expect(error.summary).toBe(`tokenizer.json: ${message}`);
+    expect(error.hint).toBe('only the byte-level BPE tokenizers of the Ministral family are supported');
   });
 
   it('what is another file', () => {

@@ -181,10 +181,7 @@ describe('a folder', () => {
 
   it.each([
     [['config.json', 'model.safetensors'], /That is a model: fromPretrained loads it\. Give the folder of an adapter/],
-    [
-      ['a.png', 'b.png', 'c.png'],
-      /That is a data set: ImageFolder.fromFolder reads it\. Give the folder of an adapter/,
-    ],
+    [['a.png', 'b.png', 'c.png'], /That is a data set: ImageFolder.load reads it\. Give the folder of an adapter/],
     [['adapters.safetensors'], /Export it in PEFT's format with the tool that made it\. Give the folder/],
     [['adapter_0.pt'], /Export it in PEFT's format with the tool that made it/],
     [
@@ -192,7 +189,7 @@ describe('a folder', () => {
       /the subfolder, e\.g\. checkpoint-5\./,
     ],
     [['adapter_model.safetensors'], /Copy adapter_config.json beside the weights: it says their rank/],
-    [[], /hint: Give the folder of an adapter: adapter_config.json and adapter_model.safetensors\.$/],
+    [[], /hint: Give the folder of an adapter: adapter_config.json and adapter_model.safetensors\.$/m],
   ])('without a configuration says what it is: %j', async (names, message) => {
     const dir = await folder(...names);
     await expect(requireAdapterFolder(dir)).rejects.toThrow(message);

@@ -56,6 +56,7 @@ export const AREAS = {
     ],
     tests: [
       'data/mask-notes',
+      'data/mask-parts',
       'data/mask-view',
       'data/format-mask',
       'data/vlm-collator',

@@ -9,6 +9,7 @@ const subject = adapterSubject({
   repoId: 'owner/name',
   baseModel: 'org/base',
   config: new LoraConfig({ r: 4, alpha: 8, targetModules: ['q_proj'] }),
+  hasTemplate: false,
   layers: { language: 2, vision: 0, projector: 0 },
   maxRank: 4,
   trainedParameters: 100,

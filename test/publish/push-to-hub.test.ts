@@ -241,6 +241,9 @@ describe('what says how the adapter was trained', () => {
       ],
     ]);
     expect(card()).toContain(`await fromPretrained('${ID}')`);
+    expect(card()).toContain(`with open(hf_hub_download("${ID}", "chat_template.jinja")) as file:`);
+    expect(card()).toContain(`hf download ${ID} chat_template.jinja --local-dir .\nvllm serve org/base`);
+    expect(card()).toContain('=user/bone-adapter \\\n  --chat-template ./chat_template.jinja');
     const loaded = await loadAdapter(ID, fakeModel(), {
       endpoint: bed.server.endpoint,
       token: 'hf_writer',
@@ -254,6 +257,7 @@ describe('what says how the adapter was trained', () => {
     const file = (): string => bed.server.head(ID).files.get('chat_template.jinja')!.toString();
     await push({ chatTemplate: template });
     expect(file()).toBe(template);
+    expect(card()).toContain('--chat-template');
     await push({ processor: { chatTemplate: { source: '{{ third }}' } } });
     expect(file()).toBe('{{ third }}');
   });
@@ -268,18 +272,32 @@ describe('the card', () => {
     expect(card()).toContain('| adapted layers | 14 language |');
     expect(card()).toContain('--enable-lora --max-lora-rank 8 \\\n  --lora-modules bone-adapter=user/bone-adapter');
     expect(card()).not.toContain('tower-connector');
+    expect(card()).not.toContain('chat_template');
     expect(card()).toContain(`PeftModel.from_pretrained(model, "${ID}")`);
   });
 
-  it('says what vLLM needs where the vision tower is adapted, and a warning does', async () => {
-    await save({ r: 100, useRslora: true }, 3);
+  it('takes the next rank that vLLM knows, and no rank above its largest', async () => {
+    await save({ r: 100, towers: 'language' }, 3);
     await push();
     expect(card()).toContain('--max-lora-rank 128');
-    expect(card()).toContain('--enable-tower-connector-lora');
+    await save({ r: 600, towers: 'language' }, 3);
+    await push();
+    expect(card()).not.toContain('--enable-lora');
+    expect(card()).toContain('vLLM takes ranks up to 512: merge the adapter');
+  });
+
+  it('has vLLM serve the merged model where the vision tower is adapted, and so does a warning', async () => {
+    await save({ r: 100, useRslora: true }, 3);
+    await push();
+    expect(card()).not.toContain('--enable-lora');
+    expect(card()).toContain(
+      'merge --adapter user/bone-adapter --output merged\nvllm serve ./merged --config-format hf',
+    );
+    expect(card()).toContain('vLLM ignores such layers');
     expect(card()).toContain('14 of the adapted layers belong to the vision tower or the projector');
     expect(card()).toContain('| scale | alpha / √r (rsLoRA) |');
     expect(bed.warnings).toHaveLength(1);
-    expect(bed.warnings[0]).toMatch(/^14 of the 28 adapted layers .*--enable-tower-connector-lora/);
+    expect(bed.warnings[0]).toMatch(/^14 of the 28 adapted layers .*merge the adapter into its base model/);
   });
 
   it('carries data, settings, metrics, images and a warning', async () => {
