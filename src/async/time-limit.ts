@@ -1,8 +1,8 @@
 /** Synchronous work that a file can make endless, such as a regular expression that it brings along. */
 import { createContext, Script } from 'node:vm';
 
-const context = createContext({ work: undefined }) as { work: (() => unknown) | undefined };
-const script = new Script('work()');
+/** Made when it is first needed: an import of the package need not wait for it. */
+let made: { readonly context: { work: (() => unknown) | undefined }; readonly script: Script } | undefined;
 
 /**
  * Runs `work` on this thread and stops it, wherever it is, when the time is over: a watchdog thread does what no timer
@@ -11,6 +11,8 @@ const script = new Script('work()');
  * @param onTimeout gives the error to throw
  */
 export function withinTime<T>(milliseconds: number, work: () => T, onTimeout: () => Error): T {
+  made ??= { context: createContext({ work: undefined }) as { work: undefined }, script: new Script('work()') };
+  const { context, script } = made;
   const outer = context.work;
   context.work = work;
   try {

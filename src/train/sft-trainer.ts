@@ -14,11 +14,11 @@ import { requireSignal } from '../require-given.js';
 import { judgeOf } from './best-model.js';
 import { CallbackRunner } from './callback-runner.js';
 import type { TrainerCallback } from './callbacks.js';
-import { type EvalResult, evaluateDataset } from './evaluate-loss.js';
+import type { EvalResult } from './evaluate-loss.js';
 import type { TrainOutput } from './events.js';
-import { checkEvaluationSet, checkLabels } from './label-check.js';
+import { learningRateFactors } from './learning-rate-factors.js';
 import { requirePrecision } from './precision.js';
-import { Progress } from './progress.js';
+import type { Progress } from './progress.js';
 import { runWarnings } from './run-warnings.js';
 import { Sampler } from './sampler.js';
 import { parseSftConfig, type SftConfig, type SftConfigInput, sftConfigSchema } from './sft-config.js';
@@ -27,7 +27,6 @@ import { asDataset, checkMetrics, checkTrainerOptions } from './trainer-parts.js
 import type { TrainingLoop } from './training-loop.js';
 import { type RunControl, TrainingRun } from './training-run.js';
 import { describeSkipped } from './training-window.js';
-import { learningRateFactors, MODEL_GRACE } from './window-step.js';
 
 /** What a trainer is made of. */
 export interface SftTrainerOptions {
@@ -273,9 +272,15 @@ export class SftTrainer {
     const lease = ParameterLease.take(model.engine, trainable, () => {
       return `${where}, ${loop?.globalStep ?? 0} of ${this.totalSteps} steps done`;
     });
-    const progress = new Progress(this.config.progress);
+    let terminal: Progress | undefined;
     try {
-      const { TrainingLoop } = await import('./training-loop.js');
+      // Loaded now, as most programs that import the package train nothing.
+      const [{ TrainingLoop }, { Progress }] = await Promise.all([
+        import('./training-loop.js'),
+        import('./progress.js'),
+      ]);
+      const progress = new Progress(this.config.progress);
+      terminal = progress;
       loop = new TrainingLoop({
         model,
         config,
@@ -303,7 +308,7 @@ export class SftTrainer {
       });
       return await loop.run(resumeFrom);
     } finally {
-      await progress.close();
+      await terminal?.close();
       // A model that computes on would add to the gradients of whoever comes next.
       const { unanswered } = loop ?? {};
       if (unanswered) void unanswered.then(() => lease.release());
@@ -326,6 +331,7 @@ export class SftTrainer {
     requireSignal(signal, 'evaluate');
     const isOwn = dataset === this.#givenEvalDataset;
     const evaluated = isOwn ? this.#options.evalDataset : asDataset(dataset, 'evaluate');
+    const { Progress } = await import('./progress.js');
     const progress = new Progress(this.config.progress);
     try {
       return await this.#evaluate(evaluated, {
@@ -371,6 +377,7 @@ export class SftTrainer {
       evaluatesTraining: this.#givenEvalDataset !== undefined && this.#givenEvalDataset === this.#givenTrainDataset,
     };
     const doubts = runWarnings(settings, isResumed);
+    const { checkEvaluationSet, checkLabels } = await import('./label-check.js');
     const warnings = await checkLabels(trainDataset, collator, signal, model.config?.eosTokenIds);
     const isEvaluated = this.config.evalStrategy !== 'no' || this.config.evalOnStart;
     if (isEvaluated && evalDataset) await checkEvaluationSet(evalDataset, collator, signal);
@@ -391,6 +398,10 @@ export class SftTrainer {
     const loader = this.#loader(dataset);
     const settings = { batchSize, labelSmoothing, sharePrefix, signal };
     const parts = { loader, length: dataset.length, ...settings, onSkipped, onBatch, onProgress };
+    const [{ evaluateDataset }, { MODEL_GRACE }] = await Promise.all([
+      import('./evaluate-loss.js'),
+      import('./window-step.js'),
+    ]);
     const loss = evaluateDataset(model, parts);
     const result = await (signal ? afterAbort(loss, signal, MODEL_GRACE) : loss);
     if (!computeMetrics || dataset !== evalDataset) return result;

@@ -11,9 +11,10 @@ import { exclusively, runPass } from '../engine/computation.js';
 import type { Deferred, Engine, OptimizerState, OptimizerStep } from '../engine/engine.js';
 import { changesOf, type ParameterLease, requireOwnCall } from '../engine/parameter-lease.js';
 import type { ParameterSet, Tensor } from '../engine/tensor.js';
-import { ConfigError, OutOfMemoryError, TrainingError } from '../errors.js';
+import { OutOfMemoryError, TrainingError } from '../errors.js';
 import { counterHash } from '../random.js';
 import { GradientCoverage } from './gradient-coverage.js';
+import { learningRateFactors } from './learning-rate-factors.js';
 import type { PlannedPass } from './pass-plan.js';
 import { PassPlanner } from './pass-planner.js';
 import { preparePrecision } from './precision.js';
@@ -136,22 +137,6 @@ function summaryOf({ samples, size, recompute, bytes }: PlannedPass): PassSummar
   const sharedTokens = tokens - size.tokens;
   const { patches } = size;
   return { samples: samples.length, tokens, sharedTokens, patches, recomputedLayers: recompute, bytes };
-}
-
-/** LoRA+ (Hayou et al. 2024), after PEFT's `create_loraplus_optimizer`: `lora_B` as a word of a tensor's name. */
-const LORA_B = /(^|\.)lora_B(\.|$)/;
-
-/**
- * What each parameter multiplies the learning rate with, in the order of the set; undefined if all have the same rate.
- * @throws ConfigError if a ratio is asked for and no parameter is a B
- */
-export function learningRateFactors(set: ParameterSet, ratio: number): readonly number[] | undefined {
-  if (ratio === 1) return undefined;
-  const isB = set.parameters.map(({ name }) => LORA_B.test(name));
-  if (isB.includes(true)) return isB.map((b) => (b ? ratio : 1));
-  throw new ConfigError(`\`loraplusLrRatio\` is ${ratio}, but no trainable parameter is a lora_B`, {
-    details: { ratio, first: set.parameters.slice(0, 3).map(({ name }) => name) },
-  });
 }
 
 /** What the steps of a run work with. */
