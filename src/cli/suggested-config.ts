@@ -38,7 +38,9 @@ export function suggestedConfig(samples: number, given: SftConfigInput): Suggest
     saveStrategy: 'epoch',
     saveTotalLimit: 1,
     ...given,
-    ...{ perDeviceTrainBatchSize, gradientAccumulationSteps, numTrainEpochs, warmupSteps, learningRate },
+    ...{ perDeviceTrainBatchSize, gradientAccumulationSteps, warmupSteps, learningRate },
+    // Beside a number of steps it has no effect, which a warning would say.
+    ...(isLimited ? {} : { numTrainEpochs }),
   } as SftConfigInput;
   const epochs = isLimited ? '' : `, ${numTrainEpochs} ${numTrainEpochs === 1 ? 'epoch' : 'epochs'}`;
   const lines = [

@@ -52,6 +52,7 @@ describe('settings of a run', () => {
     expect(setOptions(['a=1e-4', 'b=true', 'c=cosine', 'd=x=y', 'e='])).toEqual({
       ...{ a: 1e-4, b: true, c: 'cosine', d: 'x=y', e: '' },
     });
+    expect(() => settingsOf(setOptions(['__proto__=1']), 'x')).toThrow(/unknown option `__proto__`/);
     expect(() => setOptions(['a'])).toThrow(/expected name=value, got "a"/);
     expect(() => setOptions(['a=1', 'a=2'])).toThrow(/a is given twice/);
   });
@@ -85,6 +86,8 @@ describe('suggested settings', () => {
     const { config, lines } = suggestedConfig(100, given);
     expect(config).toMatchObject({ ...given, warmupSteps: 0, perDeviceEvalBatchSize: 4 });
     expect(lines).toHaveLength(1);
+    // A number of epochs beside it would be warned of, though nobody gave one.
+    expect(suggestedConfig(100, { maxSteps: 5 }).config).not.toHaveProperty('numTrainEpochs');
     expect(suggestedConfig(100, { maxSteps: 5 }).lines).toEqual([
       '5 steps of up to 8 samples; learning rate 0.0002, warm-up 1 steps',
     ]);
