@@ -1,6 +1,7 @@
 /** `evaluate` with what its command line says. */
 import { join, resolve } from 'node:path';
 import { classPrompt } from '../data/class-example.js';
+import { vlmCollatorOptionsSchema } from '../data/collator-options.js';
 import { ConfigError, DataError } from '../errors.js';
 import { writePredictions } from '../eval/predictions.js';
 import { formatReport, writeReport } from '../eval/report.js';
@@ -91,6 +92,8 @@ function settingsFrom(flags: EvaluateFlags, record: AdapterRecord | undefined): 
       mode: others.mode,
       template: others.template,
     }),
+    // What counts as an answer, and how long a sample may be.
+    ...Object.fromEntries(Object.keys(vlmCollatorOptionsSchema.shape).map((option) => [option, others[option]])),
     ...defined({ prompt: asked, system: before }),
     ...defined({ data, labels, holdout, seed, limit, prompt, system, template, mode, engine, quantization }),
     memoryBudget: flags.memoryBudget === undefined ? undefined : Math.floor(flags.memoryBudget * GIB),

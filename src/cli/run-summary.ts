@@ -42,7 +42,7 @@ export function summaryLines(summary: RunSummary): string[] {
     accuracy,
     evalLoss,
   } = summary;
-  const of = classes === undefined ? '' : ` of ${classes} classes`;
+  const of = classes === undefined ? '' : ` of ${classes} ${classes === 1 ? 'class' : 'classes'}`;
   const test = testSamples > 0 ? `, ${testSamples} for the test` : '';
   const validation = validationSamples > 0 ? `, ${validationSamples} for validation` : '';
   const lossName = validationSamples > 0 ? 'valid. loss' : 'test loss';

@@ -76,7 +76,7 @@ describe('suggested settings', () => {
     const { config, lines } = suggestedConfig(100, {});
     expect(config).toMatchObject({ numTrainEpochs: 5, warmupSteps: 13 });
     expect(lines[1]).toBe(
-      '100 samples are few, so they are gone through 5 times; --epochs sets another number of passes',
+      '100 samples are few, so the data are gone through 5 times; --epochs sets another number of passes',
     );
     expect(suggestedConfig(1, {}).config).toMatchObject({ numTrainEpochs: 10, warmupSteps: 2 });
   });
@@ -89,7 +89,7 @@ describe('suggested settings', () => {
     // A number of epochs beside it would be warned of, though nobody gave one.
     expect(suggestedConfig(100, { maxSteps: 5 }).config).not.toHaveProperty('numTrainEpochs');
     expect(suggestedConfig(100, { maxSteps: 5 }).lines).toEqual([
-      '5 steps of up to 8 samples; learning rate 0.0002, warm-up 1 steps',
+      '5 steps of up to 8 samples; learning rate 0.0002, warm-up 1 step',
     ]);
   });
 });

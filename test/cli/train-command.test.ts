@@ -149,7 +149,7 @@ describe('train', () => {
     });
     await writeFile(file, Array.from({ length: 8 }, (_, i) => `${JSON.stringify(row(i))}\n`).join(''));
     const parts = ['--data', file, '--model', bed.model, ...QUIET, '--max-steps', '1', '--output-dir', bed.at('chat')];
-    const { code, out } = await run('train', ...parts, '--holdout', '0.25');
+    const { code, out } = await run('train', ...parts, '--holdout', '0.25', '--set', 'maskPrompt=false', '--json');
     expect(code).toBe(0);
     expect(out).toContain('6 training and 2 test conversations');
     expect(out).toMatch(/test loss {2}\d\.\d{4} before, \d\.\d{4} after/);
@@ -157,6 +157,9 @@ describe('train', () => {
     expect(prompt).toMatchObject({ code: 2, err: expect.stringContaining('--prompt has no effect') });
     const evaluated = await run('evaluate', '--adapter', bed.at('chat', 'adapter'), '--engine', 'cpu', '--json');
     expect(evaluated).toMatchObject({ code: 0, out: expect.stringMatching(/of 2 conversations/) });
+    // Of the same tokens.
+    const [trained, asked] = [out, evaluated.out].map((text) => JSON.parse(text.trimEnd().split('\n').at(-1)!));
+    expect(asked.evalLoss).toBeCloseTo(trained.evalLoss.after, 3);
     // The same data by another name: what was trained on is not asked.
     const more = ['--adapter', bed.at('chat', 'adapter'), '--data', relative(process.cwd(), file), '--engine', 'cpu'];
     expect((await run('evaluate', ...more)).out).toMatch(/of 2 conversations/);
