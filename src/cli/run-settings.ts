@@ -156,11 +156,12 @@ export function resolveSettings(
   for (const { name, options } of files) settingsOf(options, name);
   const set = setOptions(flags.set ?? []);
   const given = flagOptions(flags);
-  const twice = Object.keys(set).find((name) => name in given && name !== 'overlong');
+  const twice = Object.keys(set).find((name) => Object.hasOwn(given, name) && name !== 'overlong');
   if (twice !== undefined) throw new UsageError(`train: ${twice} is given by --set and by an option of its own`);
   const own = { ...given, ...set };
   try {
-    return settingsOf(Object.assign({}, ...files.map(({ options }) => options), own), 'train');
+    const entries = [...files.map(({ options }) => options), own].flatMap(Object.entries);
+    return settingsOf(Object.fromEntries(entries), 'train');
   } catch (error) {
     // Each file by itself was right.
     if (error instanceof ConfigError) throw new UsageError(error.summary, { hint: error.hint, cause: error });

@@ -52,7 +52,7 @@ describe('settings of a run', () => {
     expect(setOptions(['a=1e-4', 'b=true', 'c=cosine', 'd=x=y', 'e='])).toEqual({
       ...{ a: 1e-4, b: true, c: 'cosine', d: 'x=y', e: '' },
     });
-    expect(() => settingsOf(setOptions(['__proto__=1']), 'x')).toThrow(/unknown option `__proto__`/);
+    expect(() => resolveSettings([], { ...FLAGS, set: ['__proto__=1'] })).toThrow(/unknown option `__proto__`/);
     expect(() => setOptions(['a'])).toThrow(/expected name=value, got "a"/);
     expect(() => setOptions(['a=1', 'a=2'])).toThrow(/a is given twice/);
   });
