@@ -2,6 +2,7 @@ import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, describe, expect, it } from 'vitest';
+import { readConfigFile } from '../../src/cli/read-config-file.js';
 import { flagOptions, resolveSettings, setOptions, settingsOf } from '../../src/cli/run-settings.js';
 import { suggestedConfig } from '../../src/cli/suggested-config.js';
 import type { TrainFlags } from '../../src/cli/train-flags.js';
@@ -126,4 +127,10 @@ describe('a wrong command line of train', () => {
     const push = await run('train', '--data', dir, '--model', dir, '--push-to-hub', 'a/b');
     expect(push).toMatchObject({ code: 2, err: expect.stringContaining('--base-model') });
   });
+});
+
+it('a configuration file may begin with a byte order mark', async () => {
+  const file = join(dir, 'marked.json');
+  await writeFile(file, '\uFEFF{"seed": 7}');
+  expect(await readConfigFile(file, 'train: --config')).toEqual({ seed: 7 });
 });
