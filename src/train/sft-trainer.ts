@@ -46,8 +46,8 @@ export interface SftTrainerOptions {
   /**
    * Writes more into a checkpoint's folder, or the adapter's files in another way: those that it does not write are
    * written all the same, so that `loadAdapter` reads every checkpoint. Called for each checkpoint while the model holds
-   * its parameters. Default: the adapter alone, with the collator's chat template; without an adapter nothing. Once the
-   * run is to stop it may take 30 s more; the checkpoint is then written without what it writes, with a warning.
+   * its parameters. Once the run is to stop it may take 30 s more; the checkpoint is then written without what it writes,
+   * with a warning. Default: the adapter alone, with the collator's chat template; without an adapter nothing.
    */
   readonly saveAdapter?: ((directory: string) => Promise<void>) | undefined;
   /**
