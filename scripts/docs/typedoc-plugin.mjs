@@ -10,6 +10,7 @@ import {
   Comment,
   CommentTag,
   Converter,
+  IndexEvent,
   KindRouter,
   PageEvent,
   PageKind,
@@ -90,6 +91,12 @@ function addImports(comment) {
   }
 }
 
+/** In the search, what one calls comes before the options that one writes, and they before all that is of their name. */
+function relevanceOf(reflection) {
+  if (reflection.kindOf(ReflectionKind.Class | ReflectionKind.Function)) return 6;
+  return /(Options|Input)$/.test(reflection.parent?.name ?? '') ? 4 : 1;
+}
+
 function placeOf(document) {
   const i = DOCUMENT_ORDER.indexOf(paths.get(document));
   return i === -1 ? DOCUMENT_ORDER.length : i;
@@ -136,6 +143,13 @@ export function load(app) {
         children.sort((a, b) => (order.get(a.name) ?? 0) - (order.get(b.name) ?? 0));
       }
     }
+  });
+
+  app.renderer.on(IndexEvent.PREPARE_INDEX, (event) => {
+    // A constant's own fields would come before the options of their names.
+    const isOfConstant = (one) => one.parent?.name === '__type' && one.parent.parent?.kindOf(ReflectionKind.Variable);
+    event.searchResults = event.searchResults.filter((one) => !isOfConstant(one));
+    for (const one of event.searchResults) one.relevanceBoost = relevanceOf(one);
   });
 
   app.renderer.on(PageEvent.END, (page) => {

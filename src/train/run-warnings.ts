@@ -8,6 +8,8 @@ import { resolveSteps, type SftConfig, type SftConfigInput, scheduleRun } from '
 const FEW_EVALUATED = 10;
 /** Share of the samples of an epoch that `dataloaderDropLast` may leave out without a word. */
 const DROPPED_SHARE = 0.1;
+/** LoRA is trained with 1e-5 to 1e-3; tiny models from random weights bear more. */
+const HIGH_RATE = 0.1;
 /** A learning rate that is 0 for so many steps and not throughout is a matter of the schedule. */
 const PROBED_STEPS = 1000;
 
@@ -54,7 +56,13 @@ function rateWarnings({ config, sampler }: RunSettings): string[] {
       config.learningRate === 0 ? '' : `, which ${run.warmupSteps > 0 ? 'the warm-up takes' : 'is how it ends'}`;
     return [`the learning rate is 0 in ${all(totalSteps)}${why}: nothing is learned`, ...older];
   }
-  return [...scheduleWarnings(schedule, run), ...older];
+  const high =
+    config.learningRate > HIGH_RATE
+      ? [
+          `\`learningRate\` is ${config.learningRate}: LoRA is trained with 1e-5 to 1e-3, e.g. 2e-4; so high it diverges`,
+        ]
+      : [];
+  return [...high, ...scheduleWarnings(schedule, run), ...older];
 }
 
 /** What few samples do to batches. */
