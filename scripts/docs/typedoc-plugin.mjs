@@ -2,8 +2,8 @@
  * What typedoc lacks for this site: documents at the addresses that their paths say, named by their first heading and in
  * order; exports grouped by the story; pages that also work from the disk; llms.txt.
  */
-import { writeFileSync } from 'node:fs';
-import { join, relative, sep } from 'node:path';
+import { readFileSync, writeFileSync } from 'node:fs';
+import { join, posix, relative, sep } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import {
   Application,
@@ -31,6 +31,21 @@ const below = (folder, path) =>
 
 /** Path below docs/ of each document's file. */
 const paths = new WeakMap();
+
+const { repository } = JSON.parse(readFileSync(`${root}package.json`, 'utf8'));
+const sources = `${repository.url.replace(/^git\+|\.git$/g, '')}/blob/main/`;
+
+/** Texts that link to what is no page here, such as an example, read it on GitHub; a copy would be shown bare. */
+function linkToSources(parts, folder) {
+  for (const part of parts ?? []) {
+    if (part.kind !== 'relative-link') continue;
+    const path = posix.join(folder, part.text);
+    if (path.startsWith('docs/')) continue;
+    part.kind = 'text';
+    part.text = sources + path;
+    delete part.target;
+  }
+}
 
 /** Anchors of headings as GitHub makes them, so that a link works in both places. */
 class GitHubSlugger extends Slugger {
@@ -117,9 +132,11 @@ export function load(app) {
     if (!title) app.logger.error(`docs/${path} has no heading "# …", which names it`);
     document.name = (title ?? path).replaceAll('`', '');
     document.frontmatter.category = groupOf(path);
+    linkToSources(document.content, posix.dirname(`docs/${path}`));
   });
 
   app.converter.on(Converter.EVENT_RESOLVE_BEGIN, ({ project }) => {
+    linkToSources(project.readme, '');
     for (const { comment } of Object.values(project.reflections)) if (comment) addImports(comment);
     for (const door of project.children ?? []) {
       door.name = door.name === 'index' ? 'ministral-tune' : `ministral-tune/${door.name}`;
@@ -155,6 +172,8 @@ export function load(app) {
   app.renderer.on(PageEvent.END, (page) => {
     // A page from the disk may not load an image from another file; the symbols are in every page by icons.js.
     page.contents = page.contents.replace(/href="(?:\.\.\/)*assets\/icons\.svg#/g, 'href="#');
+    // Links around badges are not among the parts of the text.
+    page.contents = page.contents.replace(/href="(package\.json|LICENSE)"/g, `href="${sources}$1"`);
     if (page.pageKind === PageKind.Document) {
       page.contents = page.contents.replace(/<ul class="tsd-breadcrumb"[\s\S]*?<\/ul>/, '');
     }

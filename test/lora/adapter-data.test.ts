@@ -5,7 +5,7 @@ import { CheckpointError } from '../../src/errors.js';
 import { SafetensorsFile } from '../../src/formats/safetensors.js';
 import { loadAdapter, saveAdapter } from '../../src/lora/adapter-file.js';
 import { adapterData, readAdapter, readAdapterConfig, readChatTemplate } from '../../src/lora/read-adapter.js';
-import { writeIntoCheckpoint } from '../../src/lora/write-adapter.js';
+import { writeIntoFolder } from '../../src/lora/write-adapter.js';
 import { folder, oldName, rewrite, rewriteConfig, trained, useAdapterFolder } from './adapter-folder.js';
 import { fakeModel, linearShapes, someNumbers } from './fake-engine.js';
 
@@ -249,20 +249,20 @@ describe('an adapter in a checkpoint', () => {
     const adapter = trained(OPTIONS);
     const step = someNumbers(adapter.parameters.size, 9);
     const maker = { chatTemplate: { source: '{{ of the run }}' } };
-    await writeIntoCheckpoint(adapter, folder, step, maker);
+    await writeIntoFolder(adapter, folder, step, maker);
     const values = await (await loadAdapter(folder, fakeModel())).readValues();
     for (const { name, offset, size } of adapter.parameters.parameters) {
       expect(values.get(name)).toEqual(step.slice(offset, offset + size));
     }
     expect(await readChatTemplate(folder)).toBe('{{ of the run }}');
-    await writeIntoCheckpoint(adapter, folder, someNumbers(adapter.parameters.size, 10), 'no maker');
+    await writeIntoFolder(adapter, folder, someNumbers(adapter.parameters.size, 10), 'no maker');
     expect(await (await loadAdapter(folder, fakeModel())).readValues()).toEqual(values);
   });
 
   it('says nothing of the base model’s name', async () => {
     const emitted = vi.spyOn(process, 'emitWarning').mockImplementation(() => undefined);
     const adapter = trained(OPTIONS, Object.assign(fakeModel(), { nameOrPath: folder }));
-    await writeIntoCheckpoint(adapter, folder, someNumbers(adapter.parameters.size, 9), undefined);
+    await writeIntoFolder(adapter, folder, someNumbers(adapter.parameters.size, 9), undefined);
     expect(emitted).not.toHaveBeenCalled();
     expect(await readChatTemplate(folder)).toBeUndefined();
   });
