@@ -153,6 +153,7 @@ export const WRONG_USES: WrongUses = {
     seen('new SftTrainer({ model, collator, trainDataset, config: { learning_rate: 1e-4 } })'),
     seen("new SftTrainer({ model, collator, trainDataset, config: { learningRate: '1e-4' } })"),
     unseen('new SftTrainer({ model, collator, trainDataset, config: { learningRate: -1e-4 } })'),
+    seen('new SftTrainer({ model, collator, trainDataset }, { learningRate: 1e-4 })'),
     seen('new SftTrainer({ model, collator, trainDataset, config: { verbose: true } })'),
     unseen("new SftTrainer({ model, collator, trainDataset, config: { outputDir: '~/runs' } })"),
     seen('new SftTrainer({ model, collator, trainDataset, config: { epochs: 3 } })'),
