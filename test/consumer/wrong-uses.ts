@@ -255,6 +255,8 @@ export async function wrongUses(): Promise<void> {
   { new SftTrainer({ model, collator, trainDataset, config: { learningRate: '1e-4' } }); }
   { new SftTrainer({ model, collator, trainDataset, config: { learningRate: -1e-4 } }); }
   // @ts-expect-error
+  { new SftTrainer({ model, collator, trainDataset }, { learningRate: 1e-4 }); }
+  // @ts-expect-error
   { new SftTrainer({ model, collator, trainDataset, config: { verbose: true } }); }
   { new SftTrainer({ model, collator, trainDataset, config: { outputDir: '~/runs' } }); }
   // @ts-expect-error
