@@ -13,6 +13,7 @@ import {
   pushFiles,
   pushFilesSchema,
 } from '../hub/push-files.js';
+import { parseRepoId } from '../hub/repo-id.js';
 import { ADAPTER_CONFIG_FILE, CHAT_TEMPLATE_FILE } from '../lora/adapter-folder.js';
 import { whileUploading } from '../lora/adapter-lock.js';
 import {
@@ -75,6 +76,8 @@ type _Input = NoMismatch<Mismatch<z.input<typeof pushToHubSchema>, PushToHubOpti
 export async function pushToHub(directory: string, id: string, options: PushToHubOptions = {}): Promise<PushResult> {
   requirePath(directory, 'pushToHub');
   const parsed = parseOptions(pushToHubSchema, options, 'pushToHub');
+  // Before any file is read, since it is what is mistyped.
+  parseRepoId(id);
   // Configuration and weights are read at different times, and must be of one save.
   return whileUploading(directory, parsed, () => push(directory, id, parsed));
 }

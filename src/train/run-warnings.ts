@@ -11,6 +11,8 @@ const FEW_EVALUATED = 10;
 const DROPPED_SHARE = 0.1;
 /** Share of the steps that a warm-up may leave at a rate of 0 without a word. */
 const IDLE_SHARE = 0.2;
+/** LoRA is trained with 1e-5 to 1e-3; tiny models from random weights bear more. */
+const HIGH_RATE = 0.1;
 /** A learning rate that is 0 for so many steps and not throughout is a matter of the schedule. */
 const PROBED_STEPS = 1000;
 
@@ -51,7 +53,13 @@ function rateWarnings({ config, sampler }: RunSettings): string[] {
       config.learningRate === 0 ? '' : `, which ${run.warmupSteps > 0 ? 'the warm-up takes' : 'is how it ends'}`;
     return [`the learning rate is 0 in ${all(totalSteps)}${why}: nothing is learned`];
   }
-  return scheduleWarnings(scheduleOf(config), run);
+  const high =
+    config.learningRate > HIGH_RATE
+      ? [
+          `\`learningRate\` is ${config.learningRate}: LoRA is trained with 1e-5 to 1e-3, e.g. 2e-4; so high it diverges`,
+        ]
+      : [];
+  return [...high, ...scheduleWarnings(scheduleOf(config), run)];
 }
 
 /** Steps with a learning rate of 0; of a long run none are counted. */

@@ -153,6 +153,13 @@ export class SftTrainer {
    */
   constructor(options: SftTrainerOptions) {
     checkTrainerOptions(options, Object.keys(sftConfigSchema.shape));
+    // biome-ignore lint/complexity/noArguments: the declared parameters stay those that may be given
+    const argumentCount = arguments.length;
+    if (argumentCount > 1) {
+      throw new ConfigError(`SftTrainer: expected one object of options, got ${argumentCount} arguments`, {
+        hint: 'Write new SftTrainer({ model, trainDataset, collator, config }).',
+      });
+    }
     checkNames(options, TRAINER_OPTIONS, 'SftTrainer', {}, ELSEWHERE);
     const config = parseSftConfig(options.config);
     this.config = config;

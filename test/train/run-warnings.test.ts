@@ -55,6 +55,11 @@ describe('a run says at its start', () => {
       {},
       ['the run has 3 steps and `evalDelay` is 5: nothing is ever evaluated'],
     ],
+    [
+      { learningRate: 2 },
+      {},
+      ['`learningRate` is 2: LoRA is trained with 1e-5 to 1e-3, e.g. 2e-4; so high it diverges'],
+    ],
     // What nobody has written is no mistake.
     [{ maxSteps: 2, evalStrategy: 'steps' }, {}, []],
     [{ maxSteps: 3, saveSteps: 0.9, loggingSteps: 0.1 }, {}, []],
