@@ -23,9 +23,9 @@ const installed = Object.keys({ ...dependencies, ...optionalDependencies, ...pee
  * Doors that make a chunk each of what the main door loads too, in this order, each without those before: a program reads
  * few files, and a door little that it does not need. The rest is left to the bundler.
  */
-const CHUNKS = ['safetensors', 'hub', 'engine', 'eval', 'data', 'monitor', 'report', 'index'];
+const CHUNKS = ['hub', 'engine', 'eval', 'data', 'monitor', 'report', 'index'];
 /** What this many doors load is a chunk of its own. */
-const COMMON = 6;
+const COMMON = 3;
 
 /** A chunk takes what its modules import along, unless one before it has that. */
 const groups = ['common', ...CHUNKS].map((name, i) => ({
