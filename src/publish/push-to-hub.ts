@@ -22,6 +22,7 @@ import {
   chatTemplateText,
   type TemplateHolder,
 } from '../lora/chat-template-option.js';
+import { showValue } from '../messages/show-value.js';
 import { adapterUpload } from './adapter-upload.js';
 import { isReplaceable, markedCard } from './card-mark.js';
 import { mergedUpload } from './merged-upload.js';
@@ -77,6 +78,11 @@ export async function pushToHub(directory: string, id: string, options: PushToHu
   requirePath(directory, 'pushToHub');
   const parsed = parseOptions(pushToHubSchema, options, 'pushToHub');
   // Before any file is read, since it is what is mistyped.
+  if (typeof id === 'string' && /^([./\\~]|[A-Za-z]:[\\/])/.test(id)) {
+    throw new ConfigError(`pushToHub: expected a repository's name, got the path ${showValue(id)}`, {
+      hint: "The folder comes first: pushToHub(folder, 'OWNER/NAME').",
+    });
+  }
   parseRepoId(id);
   // Configuration and weights are read at different times, and must be of one save.
   return whileUploading(directory, parsed, () => push(directory, id, parsed));
