@@ -4,12 +4,13 @@
  *
  *   curl -N --json '{"question": "What is it?", "image": "'$(base64 -w0 xray.png)'"}' http://127.0.0.1:8080/answers
  *
- * One question is answered at a time and one may wait; others get 503. Uploads are bounded, a client that leaves ends its
- * answer, and nothing but this machine is listened to: put a proxy with accounts and TLS in front for others.
+ * One question is answered at a time and one may wait; others get 503. Uploads are bounded in size and number, a client that
+ * leaves ends its answer, Ctrl-C and SIGTERM let answers end, and nothing but this machine is listened to: put a proxy with
+ * accounts and TLS in front for others.
  */
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
 import { parseArgs } from 'node:util';
-import { fromPretrained, type Message, streamText, TuneError, VlmCollator } from 'ministral-tune';
+import { abortOnSignals, fromPretrained, ImageError, type Message, streamText, VlmCollator } from 'ministral-tune';
 import { prepareDemonstration } from 'ministral-tune/demo';
 
 const { values } = parseArgs({
@@ -22,6 +23,10 @@ const { values } = parseArgs({
 const MAX_BYTES = 8 * 1024 * 1024;
 const MAX_CHARACTERS = 2000;
 const MAX_NEW_TOKENS = 200;
+const MAX_CLIENTS = 32;
+const port = Number(values.port);
+if (!(Number.isInteger(port) && port >= 0 && port < 65_536))
+  throw new Error(`--port ${values.port}: expected 0 to 65535`);
 
 const drawn = await prepareDemonstration({ outputDir: values.out, data: false, model: !values.model });
 const { model, processor } = await fromPretrained(values.model ?? drawn.model);
@@ -96,27 +101,18 @@ async function answer(request: IncomingMessage, response: ServerResponse): Promi
       signal: left.signal,
     });
     response.writeHead(200, { 'Content-Type': 'text/event-stream', 'Cache-Control': 'no-store' });
-    // JSON, as an event's data may hold no line breaks. A slow reader is waited for.
-    for await (const text of pieces) {
-      if (!response.write(`data: ${JSON.stringify({ text })}\n\n`)) await drained(response, left.signal);
-    }
+    // JSON, as an event's data may hold no line breaks. Nobody waits for a slow reader: an answer is short enough to keep.
+    for await (const text of pieces) response.write(`data: ${JSON.stringify({ text })}\n\n`);
     response.end('event: done\ndata: {}\n\n');
   };
   await inTurn(work, () => left.signal.aborted);
 }
 
-function drained(response: ServerResponse, signal: AbortSignal): Promise<void> {
-  return new Promise((resolve) => {
-    response.once('drain', resolve);
-    signal.addEventListener('abort', () => resolve(), { once: true });
-  });
-}
-
 function fail(error: unknown, request: IncomingMessage, response: ServerResponse): void {
   if (response.destroyed) return; // the client has left
-  // Errors of this package about a question are about its image; what else goes wrong is nobody's business outside.
+  // What is wrong with the image is said; what else goes wrong is nobody's business outside.
   const known =
-    error instanceof BadRequest ? error : error instanceof TuneError ? new BadRequest(400, error.summary) : undefined;
+    error instanceof BadRequest ? error : error instanceof ImageError ? new BadRequest(400, error.summary) : undefined;
   if (!known) console.error(error);
   const { status, message } = known ?? { status: 500, message: 'internal error' };
   if (response.headersSent) response.end(`event: error\ndata: ${JSON.stringify({ message })}\n\n`);
@@ -132,9 +128,15 @@ export const server = createServer((request, response) => {
   answer(request, response).catch((error: unknown) => fail(error, request, response));
 });
 server.requestTimeout = 30_000;
-server.listen(Number(values.port), '127.0.0.1', () => {
+server.maxConnections = MAX_CLIENTS;
+server.listen(port, '127.0.0.1', () => {
   const address = server.address();
-  const port = typeof address === 'object' && address ? address.port : values.port;
-  console.log(`${model.engine.description}\nlistening on http://127.0.0.1:${port}/answers`);
+  const own = typeof address === 'object' && address ? address.port : port;
+  console.log(`${model.engine.description}\nlistening on http://127.0.0.1:${own}/answers`);
 });
-server.on('close', () => void turn.catch(() => undefined).then(() => model.dispose()));
+// The first Ctrl-C or SIGTERM lets answers end, a second ends the process at once.
+const stop = abortOnSignals({ onStop: () => void server.close() });
+server.on('close', () => {
+  stop.dispose();
+  void turn.catch(() => undefined).then(() => model.dispose());
+});

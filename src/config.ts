@@ -1,6 +1,7 @@
 /** Configuration stops at the edge: every user-facing option object passes through here once. */
 import { z } from 'zod';
 import { ConfigError } from './errors.js';
+import { HOMEPAGE } from './generated/version.js';
 import { describeGiven, isKind, isPromise, kindOf } from './messages/given-kind.js';
 import { nearestName, plainName } from './messages/nearest-name.js';
 import { showValue } from './messages/show-value.js';
@@ -82,10 +83,14 @@ export function checkNames<T extends object>(
 
 /**
  * @param what the function that wants it, e.g. `loadProcessor`
- * @throws ConfigError unless it is a string that is not empty
+ * @throws ConfigError unless it is a string that is not empty, and a path here
  */
 export function requirePath(path: unknown, what: string): void {
-  if (typeof path === 'string' && path !== '') return;
+  if (typeof path === 'string' && path !== '') {
+    const fault = pathFault(path);
+    if (fault) throw new ConfigError(`${what}: expected a path, got ${showValue(path)}, ${fault.what}`, fault);
+    return;
+  }
   const given = path === '' ? 'an empty one' : describeGiven(path);
   if (isKind(path, 'adapter')) {
     throw new ConfigError(`${what}: expected a path, got an adapter`, {
@@ -94,6 +99,30 @@ export function requirePath(path: unknown, what: string): void {
   }
   const hint = path instanceof URL ? 'Give its path: fileURLToPath(url), of node:url.' : optionsHint(path);
   throw new ConfigError(`${what}: expected a path, got ${given}`, { hint });
+}
+
+/**
+ * Texts that Node would take for the name of a folder here, `~` or `file:`, and would make it without a word.
+ * @returns undefined for all others
+ */
+export function pathFault(
+  path: string,
+  platform: string = process.platform,
+): { what: string; hint: string } | undefined {
+  if (/^file:/i.test(path)) return { what: 'a URL', hint: 'Give its path: fileURLToPath(url), of node:url.' };
+  if (/^~(?:[\\/]|$)/.test(path)) {
+    return {
+      what: 'where ~ is of shells',
+      hint: "Write the home folder out: join(homedir(), '…'), of node:path and node:os.",
+    };
+  }
+  if (platform !== 'win32' && /^[A-Za-z]:[\\/]/.test(path)) {
+    return {
+      what: 'a path of Windows',
+      hint: `This is ${platform}: give a path of this machine; in WSL C:\\ is /mnt/c/.`,
+    };
+  }
+  return undefined;
 }
 
 /** What names of other libraries mean here. */
@@ -132,6 +161,9 @@ function unknownName(key: string, shown: string, known: readonly string[], { ali
   if (Object.hasOwn(elsewhere, plain)) return `${unknown}; ${elsewhere[plain]}`;
   const near = Object.hasOwn(aliases, plain) ? aliases[plain] : nearestName(key, known);
   const meant = near === undefined ? containing(plain, known) : [near];
+  if (meant.length === 0 && known.length > MAX_LISTED) {
+    return `${unknown}; known: ${known.length} others, none of them near: ${HOMEPAGE}options.html`;
+  }
   if (meant.length === 0) return `${unknown}; known: ${known.join(', ')}`;
   return `${unknown}; did you mean ${meant.map((name) => `\`${name}\``).join(' or ')}?`;
 }
@@ -142,6 +174,8 @@ function containing(plain: string, known: readonly string[]): readonly string[] 
   return found.length > MAX_CONTAINING ? [] : found;
 }
 
+/** More names than these are not read in a message. */
+const MAX_LISTED = 24;
 const MIN_CONTAINED = 4;
 const MAX_CONTAINING = 3;
 

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { z } from 'zod';
-import { nearestName, parseOptions } from '../src/config.js';
+import { nearestName, parseOptions, pathFault } from '../src/config.js';
 import { ConfigError } from '../src/errors.js';
 import { LoraConfig, type LoraConfigOptions } from '../src/lora/lora-config.js';
 import { parseSftConfig } from '../src/train/sft-config.js';
@@ -114,5 +114,17 @@ describe('nearestName', () => {
     expect(nearestName('warmupStableDecay', ['warmup_stable_decay', 'linear'])).toBe('warmup_stable_decay');
     expect(nearestName('all linear', ['all-linear'])).toBe('all-linear');
     expect(nearestName('x', ['something'])).toBeUndefined();
+  });
+});
+
+describe('pathFault', () => {
+  it('names what is no path here, and leaves odd names alone', () => {
+    for (const path of ['~', '~/runs', '~\\runs', 'file:///runs', 'FILE:runs', 'C:\\runs', 'd:/runs']) {
+      expect(pathFault(path, 'linux')).toBeDefined();
+    }
+    for (const path of ['~runs', './~', 'a~/b', 'files:', 'C:', '/C:/runs', 'runs/file:']) {
+      expect(pathFault(path, 'linux')).toBeUndefined();
+    }
+    expect(pathFault('C:\\runs', 'win32')).toBeUndefined();
   });
 });

@@ -22,7 +22,7 @@ function opening(text) {
     .replace(/^```[\s\S]*?^```$/gm, '')
     .split(/\n\s*\n/)
     .map((part) => part.trim());
-  const first = paragraphs.find((part) => part !== '' && !/^(#|!\[|<|```|\|)/.test(part)) ?? '';
+  const first = paragraphs.find((part) => part !== '' && !/^(#|\[?!\[|<|```|\|)/.test(part)) ?? '';
   return firstSentence(first);
 }
 

@@ -2,14 +2,15 @@
  * What typedoc lacks for this site: documents at the addresses that their paths say, named by their first heading and in
  * order; exports grouped by the story; pages that also work from the disk; llms.txt.
  */
-import { writeFileSync } from 'node:fs';
-import { join, relative, sep } from 'node:path';
+import { readFileSync, writeFileSync } from 'node:fs';
+import { join, posix, relative, sep } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import {
   Application,
   Comment,
   CommentTag,
   Converter,
+  IndexEvent,
   KindRouter,
   PageEvent,
   PageKind,
@@ -30,6 +31,21 @@ const below = (folder, path) =>
 
 /** Path below docs/ of each document's file. */
 const paths = new WeakMap();
+
+const { repository } = JSON.parse(readFileSync(`${root}package.json`, 'utf8'));
+const sources = `${repository.url.replace(/^git\+|\.git$/g, '')}/blob/main/`;
+
+/** Texts that link to what is no page here, such as an example, read it on GitHub; a copy would be shown bare. */
+function linkToSources(parts, folder) {
+  for (const part of parts ?? []) {
+    if (part.kind !== 'relative-link') continue;
+    const path = posix.join(folder, part.text);
+    if (path.startsWith('docs/')) continue;
+    part.kind = 'text';
+    part.text = sources + path;
+    delete part.target;
+  }
+}
 
 /** Anchors of headings as GitHub makes them, so that a link works in both places. */
 class GitHubSlugger extends Slugger {
@@ -90,6 +106,12 @@ function addImports(comment) {
   }
 }
 
+/** In the search, what one calls comes before the options that one writes, and they before all that is of their name. */
+function relevanceOf(reflection) {
+  if (reflection.kindOf(ReflectionKind.Class | ReflectionKind.Function)) return 6;
+  return /(Options|Input)$/.test(reflection.parent?.name ?? '') ? 4 : 1;
+}
+
 function placeOf(document) {
   const i = DOCUMENT_ORDER.indexOf(paths.get(document));
   return i === -1 ? DOCUMENT_ORDER.length : i;
@@ -110,9 +132,11 @@ export function load(app) {
     if (!title) app.logger.error(`docs/${path} has no heading "# …", which names it`);
     document.name = (title ?? path).replaceAll('`', '');
     document.frontmatter.category = groupOf(path);
+    linkToSources(document.content, posix.dirname(`docs/${path}`));
   });
 
   app.converter.on(Converter.EVENT_RESOLVE_BEGIN, ({ project }) => {
+    linkToSources(project.readme, '');
     for (const { comment } of Object.values(project.reflections)) if (comment) addImports(comment);
     for (const door of project.children ?? []) {
       door.name = door.name === 'index' ? 'ministral-tune' : `ministral-tune/${door.name}`;
@@ -138,9 +162,18 @@ export function load(app) {
     }
   });
 
+  app.renderer.on(IndexEvent.PREPARE_INDEX, (event) => {
+    // A constant's own fields would come before the options of their names.
+    const isOfConstant = (one) => one.parent?.name === '__type' && one.parent.parent?.kindOf(ReflectionKind.Variable);
+    event.searchResults = event.searchResults.filter((one) => !isOfConstant(one));
+    for (const one of event.searchResults) one.relevanceBoost = relevanceOf(one);
+  });
+
   app.renderer.on(PageEvent.END, (page) => {
     // A page from the disk may not load an image from another file; the symbols are in every page by icons.js.
     page.contents = page.contents.replace(/href="(?:\.\.\/)*assets\/icons\.svg#/g, 'href="#');
+    // Links around badges are not among the parts of the text.
+    page.contents = page.contents.replace(/href="(package\.json|LICENSE)"/g, `href="${sources}$1"`);
     if (page.pageKind === PageKind.Document) {
       page.contents = page.contents.replace(/<ul class="tsd-breadcrumb"[\s\S]*?<\/ul>/, '');
     }

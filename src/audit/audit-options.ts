@@ -77,7 +77,11 @@ export function splitsOf<T>(data: AuditInput<T>, what: string): [name: string, d
   if (isKind(data, 'dataset')) return [['train', data as Dataset<T>]];
   if (!isObject(data) || Array.isArray(data) || isKind(data, 'promise')) {
     throw new ConfigError(`${what}: expected data sets, got ${describeGiven(data)}`, {
-      hint: Array.isArray(data) ? 'IndexedDataset.from(array) makes a data set of it.' : hint,
+      hint: Array.isArray(data)
+        ? 'IndexedDataset.from(array) makes a data set of it.'
+        : isKind(data, 'promise')
+          ? 'Await it.'
+          : hint,
     });
   }
   const splits = (data as { splits?: unknown }).splits;

@@ -8,7 +8,7 @@ export const demoCommand = defineCommand<DemoFlags>({
   name: 'demo',
   description:
     'Draws X-rays of ten kinds of fracture, makes a tiny model of random weights, trains it on them and shows its ' +
-    'answers before and after. No download, no account, no card; under a minute. It says nothing about real X-rays.',
+    'answers before and after. No download, no account, no card; about a minute. It says nothing about real X-rays.',
   define: (program) =>
     program
       .option('--output-dir <dir>', 'images, model, adapter and report (default: ministral-tune-demo)')

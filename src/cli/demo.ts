@@ -1,6 +1,9 @@
 /** `demo` with what its command line says. */
+import { join } from 'node:path';
 import { DEMONSTRATION_CONFIG, prepareDemonstration } from '../demo/demonstration.js';
 import type { DemoFlags } from './command-flags.js';
+import { isFolder } from './open-model.js';
+import { checkOutputFolder } from './output-folder.js';
 import { settingsOf } from './run-settings.js';
 import { nextCommands, shellWord, summaryLines } from './run-summary.js';
 import { train } from './train.js';
@@ -15,11 +18,14 @@ export async function runDemo(flags: DemoFlags, output: Output, counts = COUNTS,
   const { outputDir = 'ministral-tune-demo', engine = 'cpu', live = false } = flags;
   const { print } = output;
   const work = async (signal: AbortSignal): Promise<number> => {
+    // A second demonstration replaces the first, but no other run.
+    const way = (await isFolder(join(outputDir, 'tiny-model'))) ? 'overwrite' : 'new';
+    await checkOutputFolder(outputDir, way, '--output-dir takes another folder.');
     const { data, model } = await prepareDemonstration({ outputDir, ...counts, onNote: print });
     const settings = settingsOf({ ...DEMONSTRATION_CONFIG, data, model, outputDir, engine, ...more }, 'demo');
     const summary = await train(
       { ...settings, data, model },
-      { way: 'overwrite', live, title: 'Drawn kinds of bone fractures', signal },
+      { way, live, title: 'Drawn kinds of bone fractures', signal },
       output,
     );
     print('');

@@ -1,18 +1,20 @@
 /** `evaluate` with what its command line says. */
-
-import { join } from 'node:path';
+import { join, resolve } from 'node:path';
 import { classPrompt } from '../data/class-example.js';
-import { DataError } from '../errors.js';
+import { vlmCollatorOptionsSchema } from '../data/collator-options.js';
+import { ConfigError, DataError } from '../errors.js';
 import { writePredictions } from '../eval/predictions.js';
 import { formatReport, writeReport } from '../eval/report.js';
 import { makeOutputFolder } from '../files/disk-errors.js';
+import { exists } from '../files/regular-file.js';
+import { ADAPTER_CONFIG_FILE } from '../lora/adapter-folder.js';
 import { oneLine } from '../messages/one-line.js';
 import { SftTrainer } from '../train/sft-trainer.js';
 import { type AdapterRecord, readAdapterRecord } from './adapter-record.js';
 import { evaluateClasses } from './class-evaluation.js';
 import type { EvaluateFlags } from './command-flags.js';
 import { loadData, type RunData } from './load-data.js';
-import { isFolder, type OpenModel, openModel, requireModelName } from './open-model.js';
+import { isFolder, type OpenModel, openModel, requireAdapterName, requireModelName } from './open-model.js';
 import { defined, GIB, requireOption } from './option-values.js';
 import { type RunSettings, settingsOf } from './run-settings.js';
 import { shownProgress } from './shown-progress.js';
@@ -25,7 +27,10 @@ const DEFAULT_SEED = 42;
 export async function evaluateFromFlags(flags: EvaluateFlags, output: Output): Promise<number> {
   const { adapter } = flags;
   const name = requireOption(adapter ?? flags.model, 'evaluate', '--adapter (or --model alone)');
-  const record = adapter !== undefined && (await isFolder(adapter)) ? await readAdapterRecord(adapter) : undefined;
+  if (adapter !== undefined) await requireAdapterName(adapter, 'evaluate');
+  const isLocal = await isFolder(name);
+  if (adapter !== undefined && isLocal && !(await exists(join(adapter, ADAPTER_CONFIG_FILE)))) throw noAdapter(adapter);
+  const record = isLocal ? await readAdapterRecord(name) : undefined;
   const settings = settingsFrom(flags, record);
   if (flags.model !== undefined) await requireModelName(flags.model, 'evaluate');
   const { data } = settings;
@@ -42,10 +47,13 @@ export async function evaluateFromFlags(flags: EvaluateFlags, output: Output): P
     const onProgress = shownProgress(settings, 'download');
     const loaded = await loadData(data, { labels, holdout, limit, seed, signal, note, onProgress });
     const part = requirePart(loaded, flags.split ?? 'test');
-    if (part.kind === 'classes') await makeOutputFolder(outputDir);
+    if (part.kind === 'conversations') checkConversationFlags(flags);
+    // Before the work, not after.
+    else await makeOutputFolder(outputDir);
     const baseModel = adapter === undefined ? undefined : flags.model;
     const opened = await openModel(name, settings, { baseModel, signal, print: output.print });
     try {
+      if (adapter !== undefined && opened.adapter === undefined) throw noAdapter(adapter);
       const asked = { settings, flags, record, signal, output, outputDir };
       const figures =
         part.kind === 'classes' ? await classFigures(opened, part, asked) : await lossFigures(opened, part, asked);
@@ -58,13 +66,22 @@ export async function evaluateFromFlags(flags: EvaluateFlags, output: Output): P
   return untilStopped(output, work, { stopping: 'stopping', stopped: () => 'stopped: nothing was written' });
 }
 
+/** A model in its place would be evaluated as if it had been trained. */
+function noAdapter(name: string): ConfigError {
+  return new ConfigError(`evaluate: --adapter: ${oneLine(name)} holds no ${ADAPTER_CONFIG_FILE}, so it is no adapter`, {
+    hint: 'A model by itself is given by --model; of a run of `train` the adapter is in adapter/ of its folder.',
+    details: { adapter: name },
+  });
+}
+
 /** Options of the training hold where the flags give none, but for where it wrote and how much it used. */
 function settingsFrom(flags: EvaluateFlags, record: AdapterRecord | undefined): RunSettings {
   const { data, labels, holdout, seed, limit, prompt, system, template, mode, engine, quantization } = flags;
   const { prompt: asked, system: before } = record ?? {};
   const { data: trained, holdout: held, labels: table, processor, ...others } = record?.settings ?? {};
   // A holdout of other data would leave out most of them.
-  const own = data === undefined || data === trained ? { data: trained, holdout: held, labels: table } : {};
+  const isSame = data === undefined || data === trained || (typeof trained === 'string' && resolve(data) === trained);
+  const own = isSame ? { data: trained, holdout: held, labels: table } : {};
   const given = defined({
     ...own,
     processor,
@@ -75,6 +92,8 @@ function settingsFrom(flags: EvaluateFlags, record: AdapterRecord | undefined): 
       mode: others.mode,
       template: others.template,
     }),
+    // What counts as an answer, and how long a sample may be.
+    ...Object.fromEntries(Object.keys(vlmCollatorOptionsSchema.shape).map((option) => [option, others[option]])),
     ...defined({ prompt: asked, system: before }),
     ...defined({ data, labels, holdout, seed, limit, prompt, system, template, mode, engine, quantization }),
     memoryBudget: flags.memoryBudget === undefined ? undefined : Math.floor(flags.memoryBudget * GIB),
@@ -92,7 +111,13 @@ type Part =
 
 /** Of conversations without a test part all are evaluated. */
 function requirePart(data: RunData, split: 'test' | 'train' | 'validation'): Part {
-  if (data.kind === 'conversations') return { ...data, chosen: (split === 'test' && data.test) || data.train };
+  if (data.kind === 'conversations') {
+    if (split !== 'validation') return { ...data, chosen: (split === 'test' && data.test) || data.train };
+    throw new DataError(`${oneLine(data.name)}: conversations have no validation part`, {
+      hint: '--split test and --split train are the parts that --holdout makes.',
+      details: { path: data.name },
+    });
+  }
   const chosen = data[split];
   if (chosen !== undefined) return { ...data, chosen };
   const found = [...data.folder.splits].map(([name, { length }]) => `${name} ${length}`).join(', ');
@@ -134,15 +159,19 @@ async function classFigures(
   return { samples: count, accuracy, balancedAccuracy, macroF1, predictions, report: json };
 }
 
+function checkConversationFlags(flags: EvaluateFlags): void {
+  const given = { mode: flags.mode, prompt: flags.prompt, system: flags.system, 'output-dir': flags.outputDir };
+  for (const [option, value] of Object.entries(given)) {
+    if (value === undefined) continue;
+    throw new UsageError(`evaluate: --${option} has no effect on conversations`, { hint: 'Leave it out.' });
+  }
+}
+
 async function lossFigures(
   { model, collator }: OpenModel,
   { chosen }: Extract<Part, { kind: 'conversations' }>,
-  { flags, signal, output }: Asked,
+  { signal, output }: Asked,
 ): Promise<object> {
-  for (const option of ['mode', 'prompt', 'system'] as const) {
-    if (flags[option] === undefined) continue;
-    throw new UsageError(`evaluate: --${option} has no effect on conversations`, { hint: 'Leave it out.' });
-  }
   const trainer = new SftTrainer({ model, collator, trainDataset: chosen, evalDataset: chosen });
   const { evalLoss, evalRuntime } = await trainer.evaluate(chosen, signal);
   output.print(

@@ -58,7 +58,13 @@ export async function loadData(name: string, options: LoadDataOptions): Promise<
   const { labels, note, signal, onProgress } = options;
   const reading = { onBadImage: 'skip', onWarning: note } as const;
   const [, scheme, rest] = /^(kaggle|hub):(.+)$/s.exec(name) ?? [];
-  if (scheme !== undefined && labels === undefined) {
+  if (scheme !== undefined) {
+    if (labels !== undefined) {
+      throw new ConfigError(`${oneLine(name)}: --labels goes with a folder, not with a data set of a service`, {
+        hint: 'Its own tables of classes are found; for another, download the data set and give its folder.',
+        details: { data: name },
+      });
+    }
     const download = { ...reading, signal, onProgress };
     const source = scheme === 'kaggle' ? KaggleImageFolder : HubImageFolder;
     return classData(name, await source.download(rest!, download), options);

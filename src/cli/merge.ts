@@ -9,7 +9,7 @@ import { readAdapterConfig } from '../lora/read-adapter.js';
 import { formatBytes } from '../messages/format-bytes.js';
 import { showProgress } from '../monitor/show-progress.js';
 import type { MergeFlags } from './command-flags.js';
-import { isFolder, modelName, requireModelName } from './open-model.js';
+import { isFolder, modelName, requireAdapterName, requireModelName } from './open-model.js';
 import { requireOption } from './option-values.js';
 import { nextCommands, shellWord } from './run-summary.js';
 import { untilStopped } from './until-stopped.js';
@@ -20,6 +20,7 @@ export async function mergeFromFlags(flags: MergeFlags, output: Output): Promise
   const adapter = requireOption(flags.adapter, 'merge', '--adapter');
   const outputDir = requireOption(flags.output, 'merge', '--output');
   const work = async (signal: AbortSignal): Promise<number> => {
+    await requireAdapterName(adapter, 'merge');
     if (flags.model !== undefined) await requireModelName(flags.model, 'merge');
     const adapterDir = await adapterFolder(adapter, hubDownloadSchema.parse({ signal }));
     const checkpointDir = await baseFolder(adapterDir, flags.model, signal);

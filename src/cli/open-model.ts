@@ -41,6 +41,18 @@ export async function requireModelName(given: string, command: string): Promise<
   });
 }
 
+/**
+ * The same for an adapter: what is neither here nor a name on the Hub is not asked for there.
+ * @throws ConfigError
+ */
+export async function requireAdapterName(given: string, command: string): Promise<void> {
+  if (given.includes('/') || (await isFolder(given))) return;
+  throw new ConfigError(`${command}: --adapter: there is no folder ${showValue(given)}`, {
+    hint: 'A run of `train` has it in adapter/ of its --output-dir; a name on the Hub is OWNER/NAME.',
+    details: { adapter: given },
+  });
+}
+
 type EngineSettings = Pick<RunSettings, 'engine' | 'config'>;
 
 /** @throws EngineError if it cannot run here */

@@ -21,7 +21,8 @@ export async function readConfigFile(file: string, what: string): Promise<Record
 /** @throws ConfigError */
 export async function readTextOption(file: string, what: string): Promise<string> {
   try {
-    return await readFile(file, 'utf8');
+    // Editors of other systems begin a file with a byte order mark.
+    return (await readFile(file, 'utf8')).replace(/^\uFEFF/, '');
   } catch (cause) {
     throw new ConfigError(`${what}: ${file} cannot be read: ${reasonOf(cause)}`, { details: { path: file }, cause });
   }

@@ -4,6 +4,7 @@ import { reasonOf, TuneError } from '../errors.js';
 import { VERSION } from '../generated/version.js';
 import { nearestName } from '../messages/nearest-name.js';
 import { oneLine, printable } from '../messages/one-line.js';
+import { inCommandWords } from './command-words.js';
 import { type Command, type Output, UsageError } from './usage.js';
 
 /** Loaded when they are asked for: `doctor` must run where a native package that another needs has no binary. */
@@ -63,7 +64,7 @@ export async function runCommand([name = '--help', ...args]: readonly string[], 
     return await loaded.run(args, output);
   } catch (error) {
     if (!(error instanceof TuneError)) throw error;
-    output.printError(error.message);
+    output.printError(inCommandWords(error).message);
     if (!(error instanceof UsageError)) return 1;
     output.printError(`\`ministral-tune ${name} --help\` tells the options.`);
     return 2;

@@ -95,7 +95,7 @@ export function settingsOf(flat: Readonly<Record<string, unknown>>, what: string
  * @throws UsageError
  */
 export function setOptions(pairs: readonly string[]): Record<string, unknown> {
-  const found: Record<string, unknown> = {};
+  const found = new Map<string, unknown>();
   for (const pair of pairs) {
     const at = pair.indexOf('=');
     if (at < 1) {
@@ -104,10 +104,11 @@ export function setOptions(pairs: readonly string[]): Record<string, unknown> {
       });
     }
     const name = pair.slice(0, at).trim();
-    if (Object.hasOwn(found, name)) throw new UsageError(`--set: ${name} is given twice`);
-    found[name] = parsedValue(pair.slice(at + 1));
+    if (found.has(name)) throw new UsageError(`--set: ${name} is given twice`);
+    found.set(name, parsedValue(pair.slice(at + 1)));
   }
-  return found;
+  // Whatever the name, an option of its own: one that nobody knows is refused later.
+  return Object.fromEntries(found);
 }
 
 function parsedValue(given: string): unknown {
@@ -155,11 +156,12 @@ export function resolveSettings(
   for (const { name, options } of files) settingsOf(options, name);
   const set = setOptions(flags.set ?? []);
   const given = flagOptions(flags);
-  const twice = Object.keys(set).find((name) => name in given && name !== 'overlong');
+  const twice = Object.keys(set).find((name) => Object.hasOwn(given, name) && name !== 'overlong');
   if (twice !== undefined) throw new UsageError(`train: ${twice} is given by --set and by an option of its own`);
   const own = { ...given, ...set };
   try {
-    return settingsOf(Object.assign({}, ...files.map(({ options }) => options), own), 'train');
+    const entries = [...files.map(({ options }) => options), own].flatMap(Object.entries);
+    return settingsOf(Object.fromEntries(entries), 'train');
   } catch (error) {
     // Each file by itself was right.
     if (error instanceof ConfigError) throw new UsageError(error.summary, { hint: error.hint, cause: error });

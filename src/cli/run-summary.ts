@@ -9,15 +9,20 @@ export interface RunSummary {
   readonly engine: string;
   readonly trainSamples: number;
   readonly testSamples: number;
+  /** Of images; conversations have a test part alone. */
+  readonly validationSamples?: number | undefined;
   readonly classes?: number | undefined;
+  /** Of the whole run. */
   readonly steps: number;
-  /** Of the training alone. */
+  /** Steps that were done before this call; absent for a run that began with it. */
+  readonly resumedAt?: number | undefined;
+  /** Of the training of this call alone. */
   readonly seconds: number;
-  /** Of the first and the last step of this call. */
+  /** The first and the last that this call logged. */
   readonly loss: { readonly first: number; readonly last: number } | undefined;
   /** Shares of the test images; absent where none were asked. */
   readonly accuracy?: { readonly before: number | undefined; readonly after: number } | undefined;
-  /** Of what was held out of conversations. */
+  /** Of what was held out of conversations, or of the validation images. */
   readonly evalLoss?: { readonly before: number; readonly after: number } | undefined;
   readonly adapter: string;
   readonly report: string | undefined;
@@ -25,15 +30,31 @@ export interface RunSummary {
 }
 
 export function summaryLines(summary: RunSummary): string[] {
-  const { trainSamples, testSamples, classes, steps, seconds, loss, accuracy, evalLoss } = summary;
-  const of = classes === undefined ? '' : ` of ${classes} classes`;
+  const {
+    trainSamples,
+    testSamples,
+    validationSamples = 0,
+    resumedAt,
+    classes,
+    steps,
+    seconds,
+    loss,
+    accuracy,
+    evalLoss,
+  } = summary;
+  const of = classes === undefined ? '' : ` of ${classes} ${classes === 1 ? 'class' : 'classes'}`;
   const test = testSamples > 0 ? `, ${testSamples} for the test` : '';
+  const validation = validationSamples > 0 ? `, ${validationSamples} for validation` : '';
+  const lossName = validationSamples > 0 ? 'valid. loss' : 'test loss';
   const rows: [string, string][] = [
-    ['samples', `${trainSamples}${of}${test}`],
-    ['steps', `${steps} in ${formatDuration(seconds)}`],
+    ['samples', `${trainSamples}${of}${test}${validation}`],
+    [
+      'steps',
+      `${steps}${resumedAt === undefined ? '' : `, ${steps - resumedAt} of them now,`} in ${formatDuration(seconds)}`,
+    ],
   ];
   if (loss) rows.push(['loss', `${loss.first.toFixed(4)} at first, ${loss.last.toFixed(4)} at last`]);
-  if (evalLoss) rows.push(['test loss', `${evalLoss.before.toFixed(4)} before, ${evalLoss.after.toFixed(4)} after`]);
+  if (evalLoss) rows.push([lossName, `${evalLoss.before.toFixed(4)} before, ${evalLoss.after.toFixed(4)} after`]);
   if (accuracy) {
     const before = accuracy.before === undefined ? '' : `${percent(accuracy.before)} before, `;
     rows.push(['accuracy', `${before}${percent(accuracy.after)} after`]);

@@ -15,6 +15,8 @@ interface Suggestion {
   readonly lines: readonly string[];
 }
 
+const stepsText = (steps: number): string => `${steps} ${steps === 1 ? 'step' : 'steps'}`;
+
 /** @param samples of the training set @param given options that hold in any case */
 export function suggestedConfig(samples: number, given: SftConfigInput): Suggestion {
   const perDeviceTrainBatchSize = given.perDeviceTrainBatchSize ?? 2;
@@ -38,15 +40,17 @@ export function suggestedConfig(samples: number, given: SftConfigInput): Suggest
     saveStrategy: 'epoch',
     saveTotalLimit: 1,
     ...given,
-    ...{ perDeviceTrainBatchSize, gradientAccumulationSteps, numTrainEpochs, warmupSteps, learningRate },
+    ...{ perDeviceTrainBatchSize, gradientAccumulationSteps, warmupSteps, learningRate },
+    // Beside a number of steps it has no effect, which a warning would say.
+    ...(isLimited ? {} : { numTrainEpochs }),
   } as SftConfigInput;
   const epochs = isLimited ? '' : `, ${numTrainEpochs} ${numTrainEpochs === 1 ? 'epoch' : 'epochs'}`;
   const lines = [
-    `${steps} steps of up to ${ofStep} samples${epochs}; learning rate ${learningRate}, warm-up ${warmupSteps} steps`,
+    `${stepsText(steps)} of up to ${ofStep} samples${epochs}; learning rate ${learningRate}, warm-up ${stepsText(warmupSteps)}`,
   ];
   if (!isLimited && given.numTrainEpochs === undefined && wanted > 1) {
     lines.push(
-      `${samples} samples are few, so they are gone through ${wanted} times; --epochs sets another number of passes`,
+      `${samples === 1 ? '1 sample is' : `${samples} samples are`} few, so the data are gone through ${wanted} times; --epochs sets another number of passes`,
     );
   }
   return { config, lines };

@@ -3,9 +3,9 @@ import { join } from 'node:path';
 import { exists } from '../files/regular-file.js';
 import { checkPushAccess } from '../hub/push-files.js';
 import { listCheckpoints } from '../train/checkpoint.js';
-import { isFolder, requireModelName } from './open-model.js';
+import { isFolder, requireAdapterName, requireModelName } from './open-model.js';
 import { requireOption } from './option-values.js';
-import { checkpointsDirOf } from './output-folder.js';
+import { checkOutputFolder, checkpointsDirOf } from './output-folder.js';
 import { pushAdapter } from './push-adapter.js';
 import { readConfigFile } from './read-config-file.js';
 import { type RunSettings, resolveSettings } from './run-settings.js';
@@ -20,6 +20,7 @@ export async function trainFromFlags(flags: TrainFlags, output: Output): Promise
   const settings = await settingsFrom(flags);
   const { outputDir } = settings;
   await requireModelName(settings.model, 'train');
+  if (settings.adapter !== undefined) await requireAdapterName(settings.adapter, 'train');
   const repo = flags.pushToHub;
   if (repo !== undefined) {
     if (settings.baseModel === undefined && (await isFolder(settings.model))) {
@@ -64,14 +65,26 @@ function reportOf({ report }: TrainFlags): string | false | undefined {
 
 /** Settings of the run that is resumed, of a file, and of the flags: later ones win. */
 async function settingsFrom(flags: TrainFlags): Promise<TrainSettings> {
-  const files = [];
-  const saved = join(flags.outputDir ?? 'outputs', SETTINGS_FILE);
-  if (flags.resume && (await exists(saved))) files.push(saved);
-  if (flags.config !== undefined) files.push(flags.config);
-  const read = await Promise.all(
-    files.map(async (name) => ({ name, options: await readConfigFile(name, 'train: --config') })),
-  );
-  const settings = resolveSettings(read, flags);
+  const read = async (name: string) => ({ name, options: await readConfigFile(name, 'train: --config') });
+  const files = flags.config === undefined ? [] : [await read(flags.config)];
+  const folder = flags.outputDir ?? files[0]?.options['outputDir'];
+  const outputDir = typeof folder === 'string' && folder !== '' ? folder : 'outputs';
+  if (flags.resume) {
+    await checkOutputFolder(outputDir, 'resume');
+    const saved = join(outputDir, SETTINGS_FILE);
+    // The folder may have been moved since.
+    if (await exists(saved)) {
+      const { name, options } = await read(saved);
+      files.unshift({ name, options: { ...options, outputDir } });
+    }
+  }
+  const settings = resolveSettings(files, flags);
+  const ofNew = Object.keys(settings.lora);
+  if (settings.adapter !== undefined && ofNew.length > 0) {
+    throw new UsageError(`train: ${ofNew.join(', ')}: no effect with --adapter, which has its own`, {
+      hint: 'Leave them out, or begin with a new adapter.',
+    });
+  }
   return {
     ...settings,
     data: requireOption(settings.data, 'train', '--data'),

@@ -52,7 +52,7 @@ function classTask(
     evaluation: validation?.map((sample): SftExample => toExample(sample)),
     classes: { question, test },
     lines: [
-      `${classNames.length} classes (${names}): ${parts.join(', ')} images`,
+      `${classNames.length} ${classNames.length === 1 ? 'class' : 'classes'} (${names}): ${parts.join(', ')} images`,
       ...(prompt === undefined ? [`asked with: ${oneLine(question.prompt)}`] : []),
       ...(test === undefined
         ? ['there are no test images, so accuracy is not measured; --holdout 0.2 keeps a fifth of each class for that']

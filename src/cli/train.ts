@@ -19,7 +19,7 @@ import { writeAdapterRecord } from './adapter-record.js';
 import { evaluateClasses } from './class-evaluation.js';
 import { loadData } from './load-data.js';
 import { type OpenModel, openModel } from './open-model.js';
-import { adapterDirOf, checkpointsDirOf, prepareOutputFolder } from './output-folder.js';
+import { adapterDirOf, checkOutputFolder, checkpointsDirOf, clearOutputFolder } from './output-folder.js';
 import type { RunSettings } from './run-settings.js';
 import type { RunSummary } from './run-summary.js';
 import { shownProgress } from './shown-progress.js';
@@ -52,7 +52,7 @@ export async function train(settings: TrainSettings, request: TrainRequest, outp
   const { print } = output;
   const note = (line: string): void => output.printError(`note: ${line}`);
   const seed = settings.config.seed ?? DEFAULT_SEED;
-  await prepareOutputFolder(outputDir, request.way);
+  await checkOutputFolder(outputDir, request.way);
   const { labels, holdout, limit } = settings;
   const onProgress = shownProgress(settings, 'download');
   const data = await loadData(settings.data, { labels, holdout, limit, seed, signal, note, onProgress });
@@ -64,6 +64,8 @@ export async function train(settings: TrainSettings, request: TrainRequest, outp
   signal.throwIfAborted();
   const opened = await openModel(settings.model, settings, { signal, print });
   try {
+    // Not before: data or a model that cannot be had cost no earlier run.
+    if (request.way === 'overwrite') await clearOutputFolder(outputDir);
     const config = {
       ...(task.evaluation ? { evalStrategy: 'epoch' as const } : {}),
       ...suggested.config,
@@ -134,10 +136,13 @@ async function learn(run: Run): Promise<RunSummary> {
   const before = await judge('before');
   const { evaluation } = task;
   const lossBefore = evaluation && (await trainer.evaluate(evaluation, signal)).evalLoss;
-  if (lossBefore !== undefined) print(`test loss before: ${lossBefore.toFixed(4)}`);
+  const lossName = task.classes ? 'validation loss' : 'test loss';
+  if (lossBefore !== undefined) print(`${lossName} before: ${lossBefore.toFixed(4)}`);
   const trained = await trainer.train({ signal, ...(request.way === 'resume' ? { resumeFromCheckpoint: true } : {}) });
   const folder = adapterDirOf(outputDir);
   await saveAdapter(adapter, folder, { baseModelNameOrPath, chatTemplate });
+  // At once: that of an earlier run, or none, would go with an adapter whose evaluation is stopped.
+  await writeAdapterRecord(folder, recordOf(run));
   const probe = await task.train.get(0);
   const check = await verifyAdapter(model, folder, await collator.collate([probe]));
   print(`${folder}: saved and read back; its ${check.modules} layers change what the model says`);
@@ -156,7 +161,8 @@ async function learn(run: Run): Promise<RunSummary> {
     model: opened.name,
     engine: engine.name,
     trainSamples: task.train.length,
-    testSamples: task.classes?.test?.length ?? task.evaluation?.length ?? 0,
+    testSamples: (task.classes ? task.classes.test : evaluation)?.length ?? 0,
+    ...(task.classes && evaluation ? { validationSamples: evaluation.length } : {}),
     classes: task.classes?.question.classNames.length,
     ...courseOf(trained, events),
     ...(after ? { accuracy: { before: before?.accuracy, after: after.accuracy } } : {}),
@@ -201,15 +207,20 @@ function recordOf({ settings, task, opened }: Run, before?: EvaluationReport, af
   };
 }
 
-/** Steps of this call, and the losses of its first and last. */
+/** Steps of the whole run and of this call, and the first and last losses of this call. */
 function courseOf(
   trained: TrainOutput,
   events: readonly TrainingEvent[],
-): Pick<RunSummary, 'steps' | 'seconds' | 'loss'> {
-  const losses = events.flatMap((event) => (event.type === 'step' ? [event.loss] : []));
+): Pick<RunSummary, 'steps' | 'resumedAt' | 'seconds' | 'loss'> {
+  // As the log has them, each the mean of its steps; without a log, those of steps.
+  const of = (type: 'log' | 'step') => events.flatMap((event) => (event.type === type ? [event.loss] : []));
+  const logged = of('log');
+  const losses = logged.length > 0 ? logged : of('step');
+  const start = events.find(({ type }) => type === 'start');
   const [first, last] = [losses[0], losses.at(-1)];
   return {
     steps: trained.globalStep,
+    ...(start?.type === 'start' && start.step > 0 ? { resumedAt: start.step } : {}),
     seconds: trained.metrics.trainRuntime,
     loss: first === undefined || last === undefined ? undefined : { first, last },
   };

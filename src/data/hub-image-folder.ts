@@ -33,7 +33,7 @@ export class HubImageFolder extends ImageFolder {
   }
 
   /** From a folder that is there already. */
-  static async fromFolder(dir: string, options: ImageFolderOptions = {}): Promise<HubImageFolder> {
+  static override async fromFolder(dir: string, options: ImageFolderOptions = {}): Promise<HubImageFolder> {
     requirePath(dir, 'HubImageFolder.fromFolder');
     const { readImageFolder } = await import('./read-image-folder.js');
     return new HubImageFolder(await readImageFolder(dir, options));

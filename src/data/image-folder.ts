@@ -69,6 +69,11 @@ export class ImageFolder {
     return new ImageFolder(await readImageFolder(dir, options));
   }
 
+  /** `load` by the name that it has beside `fromTable`, and in the classes of Kaggle and the Hub. */
+  static async fromFolder(dir: string, options: ImageFolderOptions = {}): Promise<ImageFolder> {
+    return ImageFolder.load(dir, options);
+  }
+
   /**
    * Reads classes from a table of files and labels, as Kaggle competitions have them.
    *

@@ -1,5 +1,6 @@
 /** What an encoded image says before it is decoded, and what is refused by that. */
 import type { Metadata } from 'sharp';
+import { pathFault } from '../config.js';
 import { ImageError, reasonOf, type TuneErrorOptions } from '../errors.js';
 import { readRegularFile } from '../files/regular-file.js';
 import { oneLine } from '../messages/one-line.js';
@@ -176,6 +177,8 @@ const SAMPLE_KINDS: Readonly<Record<string, string>> = {
 /** For a string that is something else than a path. */
 function stringHint(text: string): string | undefined {
   if (/^data:/i.test(text)) return "A string is a file path. Give the bytes: Buffer.from(uri.split(',')[1], 'base64').";
+  const fault = pathFault(text);
+  if (fault) return `A string is a file path. ${fault.hint}`;
   if (/^https?:/i.test(text)) return 'A string is a file path. Fetch the address yourself and give the bytes.';
   const isBase64 = text.length >= MIN_BASE64 && /^[\w+/]+={0,2}$/.test(text);
   return isBase64 ? "A string is a file path. Give the bytes of base64: Buffer.from(text, 'base64')." : undefined;

@@ -35,7 +35,7 @@ export class KaggleImageFolder extends ImageFolder {
   }
 
   /** From the folder into which the archive was unpacked. */
-  static async fromFolder(dir: string, options: ImageFolderOptions = {}): Promise<KaggleImageFolder> {
+  static override async fromFolder(dir: string, options: ImageFolderOptions = {}): Promise<KaggleImageFolder> {
     requirePath(dir, 'KaggleImageFolder.fromFolder');
     const { readImageFolder } = await import('./read-image-folder.js');
     return new KaggleImageFolder(await readImageFolder(dir, options));

@@ -2,7 +2,8 @@
 import { createHash } from 'node:crypto';
 import { checkNames, parseOptions, type WithDefaults } from '../config.js';
 import { ConfigError, DataError, ImageError } from '../errors.js';
-import { requireCallback, requireKind, requireSignal } from '../require-given.js';
+import { isPromise } from '../messages/given-kind.js';
+import { requireCallback, requireKind, requireObject, requireSignal } from '../require-given.js';
 import { ChatTemplate, namedTemplate } from './chat-template.js';
 import { COLLATE_OPTIONS, checkCall, requireNoneMasked } from './check-collate.js';
 import {
@@ -65,6 +66,8 @@ export class VlmCollator {
 
   /** @throws ConfigError listing every wrong option */
   constructor(options: VlmCollatorOptions) {
+    // A promise would be one without parts; options of their own would be passed over.
+    if (isPromise(options)) requireObject(options, 'VlmCollator');
     const { tokenizer, chatTemplate: given, imageProcessor, imagePool, onDropped, ...plain } = options ?? {};
     const missing = Object.entries({ tokenizer, chatTemplate: given, imageProcessor }).filter(([, part]) => !part);
     if (missing.length > 0) {
@@ -74,6 +77,13 @@ export class VlmCollator {
             ? 'The processor of fromPretrained has all three: new VlmCollator(processor).'
             : 'A checkpoint without a chat template needs one: new VlmCollator({ ...processor, chatTemplate: "tutorial" }), ' +
               'or one of your own.',
+      });
+    }
+    // biome-ignore lint/complexity/noArguments: the declared parameters stay those that may be given
+    const { length } = arguments;
+    if (length > 1) {
+      throw new ConfigError(`VlmCollator: expected one object of options, got ${length} arguments`, {
+        hint: 'Write new VlmCollator({ ...processor, maxLength: 4096 }).',
       });
     }
     requireKind('tokenizer', tokenizer, 'VlmCollator: `tokenizer`');

@@ -33,6 +33,7 @@ interface TapeEntry {
   ): readonly (Tensor | undefined)[] | Steps<readonly (Tensor | undefined)[]>;
 }
 
+/** Options of a `Tape`. */
 export interface TapeOptions {
   /** Save what backward needs; false at inference. Default: true. */
   record?: boolean;

@@ -82,7 +82,16 @@ export function plainRepoName(text: string): string {
 export async function localFolder(idOrFolder: string): Promise<string | undefined> {
   if (typeof idOrFolder !== 'string') {
     throw new ConfigError(`expected "owner/name" on the Hub or a folder, got ${describeGiven(idOrFolder)}`, {
-      hint: isPromise(idOrFolder) ? 'Await it.' : EXPECTED,
+      hint: isPromise(idOrFolder)
+        ? 'Await it.'
+        : (idOrFolder as unknown) instanceof URL
+          ? 'For a folder give its path: fileURLToPath(url), of node:url.'
+          : EXPECTED,
+    });
+  }
+  if (/^file:/i.test(idOrFolder)) {
+    throw new ConfigError(`expected "owner/name" on the Hub or a folder, got the URL ${idOrFolder}`, {
+      hint: 'For a folder give its path: fileURLToPath(url), of node:url.',
     });
   }
   if (idOrFolder.trim() === '') {
@@ -107,6 +116,13 @@ export async function localFolder(idOrFolder: string): Promise<string | undefine
       details: { path },
     });
   }
-  parseRepoId(idOrFolder);
+  const name = parseRepoId(idOrFolder);
+  // Models of these kinds all have an owner; the Hub would be asked, and without network asked again and again.
+  if (!name.includes('/')) {
+    throw new ConfigError(`"${name}" is neither a folder here nor "owner/name" on the Hub: it has no owner`, {
+      hint: /^(?:mini|mi)stral/i.test(name) ? `Give "mistralai/${name}".` : EXPECTED,
+      details: { repoId: name },
+    });
+  }
   return undefined;
 }

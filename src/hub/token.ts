@@ -15,7 +15,7 @@ export interface HubToken {
 
 /** How to get and place a token. */
 export const TOKEN_HINT =
-  'Make a token on https://huggingface.co/settings/tokens and give it as `token`, in HF_TOKEN, or by `hf auth login`.';
+  'Make a token on https://huggingface.co/settings/tokens and give it in HF_TOKEN, by `hf auth login`, or in a program as `token`.';
 
 /**
  * Finds the token: `given`; `HF_TOKEN`; the file `HF_TOKEN_PATH`, by default `$HF_HOME/token`. Any Hub's tokens are

@@ -3,7 +3,7 @@ import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { z } from 'zod';
 import { eventLoopTurn, findNotFinite, isTurnDue } from '../async/event-loop.js';
-import { callback, type Given, type Mismatch, type NoMismatch, parseOptions } from '../config.js';
+import { callback, type Given, type Mismatch, type NoMismatch, parseOptions, requirePath } from '../config.js';
 import { CheckpointError, ConfigError } from '../errors.js';
 import { replaceTogether, sweepTemporariesOf, writeFileAtomically } from '../files/atomic-file.js';
 import { forgetDigests } from '../files/file-digests.js';
@@ -74,6 +74,7 @@ export async function saveAdapter(
       hint: "Say where it is saved: saveAdapter(adapter, 'folder').",
     });
   }
+  requirePath(directory, 'saveAdapter');
   const parsed = parseOptions(saveAdapterSchema, options, 'saveAdapter', { basemodel: 'baseModelNameOrPath' });
   await writeAdapter(adapter, await adapter.readValues(), directory, parsed);
 }

@@ -10,15 +10,15 @@ export interface LivePageOptions {
    */
   readonly port?: number | undefined;
   /**
-   * Address or name to listen on, `0.0.0.0` for all. Default: `127.0.0.1`, which only programs on this machine reach. On
-   * any other than a loopback address the page wants a token, and what it shows crosses the network unencrypted: a tunnel
-   * (`ssh -L 7070:localhost:7070 machine`) is safer.
+   * Address or name to listen on, `0.0.0.0` for all. On any other than a loopback address the page wants a token, and what
+   * it shows crosses the network unencrypted: a tunnel (`ssh -L 7070:localhost:7070 machine`) is safer.
+   * Default: `127.0.0.1`, which only programs on this machine reach.
    */
   readonly host?: string | undefined;
   /**
    * Whoever opens the page must know it: at least 16 characters, or true for a random one. It is part of the printed
-   * address, behind `#`, which browsers do not send. Default: true, on a loopback address false. Give true there as well
-   * if other people have accounts on the machine.
+   * address, behind `#`, which browsers do not send. On a loopback address give true if other people have accounts on the
+   * machine. Default: true, on a loopback address false.
    */
   readonly token?: string | boolean | undefined;
   /**

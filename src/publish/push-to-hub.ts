@@ -13,6 +13,7 @@ import {
   pushFiles,
   pushFilesSchema,
 } from '../hub/push-files.js';
+import { parseRepoId } from '../hub/repo-id.js';
 import { ADAPTER_CONFIG_FILE, CHAT_TEMPLATE_FILE } from '../lora/adapter-folder.js';
 import { whileUploading } from '../lora/adapter-lock.js';
 import {
@@ -21,6 +22,7 @@ import {
   chatTemplateText,
   type TemplateHolder,
 } from '../lora/chat-template-option.js';
+import { showValue } from '../messages/show-value.js';
 import { adapterUpload } from './adapter-upload.js';
 import { isReplaceable, markedCard } from './card-mark.js';
 import { mergedUpload } from './merged-upload.js';
@@ -75,6 +77,13 @@ type _Input = NoMismatch<Mismatch<z.input<typeof pushToHubSchema>, PushToHubOpti
 export async function pushToHub(directory: string, id: string, options: PushToHubOptions = {}): Promise<PushResult> {
   requirePath(directory, 'pushToHub');
   const parsed = parseOptions(pushToHubSchema, options, 'pushToHub');
+  // Before any file is read, since it is what is mistyped.
+  if (typeof id === 'string' && /^([./\\~]|[A-Za-z]:[\\/])/.test(id)) {
+    throw new ConfigError(`pushToHub: expected a repository's name, got the path ${showValue(id)}`, {
+      hint: "The folder comes first: pushToHub(folder, 'OWNER/NAME').",
+    });
+  }
+  parseRepoId(id);
   // Configuration and weights are read at different times, and must be of one save.
   return whileUploading(directory, parsed, () => push(directory, id, parsed));
 }

@@ -20,7 +20,7 @@ export interface EvalResult {
   readonly evalLoss: number;
   /** Seconds that the loss took. */
   readonly evalRuntime: number;
-  /** Samples of the set without those that cannot be read, over `evalRuntime`. */
+  /** Samples of the set without those that cannot be read or are left out by the collator, over `evalRuntime`. */
   readonly evalSamplesPerSecond: number;
   /** What `computeMetrics` returned. Missing without it. */
   readonly metrics?: Readonly<Record<string, number>>;
@@ -60,6 +60,8 @@ interface EvaluationParts extends EvaluateLossOptions {
   readonly batchSize: number;
   /** Receives the samples of a batch that cannot be read and are left out. */
   readonly onSkipped?: ((samples: readonly SkippedSample[]) => void) | undefined;
+  /** Receives how many samples of the set the collator has left out, as too long; not called without any. */
+  readonly onDropped?: ((samples: number) => void) | undefined;
   /** Called before each batch: throws if it must not be measured. */
   readonly onBatch?: (() => void) | undefined;
   /** Called at the start and after each batch: samples done, of so many. */
@@ -71,17 +73,21 @@ interface EvaluationParts extends EvaluateLossOptions {
  * @throws DataError if no token of the data set carries a label; the signal's reason
  */
 export async function evaluateDataset(model: TrainableModel, parts: EvaluationParts): Promise<EvalResult> {
-  const { loader, length, batchSize, labelSmoothing, sharePrefix, signal, onSkipped, onBatch, onProgress } = parts;
+  const { loader, length, batchSize, labelSmoothing, sharePrefix, signal, onSkipped, onDropped } = parts;
+  const { onBatch, onProgress } = parts;
   const start = performance.now();
   let lossSum = 0;
   let labelCount = 0;
   let skipped = 0;
+  let dropped = 0;
   let done = 0;
   onProgress?.(0, length);
   for await (const batch of loader.batches(consecutive(length, batchSize), signal && { signal })) {
     if (batch.skipped?.length) onSkipped?.(batch.skipped);
     skipped += batch.skipped?.length ?? 0;
-    done = Math.min(length, done + batchSize);
+    const planned = Math.min(length - done, batchSize);
+    done += planned;
+    dropped += Math.max(0, planned - batch.inputIds.shape[0]! - (batch.skipped?.length ?? 0));
     // A collator may have dropped all samples.
     if (batch.inputIds.shape[0] === 0) continue;
     onBatch?.();
@@ -104,11 +110,12 @@ export async function evaluateDataset(model: TrainableModel, parts: EvaluationPa
       details: { samples: length, skipped },
     });
   }
+  if (dropped > 0) onDropped?.(dropped);
   const evalRuntime = (performance.now() - start) / 1000;
   return {
     evalLoss: lossSum / labelCount,
     evalRuntime,
-    evalSamplesPerSecond: (length - skipped) / Math.max(evalRuntime, 1e-9),
+    evalSamplesPerSecond: (length - skipped - dropped) / Math.max(evalRuntime, 1e-9),
   };
 }
 

@@ -171,7 +171,7 @@ class Findings {
     const lines: string[] = [];
     for (const [what, { samples, first }] of this.#tooLong) {
       lines.push(
-        `${samples} of ${this.#looked} samples are longer than ${what} (first: ${first}), by their text alone`,
+        `${samples} of ${this.#looked} samples are longer than ${what} (first: ${oneLine(first)}), by their text alone`,
       );
     }
     for (const [reason, found] of this.#open) {

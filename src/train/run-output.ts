@@ -5,7 +5,7 @@ import type { StepMetrics } from './step-metrics.js';
 interface RunCounts
   extends Pick<
     TrainOutput,
-    'globalStep' | 'samples' | 'droppedSamples' | 'logHistory' | 'best' | 'outputDir' | 'adapterDir' | 'checkpoints'
+    'globalStep' | 'droppedSamples' | 'logHistory' | 'best' | 'outputDir' | 'adapterDir' | 'checkpoints'
   > {
   readonly epoch: number;
   /** Optimizer steps done before this call. */
@@ -19,18 +19,19 @@ interface RunCounts
 export function runOutput(counts: RunCounts): TrainOutput {
   const { globalStep, epoch, firstStep, seconds, isStopped, metrics, best, adapterDir, ...others } = counts;
   const perSecond = (count: number) => count / Math.max(seconds, 1e-9);
-  const { meanLoss, tokens, skippedSteps } = metrics;
+  const { meanLoss, samples, tokens, skippedSteps } = metrics;
   return {
     globalStep,
     trainingLoss: meanLoss,
     metrics: {
       trainRuntime: seconds,
-      trainSamplesPerSecond: perSecond(counts.samples),
+      trainSamplesPerSecond: perSecond(samples),
       trainStepsPerSecond: perSecond(globalStep - firstStep),
       trainTokensPerSecond: perSecond(tokens),
       trainLoss: meanLoss,
       epoch,
     },
+    samples,
     skippedSteps,
     ...metrics.lossEnds,
     ...others,

@@ -16,9 +16,10 @@ interface RunPlace {
 export function describeRun(output: TrainOutput, { totalSteps, firstStep }: RunPlace): string[] {
   const { globalStep, samples, metrics, stopped, droppedSamples, skippedSteps } = output;
   const { trainRuntime, trainSamplesPerSecond, trainTokensPerSecond } = metrics;
-  const steps = stopped
-    ? `stopped: ${globalStep} of ${count(totalSteps, 'step')}`
-    : `done: ${count(globalStep, 'step')}`;
+  const part = `${globalStep} of ${count(totalSteps, 'step')}`;
+  const isEarly = !stopped && globalStep < totalSteps;
+  const early = `stopped early, as \`earlyStoppingPatience\` says: ${part}`;
+  const steps = stopped ? `stopped: ${part}` : isEarly ? early : `done: ${count(globalStep, 'step')}`;
   const own = firstStep > 0 ? `, ${globalStep - firstStep} of them now` : '';
   const lost = [
     ...(droppedSamples > 0 ? [`${droppedSamples} left out by the collator`] : []),

@@ -1,4 +1,5 @@
 /** What in the settings of a run has another effect than it seems to, and what its few samples do to them. */
+import { judgeOf } from './best-model.js';
 import type { Sampler } from './sampler.js';
 import { learningRateFactor, scheduleWarnings } from './schedule.js';
 import { scheduleOf } from './schedule-config.js';
@@ -8,6 +9,10 @@ import { resolveSteps, type SftConfig, type SftConfigInput, scheduleRun } from '
 const FEW_EVALUATED = 10;
 /** Share of the samples of an epoch that `dataloaderDropLast` may leave out without a word. */
 const DROPPED_SHARE = 0.1;
+/** Share of the steps that a warm-up may leave at a rate of 0 without a word. */
+const IDLE_SHARE = 0.2;
+/** LoRA is trained with 1e-5 to 1e-3; tiny models from random weights bear more. */
+const HIGH_RATE = 0.1;
 /** A learning rate that is 0 for so many steps and not throughout is a matter of the schedule. */
 const PROBED_STEPS = 1000;
 
@@ -32,6 +37,7 @@ export function runWarnings(settings: RunSettings, isResumed = false): string[] 
   if (isResumed) return lasting;
   return [
     ...lasting,
+    ...idleWarnings(settings),
     ...setWarnings(settings.sampler),
     ...intervalWarnings(settings),
     ...evaluationWarnings(settings),
@@ -42,19 +48,34 @@ export function runWarnings(settings: RunSettings, isResumed = false): string[] 
 function rateWarnings({ config, sampler }: RunSettings): string[] {
   const { totalSteps } = sampler;
   const run = scheduleRun(config, totalSteps);
-  const older =
-    config.warmupRatio > 0
-      ? [`\`warmupRatio\` is the older name: write \`warmupSteps: ${config.warmupRatio}\`, a share below 1`]
-      : [];
-  const schedule = scheduleOf(config);
-  const isZero = (_: unknown, step: number) => learningRateFactor(schedule, step, run) === 0;
-  const isNever = totalSteps <= PROBED_STEPS && Array.from({ length: totalSteps }).every(isZero);
-  if (config.learningRate === 0 || isNever) {
+  if (config.learningRate === 0 || idleSteps(config, totalSteps) === totalSteps) {
     const why =
       config.learningRate === 0 ? '' : `, which ${run.warmupSteps > 0 ? 'the warm-up takes' : 'is how it ends'}`;
-    return [`the learning rate is 0 in ${all(totalSteps)}${why}: nothing is learned`, ...older];
+    return [`the learning rate is 0 in ${all(totalSteps)}${why}: nothing is learned`];
   }
-  return [...scheduleWarnings(schedule, run), ...older];
+  const high =
+    config.learningRate > HIGH_RATE
+      ? [
+          `\`learningRate\` is ${config.learningRate}: LoRA is trained with 1e-5 to 1e-3, e.g. 2e-4; so high it diverges`,
+        ]
+      : [];
+  return [...high, ...scheduleWarnings(scheduleOf(config), run)];
+}
+
+/** Steps with a learning rate of 0; of a long run none are counted. */
+function idleSteps(config: SftConfig, totalSteps: number): number {
+  if (totalSteps > PROBED_STEPS) return 0;
+  const schedule = scheduleOf(config);
+  const run = scheduleRun(config, totalSteps);
+  const isZero = (_: unknown, step: number) => learningRateFactor(schedule, step, run) === 0;
+  return Array.from({ length: totalSteps }).filter(isZero).length;
+}
+
+/** A short warm-up is much of a run of few steps. */
+function idleWarnings({ config, sampler: { totalSteps } }: RunSettings): string[] {
+  const idle = idleSteps(config, totalSteps);
+  if (config.learningRate === 0 || idle === totalSteps || idle <= IDLE_SHARE * totalSteps) return [];
+  return [`the learning rate is 0 in ${idle} of the ${count(totalSteps, 'step')}: nothing is learned there`];
 }
 
 /** What few samples do to batches. */
@@ -63,7 +84,7 @@ function setWarnings({ options, stepsPerEpoch }: Sampler): string[] {
   const warnings: string[] = [];
   if (stepsPerEpoch === 1) {
     const step =
-      batchSize >= length
+      batchSize >= length || gradientAccumulationSteps === 1
         ? `\`perDeviceTrainBatchSize\` is ${batchSize}`
         : `a step takes ${gradientAccumulationSteps} micro-batches of ${batchSize}`;
     warnings.push(`an epoch is one step: there are ${count(length, 'training sample')}, and ${step}`);
@@ -144,6 +165,17 @@ function overridden({ config, given }: RunSettings): string[] {
   ] as const) {
     if (given[name] === undefined || config[strategy] === 'steps') continue;
     warnings.push(`\`${name}\` has no effect: \`${strategy}\` is "${config[strategy]}"`);
+  }
+  const idle = (name: keyof SftConfigInput, why: string): void => {
+    if (given[name] !== undefined) warnings.push(`\`${name}\` has no effect: ${why}`);
+  };
+  if (config.saveStrategy === 'no') idle('saveTotalLimit', '`saveStrategy` is "no"');
+  if (config.onNonFiniteLoss === 'stop') idle('maxSkippedSteps', '`onNonFiniteLoss` is "stop"');
+  if (config.evalStrategy === 'no') idle('metricForBestModel', '`evalStrategy` is "no"');
+  if (config.evalStrategy === 'no' || judgeOf(config) === undefined) idle('greaterIsBetter', 'no best step is chosen');
+  if (config.warmupRatio > 0) {
+    const share = `\`warmupSteps: ${config.warmupRatio}\``;
+    warnings.push(`\`warmupRatio\` is the older name: write ${share}, a share below 1`);
   }
   return warnings;
 }

@@ -45,8 +45,8 @@ export interface SftTrainerOptions {
   /**
    * Writes more into a checkpoint's folder, or the adapter's files in another way: those that it does not write are
    * written all the same, so that `loadAdapter` reads every checkpoint. Called for each checkpoint while the model holds
-   * its parameters. Default: the adapter alone, with the collator's chat template; without an adapter nothing. Once the
-   * run is to stop it may take 30 s more; the checkpoint is then written without what it writes, with a warning.
+   * its parameters. Once the run is to stop it may take 30 s more; the checkpoint is then written without what it writes,
+   * with a warning. Default: the adapter alone, with the collator's chat template; without an adapter nothing.
    */
   readonly saveAdapter?: ((directory: string) => Promise<void>) | undefined;
   /**
@@ -142,6 +142,8 @@ export class SftTrainer {
   readonly #givenEvalDataset: SftTrainerOptions['evalDataset'];
   readonly #givenTrainDataset: SftTrainerOptions['trainDataset'];
   readonly #sampler: Sampler;
+  /** Sets of which it was said that some samples are not evaluated. */
+  readonly #saidDropped = new WeakSet<Dataset<TrainingExample>>();
 
   /**
    * @throws ConfigError for bad options, parts that are something else, or evaluations without a data set
@@ -150,6 +152,13 @@ export class SftTrainer {
    */
   constructor(options: SftTrainerOptions) {
     checkTrainerOptions(options, Object.keys(sftConfigSchema.shape));
+    // biome-ignore lint/complexity/noArguments: the declared parameters stay those that may be given
+    const argumentCount = arguments.length;
+    if (argumentCount > 1) {
+      throw new ConfigError(`SftTrainer: expected one object of options, got ${argumentCount} arguments`, {
+        hint: 'Write new SftTrainer({ model, trainDataset, collator, config }).',
+      });
+    }
     checkNames(options, TRAINER_OPTIONS, 'SftTrainer', {}, ELSEWHERE);
     const config = parseSftConfig(options.config);
     this.config = config;
@@ -396,8 +405,14 @@ export class SftTrainer {
     const { perDeviceEvalBatchSize: batchSize, labelSmoothingFactor: labelSmoothing, sharePrefix } = this.config;
     const onSkipped = (samples: readonly SkippedSample[]) => warn?.(`evaluation: ${describeSkipped(samples)}`);
     const loader = this.#loader(dataset);
+    const onDropped = (count: number): void => {
+      if (this.#saidDropped.has(dataset)) return;
+      this.#saidDropped.add(dataset);
+      const what = `the collator left out ${count} of the ${dataset.length} samples`;
+      warn?.(`evaluation: ${what}, as \`overlong: "drop"\` does with long ones (said once)`);
+    };
     const settings = { batchSize, labelSmoothing, sharePrefix, signal };
-    const parts = { loader, length: dataset.length, ...settings, onSkipped, onBatch, onProgress };
+    const parts = { loader, length: dataset.length, ...settings, onSkipped, onDropped, onBatch, onProgress };
     const [{ evaluateDataset }, { MODEL_GRACE }] = await Promise.all([
       import('./evaluate-loss.js'),
       import('./window-step.js'),

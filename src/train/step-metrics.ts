@@ -44,6 +44,8 @@ export class StepMetrics {
   #failure: TrainingError | undefined;
   /** Real tokens of this call. */
   tokens = 0;
+  /** Samples that were learned in this call; not those of a step whose update was left out. */
+  samples = 0;
   readonly #ends = new LossEnds();
 
   /** @param maxSkippedSteps steps that may be left out because they are not finite; the next one is an error */
@@ -87,6 +89,7 @@ export class StepMetrics {
       this.#waitSinceLog += dataWait;
       this.#flopsSinceLog += flops ?? Number.NaN;
       this.tokens += event.tokens;
+      this.samples += sampleIds.length;
       this.#ends.add(event.loss);
       this.#last = event;
       await emit(event);

@@ -80,7 +80,6 @@ export class TrainingLoop {
   #globalStep = 0;
   #epoch = 0;
   #firstStep = 0;
-  #samples = 0;
   #matrixTflops: number | undefined;
   #saidUnlabelled = false;
   /** An evaluation is due, or was due when the checkpoint was written, and is not done. */
@@ -284,7 +283,6 @@ export class TrainingLoop {
       throw error;
     }
     this.#count(step, epoch);
-    this.#samples += sampleIds.length;
     this.#metrics.add({ step, epoch, learningRate, tokens, labels: labelCount, sampleIds, dataWait, ...taken });
     // Where a step may be left out, the engine must know it before the next one: it counts steps. Else its loss is
     // fetched while the engine works on the gradients of the next one.
@@ -474,7 +472,7 @@ export class TrainingLoop {
   #output(seconds: number, isStopped: boolean): TrainOutput {
     return runOutput({
       ...{ globalStep: this.#globalStep, epoch: this.#epoch, firstStep: this.#firstStep, seconds, isStopped },
-      ...{ samples: this.#samples, droppedSamples: this.#leftOut.droppedSamples, metrics: this.#metrics },
+      ...{ droppedSamples: this.#leftOut.droppedSamples, metrics: this.#metrics },
       ...{ logHistory: this.#log.entries, best: this.#best?.best },
       ...{ outputDir: this.#options.config.outputDir, adapterDir: this.#adapterDir() },
       // Missing if a reader left before the run had begun.

@@ -44,6 +44,8 @@ describe('evaluate', () => {
       err: expect.stringContaining('--data is missing'),
     });
     const split = await run('evaluate', '--adapter', adapter, '--split', 'validation');
+    const model = await run('evaluate', '--adapter', bed.model, '--data', bed.data, '--engine', 'cpu');
+    expect(model).toMatchObject({ code: 1, err: expect.stringContaining('so it is no adapter') });
     expect(split).toMatchObject({
       code: 1,
       err: expect.stringMatching(/no validation images, only: train 20, test 10/),
@@ -79,6 +81,9 @@ describe('merge', () => {
     });
     const model = await run('merge', '--adapter', adapter, '--output', bed.at('b'), '--model', bed.data);
     expect(model.code).toBe(1);
+    const none = { code: 1, err: expect.stringMatching(/--adapter: there is no folder "adaptr"\n.*adapter\/ of its/) };
+    expect(await run('merge', '--adapter', 'adaptr', '--output', bed.at('c'))).toMatchObject(none);
+    expect(await run('evaluate', '--adapter', 'adaptr', '--data', bed.data)).toMatchObject(none);
   });
 });
 

@@ -2,6 +2,7 @@ import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, describe, expect, it } from 'vitest';
+import { readConfigFile } from '../../src/cli/read-config-file.js';
 import { flagOptions, resolveSettings, setOptions, settingsOf } from '../../src/cli/run-settings.js';
 import { suggestedConfig } from '../../src/cli/suggested-config.js';
 import type { TrainFlags } from '../../src/cli/train-flags.js';
@@ -52,6 +53,7 @@ describe('settings of a run', () => {
     expect(setOptions(['a=1e-4', 'b=true', 'c=cosine', 'd=x=y', 'e='])).toEqual({
       ...{ a: 1e-4, b: true, c: 'cosine', d: 'x=y', e: '' },
     });
+    expect(() => resolveSettings([], { ...FLAGS, set: ['__proto__=1'] })).toThrow(/unknown option `__proto__`/);
     expect(() => setOptions(['a'])).toThrow(/expected name=value, got "a"/);
     expect(() => setOptions(['a=1', 'a=2'])).toThrow(/a is given twice/);
   });
@@ -75,7 +77,7 @@ describe('suggested settings', () => {
     const { config, lines } = suggestedConfig(100, {});
     expect(config).toMatchObject({ numTrainEpochs: 5, warmupSteps: 13 });
     expect(lines[1]).toBe(
-      '100 samples are few, so they are gone through 5 times; --epochs sets another number of passes',
+      '100 samples are few, so the data are gone through 5 times; --epochs sets another number of passes',
     );
     expect(suggestedConfig(1, {}).config).toMatchObject({ numTrainEpochs: 10, warmupSteps: 2 });
   });
@@ -85,8 +87,10 @@ describe('suggested settings', () => {
     const { config, lines } = suggestedConfig(100, given);
     expect(config).toMatchObject({ ...given, warmupSteps: 0, perDeviceEvalBatchSize: 4 });
     expect(lines).toHaveLength(1);
+    // A number of epochs beside it would be warned of, though nobody gave one.
+    expect(suggestedConfig(100, { maxSteps: 5 }).config).not.toHaveProperty('numTrainEpochs');
     expect(suggestedConfig(100, { maxSteps: 5 }).lines).toEqual([
-      '5 steps of up to 8 samples; learning rate 0.0002, warm-up 1 steps',
+      '5 steps of up to 8 samples; learning rate 0.0002, warm-up 1 step',
     ]);
   });
 });
@@ -123,4 +127,10 @@ describe('a wrong command line of train', () => {
     const push = await run('train', '--data', dir, '--model', dir, '--push-to-hub', 'a/b');
     expect(push).toMatchObject({ code: 2, err: expect.stringContaining('--base-model') });
   });
+});
+
+it('a configuration file may begin with a byte order mark', async () => {
+  const file = join(dir, 'marked.json');
+  await writeFile(file, '\uFEFF{"seed": 7}');
+  expect(await readConfigFile(file, 'train: --config')).toEqual({ seed: 7 });
 });

@@ -1,4 +1,5 @@
-import { mkdir, readdir, readFile, writeFile } from 'node:fs/promises';
+import { mkdir, readdir, readFile, rename, writeFile } from 'node:fs/promises';
+import { relative } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { type CommandBed, commandBed, QUIET, run } from './command-bed.js';
 
@@ -50,6 +51,38 @@ describe('train', () => {
     const anew = await train('--output-dir', bed.at('classes'), '--max-steps', '1', '--overwrite', '--no-evaluate');
     expect(anew.code).toBe(0);
     expect(await readdir(bed.at('classes', 'checkpoints'))).not.toContain('checkpoint-2');
+    // Of the earlier adapter.
+    expect(await readdir(bed.at('classes'))).not.toContain('predictions.csv');
+    expect(await json('classes', 'adapter', 'ministral-tune.json')).not.toHaveProperty('accuracy');
+    expect((await run('demo', '--output-dir', bed.at('classes'))).err).toMatch(/of an earlier run\n.*another folder/);
+    expect(await readdir(bed.at('classes'))).not.toContain('tiny-model');
+  });
+
+  it('loses no earlier run to data, a model or an option that is wrong', async () => {
+    const outputDir = bed.at('kept');
+    await mkdir(bed.at('kept', 'checkpoints', 'checkpoint-7'), { recursive: true });
+    await mkdir(bed.at('kept', 'adapter'));
+    const wrong = [
+      ['--data', bed.at('nothing')],
+      ['--model', bed.at('none')],
+      ['--adapter', bed.at('kept', 'adapter'), '--rank', '4'],
+    ];
+    const codes = [];
+    for (const more of wrong) codes.push((await train('--output-dir', outputDir, '--overwrite', ...more)).code);
+    expect(codes).toEqual([1, 1, 2]);
+    expect(await readdir(bed.at('kept', 'checkpoints'))).toEqual(['checkpoint-7']);
+  });
+
+  it('says at once what it cannot go on with, or write to', async () => {
+    await mkdir(bed.at('bare'));
+    const resume = await run('train', '--resume', '--output-dir', bed.at('bare'));
+    expect(resume).toMatchObject({ code: 1, err: expect.stringContaining('bare holds no checkpoint to go on from') });
+    await writeFile(bed.at('file'), '');
+    const unwritable = await train('--output-dir', bed.at('file', 'out'));
+    expect(unwritable).toMatchObject({
+      code: 1,
+      err: expect.stringMatching(/out: cannot be written: /),
+    });
   });
 
   it('is stopped with its step saved, and goes on with the settings that it had', async () => {
@@ -74,11 +107,18 @@ describe('train', () => {
     // It would end the process of the tests with the signal's code.
     for (const listener of process.listeners('exit')) if (!atExit.has(listener)) process.off('exit', listener);
     // Refused, which leaves the settings as they were.
-    expect((await run('train', '--resume', '--output-dir', outputDir, '--rank', '3')).code).toBe(1);
-    const { code, out } = await run('train', '--resume', '--output-dir', outputDir);
+    const refused = await run('train', '--resume', '--output-dir', outputDir, '--rank', '3');
+    expect(refused).toMatchObject({
+      code: 1,
+      err: expect.stringContaining('`train --adapter CHECKPOINT` without --resume'),
+    });
+    // Moved since, and named by a file.
+    await rename(outputDir, bed.at('moved'));
+    await writeFile(bed.at('moved.json'), JSON.stringify({ outputDir: bed.at('moved') }));
+    const { code, out } = await run('train', '--resume', '--config', bed.at('moved.json'), '--json');
     expect(code).toBe(0);
     expect(Number(step)).toBeLessThan(16);
-    expect(out).toMatch(/steps {6}16 in /);
+    expect(out).toMatch(new RegExp(`steps {6}16, ${16 - Number(step)} of them now, in `));
   });
 
   it('keeps a share for the test where there is none, and says that without it nothing is measured', async () => {
@@ -109,7 +149,7 @@ describe('train', () => {
     });
     await writeFile(file, Array.from({ length: 8 }, (_, i) => `${JSON.stringify(row(i))}\n`).join(''));
     const parts = ['--data', file, '--model', bed.model, ...QUIET, '--max-steps', '1', '--output-dir', bed.at('chat')];
-    const { code, out } = await run('train', ...parts, '--holdout', '0.25');
+    const { code, out } = await run('train', ...parts, '--holdout', '0.25', '--set', 'maskPrompt=false', '--json');
     expect(code).toBe(0);
     expect(out).toContain('6 training and 2 test conversations');
     expect(out).toMatch(/test loss {2}\d\.\d{4} before, \d\.\d{4} after/);
@@ -117,5 +157,13 @@ describe('train', () => {
     expect(prompt).toMatchObject({ code: 2, err: expect.stringContaining('--prompt has no effect') });
     const evaluated = await run('evaluate', '--adapter', bed.at('chat', 'adapter'), '--engine', 'cpu', '--json');
     expect(evaluated).toMatchObject({ code: 0, out: expect.stringMatching(/of 2 conversations/) });
+    // Of the same tokens.
+    const [trained, asked] = [out, evaluated.out].map((text) => JSON.parse(text.trimEnd().split('\n').at(-1)!));
+    expect(asked.evalLoss).toBeCloseTo(trained.evalLoss.after, 3);
+    // The same data by another name: what was trained on is not asked.
+    const more = ['--adapter', bed.at('chat', 'adapter'), '--data', relative(process.cwd(), file), '--engine', 'cpu'];
+    expect((await run('evaluate', ...more)).out).toMatch(/of 2 conversations/);
+    expect((await run('evaluate', ...more, '--split', 'validation')).err).toContain('have no validation part');
+    expect((await run('evaluate', ...more, '--mode', 'free')).err).toContain('--mode has no effect');
   });
 });

@@ -38,6 +38,8 @@ declare const report: api.EvaluationReport;
 export async function wrongUses(): Promise<void> {
   // Data: folders and tables
   { ImageFolder.load('./xray'); }
+  { ImageFolder.load('~/xrays'); }
+  { ImageFolder.load('file:///xrays'); }
   { ImageFolder.load('./notes.txt'); }
   { ImageFolder.load('./empty'); }
   { ImageFolder.load('./xrays/broken'); }
@@ -75,6 +77,7 @@ export async function wrongUses(): Promise<void> {
   // Data: images
   { decodeImage('./no.png'); }
   { decodeImage('https://example.com/a.png'); }
+  { decodeImage('~/a.png'); }
   { decodeImage('data:image/png;base64,iVBORw0KGgo='); }
   { decodeImage('iVBORw0KGgoAAAANSUhEUgAAACAAAAAgCAIAAAD8GO2jAAAA'); }
   // @ts-expect-error
@@ -97,6 +100,10 @@ export async function wrongUses(): Promise<void> {
   { tokenizer.encode('Hi', { add_special_tokens: false }); }
   // @ts-expect-error
   { new VlmCollator(tokenizer, imageProcessor); }
+  // @ts-expect-error
+  { new VlmCollator(Promise.resolve(processor)); }
+  // @ts-expect-error
+  { new VlmCollator(processor, { maxLength: 4096 }); }
   // @ts-expect-error
   { new VlmCollator({ tokenizer, imageProcessor, chatTemplate: 'llama' }); }
   // @ts-expect-error
@@ -154,6 +161,10 @@ export async function wrongUses(): Promise<void> {
   { fromPretrained({ model: './model' }); }
   { fromPretrained('mistralai/Ministral 3 3B'); }
   { fromPretrained('https://huggingface.co/mistralai/Ministral-3-3B-Instruct-2512-BF16'); }
+  { fromPretrained('Ministral-3-3B-Instruct-2512-BF16'); }
+  { fromPretrained('file:///models/ministral'); }
+  // @ts-expect-error
+  { fromPretrained(new URL('file:///models/ministral')); }
   { fromPretrained('./nowhere'); }
   { fromPretrained('./xrays'); }
   { fromPretrained('./notes.txt'); }
@@ -193,6 +204,7 @@ export async function wrongUses(): Promise<void> {
   { saveAdapter(model, './out'); }
   // @ts-expect-error
   { saveAdapter('./out', adapter); }
+  { saveAdapter(adapter, '~/adapter'); }
   { saveAdapter(adapter, './notes.txt'); }
   { saveAdapter(disposedAdapter, './out'); }
   // @ts-expect-error
@@ -242,6 +254,11 @@ export async function wrongUses(): Promise<void> {
   // @ts-expect-error
   { new SftTrainer({ model, collator, trainDataset, config: { learningRate: '1e-4' } }); }
   { new SftTrainer({ model, collator, trainDataset, config: { learningRate: -1e-4 } }); }
+  // @ts-expect-error
+  { new SftTrainer({ model, collator, trainDataset }, { learningRate: 1e-4 }); }
+  // @ts-expect-error
+  { new SftTrainer({ model, collator, trainDataset, config: { verbose: true } }); }
+  { new SftTrainer({ model, collator, trainDataset, config: { outputDir: '~/runs' } }); }
   // @ts-expect-error
   { new SftTrainer({ model, collator, trainDataset, config: { epochs: 3 } }); }
   // @ts-expect-error
@@ -350,6 +367,8 @@ export async function wrongUses(): Promise<void> {
   { readPredictions('./notes.txt'); }
   // Audit, plan, monitor, report
   // @ts-expect-error
+  { auditDataset(Promise.resolve(folder)); }
+  // @ts-expect-error
   { auditDataset('./xrays'); }
   { auditDataset(folder, { minCorrelation: 95 }); }
   // @ts-expect-error
@@ -394,6 +413,7 @@ export async function wrongUses(): Promise<void> {
   // @ts-expect-error
   { pushToHub(adapter, 'user/name'); }
   { pushToHub('user/name', './adapter'); }
+  { pushToHub('./adapter', 'user/na me'); }
   { pushToHub('./xrays', 'user/name'); }
   // @ts-expect-error
   { pushToHub('./adapter', 'user/name', { private: 'yes' }); }

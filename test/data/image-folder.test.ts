@@ -59,6 +59,8 @@ describe('layouts', () => {
     );
     const folder = await KaggleImageFolder.fromFolder(dir);
     expect(folder).toBeInstanceOf(ImageFolder);
+    const plain = await ImageFolder.fromFolder(dir);
+    expect([plain.constructor, plain.classNames]).toEqual([ImageFolder, folder.classNames]);
     expect(folder.classNames).toEqual(['A', 'b cut']);
     expect(await listed(folder.train)).toEqual([
       '0 A Set/Set/A/TRAIN/x.png',

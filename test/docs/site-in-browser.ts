@@ -19,6 +19,9 @@ const VIEWS = [
   { width: 390, isDark: true },
 ];
 
+/** Options that others are named like, and that are meant. */
+const FIRST = new Set(['SftConfigOptions.learningRate', 'LoraConfigOptions.targetModules']);
+
 export interface OptionName {
   /** The type whose page has it. */
   readonly owner: string;
@@ -94,6 +97,9 @@ export class SiteBrowser {
           `${owner}.${name}: the search gives ${results.map(({ text }) => text).join(', ') || 'nothing'}`,
         );
         continue;
+      }
+      if (FIRST.has(`${owner}.${name}`) && own !== results[0]) {
+        complaints.push(`${owner}.${name}: the search puts ${results[0]!.text} before it`);
       }
       const said = await page.evaluate<string>(`fetch(${JSON.stringify(own.href)}).then((answer) => answer.text()).then(
         (html) => {

@@ -62,7 +62,8 @@ describe('onNonFiniteLoss: skip', () => {
     expect(model.steps).toHaveLength(5);
     expect(steps(events, 'step')).toEqual([1, 2, 4, 5, 6]);
     expect(steps(events, 'log')).toEqual([1, 2, 4, 5, 6]);
-    expect(events.at(-1)).toMatchObject({ output: { globalStep: 6, skippedSteps: 1 } });
+    // Three epochs of seven samples, without the four of that step.
+    expect(events.at(-1)).toMatchObject({ output: { globalStep: 6, skippedSteps: 1, samples: 17 } });
     for (const event of events) if (event.type === 'log') expect(event.loss).toSatisfy(Number.isFinite);
   });
 

@@ -41,6 +41,30 @@ const unreadable = {
   }),
 };
 
+describe('an evaluation', () => {
+  it('says once that samples are left out of it, and counts them in no rate', async () => {
+    const isDropped = (id: string): boolean => id === '8';
+    const evalDataset = [...'789'].map((id) => ({ id, messages: [{ role: 'user' as const, content: '' }] }));
+    const collator = {
+      collate: async (examples: readonly SftExample[]) => {
+        const kept = examples.filter(({ id }) => !isDropped(id!));
+        const samples = kept.map(({ id }) => linearDataset(1, Number(id)).get(0));
+        const batch = await linearCollator.collate((await Promise.all(samples)) as SftExample[]);
+        return { ...batch, sampleIds: kept.map(({ id }) => id!) };
+      },
+    };
+    const config = { evalStrategy: 'epoch', numTrainEpochs: 2, saveStrategy: 'no' } as const;
+    const { warnings, events } = await follow(config, { collator, evalDataset });
+    expect(warnings.filter((line) => line.includes('left out'))).toEqual([
+      expect.stringMatching(/evaluation: the collator left out 1 of the 3 samples, as `overlong: "drop"` does/),
+    ]);
+    for (const event of events) {
+      if (event.type !== 'evaluate') continue;
+      expect(event.evalSamplesPerSecond * event.evalRuntime).toBeCloseTo(2, 6);
+    }
+  });
+});
+
 describe('a run that learns nothing', () => {
   it('fails at the end of its first epoch where the collator drops every sample', async () => {
     const { error, model, events } = await follow({}, { collator: dropping(() => true) });

@@ -223,6 +223,12 @@ describe('Progress', () => {
     ]);
   });
 
+  it('says at the end that patience ended it before its time', () => {
+    expect(ended({ globalStep: 100 })[0]).toBe(
+      'stopped early, as `earlyStoppingPatience` says: 100 of 124 steps, 989 samples in 42s; 23.5 samples/s, 12034 tok/s',
+    );
+  });
+
   it('leaves values to a loop that reads them, and says so once where there is no bar', () => {
     const evaluate = {
       type: 'evaluate',

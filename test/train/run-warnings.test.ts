@@ -55,6 +55,11 @@ describe('a run says at its start', () => {
       {},
       ['the run has 3 steps and `evalDelay` is 5: nothing is ever evaluated'],
     ],
+    [
+      { learningRate: 2 },
+      {},
+      ['`learningRate` is 2: LoRA is trained with 1e-5 to 1e-3, e.g. 2e-4; so high it diverges'],
+    ],
     // What nobody has written is no mistake.
     [{ maxSteps: 2, evalStrategy: 'steps' }, {}, []],
     [{ maxSteps: 3, saveSteps: 0.9, loggingSteps: 0.1 }, {}, []],
@@ -62,6 +67,13 @@ describe('a run says at its start', () => {
     [{ evalSteps: 3 }, {}, ['`evalSteps` has no effect: `evalStrategy` is "no"']],
     [{ maxSteps: 20, numTrainEpochs: 2 }, {}, ['`maxSteps` of 20 goes before `numTrainEpochs`, which has no effect']],
     [{ maxSteps: -1, numTrainEpochs: 2 }, {}, []],
+    [{ saveStrategy: 'no', saveTotalLimit: 2 }, {}, ['`saveTotalLimit` has no effect: `saveStrategy` is "no"']],
+    [{ maxSkippedSteps: 3 }, {}, ['`maxSkippedSteps` has no effect: `onNonFiniteLoss` is "stop"']],
+    [{ maxSkippedSteps: 3, onNonFiniteLoss: 'skip' }, {}, []],
+    [{ metricForBestModel: 'accuracy' }, {}, ['`metricForBestModel` has no effect: `evalStrategy` is "no"']],
+    [{ greaterIsBetter: true, evalStrategy: 'epoch' }, {}, ['`greaterIsBetter` has no effect: no best step is chosen']],
+    [{ metricForBestModel: 'accuracy', greaterIsBetter: true, evalStrategy: 'epoch' }, {}, []],
+    [{ warmupRatio: 0.1 }, {}, ['`warmupRatio` is the older name: write `warmupSteps: 0.1`, a share below 1']],
   ])('of intervals: %j, %j', (given, sets, expected) => {
     expect(warnings(given, sets)[0]).toEqual(expected);
   });
@@ -75,6 +87,17 @@ describe('a run says at its start', () => {
       ['an epoch is one step: there are 7 training samples, and a step takes 4 micro-batches of 2'],
     ],
     [{ perDeviceTrainBatchSize: 2, gradientAccumulationSteps: 4 }, { length: 9 }, []],
+    [
+      { dataloaderDropLast: true },
+      { length: 15 },
+      [
+        'an epoch is one step: there are 15 training samples, and `perDeviceTrainBatchSize` is 8',
+        '`dataloaderDropLast` leaves out 7 of the 15 samples in each epoch',
+      ],
+    ],
+    // The first step of a warm-up has rate 0.
+    [{ maxSteps: 4, warmupSteps: 0.1 }, {}, ['the learning rate is 0 in 1 of the 4 steps: nothing is learned there']],
+    [{ maxSteps: 5, warmupSteps: 0.1 }, {}, []],
     [
       { dataloaderDropLast: true },
       { length: 23 },

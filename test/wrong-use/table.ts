@@ -35,12 +35,19 @@ export function wrongUsesPage(uses: WrongUses, refusals: ReadonlyMap<string, Ref
     for (const use of cases) {
       const { summary, hint } = refusals.get(use.code)!;
       const message = [...summary.split('\n'), ...(hint === undefined ? [] : [`hint: ${hint}`])];
-      const cells = message.filter((line) => line.trim() !== '').map((line) => escapeMarkdown(line.trim()));
+      const cells = message.filter((line) => line.trim() !== '').map((line) => markdownLine(line.trim()));
       const seen = use.code.startsWith(COMMAND) ? '' : use.seen ? 'yes' : 'no';
       lines.push(`| ${markdownCode(use.code)} | ${seen} | ${cells.join('<br>')} |`);
     }
   }
   return `${lines.join('\n')}\n`;
+}
+
+/** What stands between backticks is code. */
+function markdownLine(line: string): string {
+  const parts = line.split('`');
+  if (parts.length % 2 === 0) return escapeMarkdown(line);
+  return parts.map((part, i) => (i % 2 === 1 ? markdownCode(part) : escapeMarkdown(part))).join('');
 }
 
 /** What the names in scope are to the compiler. */
