@@ -172,8 +172,8 @@ export function load(app) {
   app.renderer.on(PageEvent.END, (page) => {
     // A page from the disk may not load an image from another file; the symbols are in every page by icons.js.
     page.contents = page.contents.replace(/href="(?:\.\.\/)*assets\/icons\.svg#/g, 'href="#');
-    // Links around badges are not among the parts of the text.
-    page.contents = page.contents.replace(/href="(package\.json|LICENSE)"/g, `href="${sources}$1"`);
+    // Badges come from other hosts, which a reader of the site has not asked for anything.
+    page.contents = page.contents.replace(/<a href="[^"]*"[^>]*><img src="https:\/\/[^"]*"[^>]*><\/a>\s*/g, '');
     if (page.pageKind === PageKind.Document) {
       page.contents = page.contents.replace(/<ul class="tsd-breadcrumb"[\s\S]*?<\/ul>/, '');
     }

@@ -37,6 +37,7 @@ export function runWarnings(settings: RunSettings, isResumed = false): string[] 
   if (isResumed) return lasting;
   return [
     ...lasting,
+    ...highRateWarnings(settings.config),
     ...idleWarnings(settings),
     ...setWarnings(settings.sampler),
     ...intervalWarnings(settings),
@@ -53,13 +54,7 @@ function rateWarnings({ config, sampler }: RunSettings): string[] {
       config.learningRate === 0 ? '' : `, which ${run.warmupSteps > 0 ? 'the warm-up takes' : 'is how it ends'}`;
     return [`the learning rate is 0 in ${all(totalSteps)}${why}: nothing is learned`];
   }
-  const high =
-    config.learningRate > HIGH_RATE
-      ? [
-          `\`learningRate\` is ${config.learningRate}: LoRA is trained with 1e-5 to 1e-3, e.g. 2e-4; so high it diverges`,
-        ]
-      : [];
-  return [...high, ...scheduleWarnings(scheduleOf(config), run)];
+  return scheduleWarnings(scheduleOf(config), run);
 }
 
 /** Steps with a learning rate of 0; of a long run none are counted. */
@@ -69,6 +64,11 @@ function idleSteps(config: SftConfig, totalSteps: number): number {
   const run = scheduleRun(config, totalSteps);
   const isZero = (_: unknown, step: number) => learningRateFactor(schedule, step, run) === 0;
   return Array.from({ length: totalSteps }).filter(isZero).length;
+}
+
+function highRateWarnings({ learningRate }: SftConfig): string[] {
+  if (learningRate <= HIGH_RATE) return [];
+  return [`\`learningRate\` is ${learningRate}: LoRA is trained with 1e-5 to 1e-3, e.g. 2e-4; so high it diverges`];
 }
 
 /** A short warm-up is much of a run of few steps. */

@@ -8,6 +8,7 @@ import type { LogEntry, TrainingEvent, TrainOutput } from '../../src/train/event
 import { readHistory, TrainHistory } from '../../src/train/history.js';
 import type { SftConfigInput } from '../../src/train/sft-config.js';
 import type { SftTrainer, SftTrainerOptions } from '../../src/train/sft-trainer.js';
+import { warningsOf } from './follow.js';
 import { type LinearModel, linearCollator, linearDataset, linearModel, linearTrainer } from './linear-model.js';
 import { reseal } from './reseal.js';
 
@@ -194,7 +195,7 @@ describe('resumeFromCheckpoint', () => {
     const warned: string[] = [];
     const run = async (resumeFromCheckpoint: boolean): Promise<void> => {
       for await (const event of trainer(linearModel(), { maxSteps: 2 }).train({ resumeFromCheckpoint })) {
-        if (event.type === 'warning') warned.push(event.message);
+        warned.push(...warningsOf([event]));
       }
     };
     await run(false);
