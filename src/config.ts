@@ -7,8 +7,6 @@ import { nearestName, plainName } from './messages/nearest-name.js';
 import { showValue } from './messages/show-value.js';
 import { isContainer, optionsHint, requireObject } from './require-given.js';
 
-export { nearestName };
-
 /**
  * Checks an option object against its schema and fills in the defaults.
  * @param what how the object is called in messages, e.g. `SftConfig`

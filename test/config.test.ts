@@ -1,8 +1,9 @@
 import { describe, expect, it } from 'vitest';
 import { z } from 'zod';
-import { nearestName, parseOptions, pathFault } from '../src/config.js';
+import { parseOptions, pathFault } from '../src/config.js';
 import { ConfigError } from '../src/errors.js';
 import { LoraConfig, type LoraConfigOptions } from '../src/lora/lora-config.js';
+import { nearestName } from '../src/messages/nearest-name.js';
 import { parseSftConfig } from '../src/train/sft-config.js';
 
 const schema = z.strictObject({

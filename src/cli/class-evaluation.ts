@@ -5,9 +5,6 @@ import type { ImageSample } from '../data/image-folder-options.js';
 import type { SftExample } from '../data/types.js';
 import type { EvaluationReport } from '../eval/evaluation-report.js';
 import { Evaluator } from '../eval/evaluator.js';
-import type { EvaluatorOptions } from '../eval/evaluator-options.js';
-import { generateText } from '../model/generate.js';
-import { scoreLabels } from '../model/score-labels.js';
 import type { ShownProgress } from '../monitor/show-progress.js';
 import type { OpenModel } from './open-model.js';
 import type { RunSettings } from './run-settings.js';
@@ -30,7 +27,7 @@ export const exampleOf =
 
 /** Asks for the class of each image. */
 export async function evaluateClasses(
-  { model, processor, collator }: Pick<OpenModel, 'model' | 'processor' | 'collator'>,
+  { model, collator }: Pick<OpenModel, 'model' | 'collator'>,
   test: IndexedDataset<ImageSample>,
   question: ClassQuestion,
   options: {
@@ -40,18 +37,11 @@ export async function evaluateClasses(
     readonly onProgress: (progress: ShownProgress) => void;
   },
 ): Promise<EvaluationReport> {
-  const { tokenizer } = processor;
   const { classNames } = question;
   const { mode, sharePrefix, signal, onProgress } = options;
-  const longest = Math.max(...classNames.map((name) => tokenizer.encode(name).length));
-  const maxNewTokens = longest + SPARE_TOKENS;
-  const generate: EvaluatorOptions['generate'] = async (examples, aborted, choices) =>
-    generateText(model, tokenizer, await collator.collatePrompts(examples), {
-      ...{ maxNewTokens, sharePrefix, choices, signal: aborted },
-    });
-  const score: EvaluatorOptions['score'] = async (examples, names, aborted) =>
-    scoreLabels(model, tokenizer, await collator.collatePrompts(examples), names, { sharePrefix, signal: aborted });
-  const asked = mode === 'scored' ? { score } : { generate };
-  const evaluator = new Evaluator({ classNames, mode, batchSize: BATCH_SIZE, ...asked });
+  const longest = Math.max(...classNames.map((name) => collator.tokenizer.encode(name).length));
+  // A label is scored as it is, whatever its length.
+  const length = mode === 'scored' ? {} : { maxNewTokens: longest + SPARE_TOKENS };
+  const evaluator = new Evaluator({ model, collator, classNames, mode, batchSize: BATCH_SIZE, sharePrefix, ...length });
   return evaluator.evaluate(test, { toExample: exampleOf(question), signal, onProgress });
 }

@@ -16,12 +16,10 @@ import type { EvaluateFlags } from './command-flags.js';
 import { loadData, type RunData } from './load-data.js';
 import { isFolder, type OpenModel, openModel, requireAdapterName, requireModelName } from './open-model.js';
 import { defined, GIB, requireOption } from './option-values.js';
-import { type RunSettings, settingsOf } from './run-settings.js';
+import { type RunSettings, seedOf, settingsOf } from './run-settings.js';
 import { shownProgress } from './shown-progress.js';
 import { untilStopped } from './until-stopped.js';
 import { type Output, UsageError } from './usage.js';
-
-const DEFAULT_SEED = 42;
 
 /** @returns the exit code */
 export async function evaluateFromFlags(flags: EvaluateFlags, output: Output): Promise<number> {
@@ -43,7 +41,7 @@ export async function evaluateFromFlags(flags: EvaluateFlags, output: Output): P
   const work = async (signal: AbortSignal): Promise<number> => {
     const note = (line: string): void => output.printError(`note: ${line}`);
     const { labels, holdout, limit } = settings;
-    const seed = settings.config.seed ?? DEFAULT_SEED;
+    const seed = seedOf(settings);
     const onProgress = shownProgress(settings, 'download');
     const loaded = await loadData(data, { labels, holdout, limit, seed, signal, note, onProgress });
     const part = requirePart(loaded, flags.split ?? 'test');

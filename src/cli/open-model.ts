@@ -1,6 +1,6 @@
 /** Engine, model and collator of a run. */
 import { stat } from 'node:fs/promises';
-import { ChatTemplate, TUTORIAL_TEMPLATE } from '../data/chat-template.js';
+import { type ChatTemplate, namedTemplate } from '../data/chat-template.js';
 import { ImagePool } from '../data/image-pool.js';
 import { VlmCollator } from '../data/vlm-collator.js';
 import { createEngine, type EngineChoice } from '../engine/create-engine.js';
@@ -117,8 +117,7 @@ function templateOf(
   which: RunSettings['template'],
   { tokenizer, chatTemplate }: Pretrained['processor'],
 ) {
-  const { bosToken, eosToken } = tokenizer;
-  if (which === 'tutorial') return new ChatTemplate(TUTORIAL_TEMPLATE, { bosToken, eosToken });
+  if (which === 'tutorial') return namedTemplate<ChatTemplate>(which, tokenizer);
   if (chatTemplate) return chatTemplate;
   throw new ConfigError(`${name} has no chat template`, { hint: 'Give --template tutorial.' });
 }

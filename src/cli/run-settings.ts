@@ -90,6 +90,11 @@ export function settingsOf(flat: Readonly<Record<string, unknown>>, what: string
   return { ...parseOptions(ownSchema, part(names.own), what, ALIASES), config, lora, collator, flat };
 }
 
+/** What draws samples and the holdout, in training and when the same parts are asked for again. */
+export function seedOf({ config }: Pick<RunSettings, 'config'>): number {
+  return config.seed ?? sftConfigSchema.shape.seed.parse(undefined);
+}
+
 /**
  * `--set name=value`; a value is JSON where it can be read as such, else a text.
  * @throws UsageError

@@ -20,7 +20,7 @@ import { evaluateClasses } from './class-evaluation.js';
 import { loadData } from './load-data.js';
 import { type OpenModel, openModel } from './open-model.js';
 import { adapterDirOf, checkOutputFolder, checkpointsDirOf, clearOutputFolder } from './output-folder.js';
-import type { RunSettings } from './run-settings.js';
+import { type RunSettings, seedOf } from './run-settings.js';
 import type { RunSummary } from './run-summary.js';
 import { shownProgress } from './shown-progress.js';
 import { SUGGESTED_LORA, suggestedConfig } from './suggested-config.js';
@@ -43,7 +43,6 @@ export type TrainSettings = RunSettings & { readonly data: string; readonly mode
 
 /** Of the run, in its folder: `--resume` and `--config` read it. */
 export const SETTINGS_FILE = 'settings.json';
-const DEFAULT_SEED = 42;
 
 /** @returns what it has come to @throws what its parts throw; the signal's reason */
 export async function train(settings: TrainSettings, request: TrainRequest, output: Output): Promise<RunSummary> {
@@ -51,7 +50,7 @@ export async function train(settings: TrainSettings, request: TrainRequest, outp
   const { signal } = request;
   const { print } = output;
   const note = (line: string): void => output.printError(`note: ${line}`);
-  const seed = settings.config.seed ?? DEFAULT_SEED;
+  const seed = seedOf(settings);
   await checkOutputFolder(outputDir, request.way);
   const { labels, holdout, limit } = settings;
   const onProgress = shownProgress(settings, 'download');

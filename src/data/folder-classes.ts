@@ -1,6 +1,7 @@
 /** The classes of placed images: names that are one, what the user chooses of them, and what is worth a warning. */
-import { nearestName } from '../config.js';
+
 import { DataError } from '../errors.js';
+import { nearestName } from '../messages/nearest-name.js';
 import { oneLine } from '../messages/one-line.js';
 import { TABLE_ENDING } from './csv.js';
 import type { PlacedImage, Placement } from './folder-evidence.js';

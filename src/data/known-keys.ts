@@ -1,5 +1,5 @@
 /** Keys of samples, messages and parts: one that nothing reads is a mistake, reported with the nearest name. */
-import { nearestName } from '../config.js';
+import { nearestName } from '../messages/nearest-name.js';
 import { oneLine } from '../messages/one-line.js';
 import { showValue } from '../messages/show-value.js';
 

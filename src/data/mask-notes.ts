@@ -1,4 +1,5 @@
 /** What one should know of a sample in a mask view, in sentences. */
+import { counted } from '../messages/counted.js';
 import { oneLine, warningLine } from '../messages/one-line.js';
 import type { MaskedSample, MaskToken, MaskView } from './mask-view.js';
 
@@ -80,8 +81,4 @@ export function viewSummary({ samples, length, maxLength }: MaskView): string {
 
 function share(part: number, whole: number): string {
   return whole === 0 ? '0 %' : `${((100 * part) / whole).toFixed(1)} %`;
-}
-
-function counted(count: number, what: string): string {
-  return `${count} ${what}${count === 1 ? '' : 's'}`;
 }

@@ -1,6 +1,7 @@
-import { checkNames, nearestName } from '../config.js';
+import { checkNames } from '../config.js';
 import { ConfigError, EngineError, reasonOf } from '../errors.js';
 import { describeGiven, isObject, isPromise } from '../messages/given-kind.js';
+import { nearestName } from '../messages/nearest-name.js';
 import { requireCallback, requireInteger, requireOptions } from '../require-given.js';
 import type { CudaEngineOptions } from './cuda/cuda-engine.js';
 import type { Engine } from './engine.js';

@@ -6,12 +6,13 @@
 import { type FileHandle, readdir, stat } from 'node:fs/promises';
 import { endianness } from 'node:os';
 import { basename, join } from 'node:path';
-import { nearestName, requirePath } from '../config.js';
+import { requirePath } from '../config.js';
 import { CheckpointError, ConfigError, reasonOf, type TuneErrorOptions } from '../errors.js';
 import { writeFileAtomically } from '../files/atomic-file.js';
 import { readJson } from '../files/read-json.js';
 import { openRegularFile } from '../files/regular-file.js';
 import { describeGiven } from '../messages/given-kind.js';
+import { nearestName } from '../messages/nearest-name.js';
 import { firstLines } from '../messages/short-list.js';
 import { showValue } from '../messages/show-value.js';
 import { requireInteger, requireText } from '../require-given.js';

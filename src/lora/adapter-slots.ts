@@ -1,7 +1,8 @@
 /** The adapters of a model by their names, and the one of them that its layers compute with. */
-import { nearestName } from '../config.js';
+
 import { requireNotTraining } from '../engine/parameter-lease.js';
 import { ConfigError } from '../errors.js';
+import { nearestName } from '../messages/nearest-name.js';
 import { showValue } from '../messages/show-value.js';
 import type { WriteAdapter } from '../model/linear-module.js';
 import type { LoraAdapter } from './lora-adapter.js';

@@ -1,6 +1,6 @@
 /** Every setting of PEFT 0.21's `LoraConfig` in an `adapter_config.json`, with what is made of it here. */
 
-import { nearestName } from '../config.js';
+import { nearestName } from '../messages/nearest-name.js';
 import { firstLines } from '../messages/short-list.js';
 import { showValue } from '../messages/show-value.js';
 

@@ -1,7 +1,7 @@
 /** Which linear layers an adapter sits on: PEFT's matching rules, and one rule more that keeps the towers apart. */
 
-import { nearestName } from '../config.js';
 import { ConfigError } from '../errors.js';
+import { nearestName } from '../messages/nearest-name.js';
 import { oneLine } from '../messages/one-line.js';
 import { shortList } from '../messages/short-list.js';
 import { type ModelPart, modelPart } from '../model/tensor-names.js';

@@ -1,10 +1,11 @@
 /** Which matrices of a checkpoint are held in 4 or 8 bits, by the option `quantization` and how they are stored. */
-import { nearestName } from '../config.js';
+
 import type { Engine } from '../engine/engine.js';
 import { ConfigError, EngineError } from '../errors.js';
 import { dequantizedSource } from '../formats/held-source.js';
 import { type HeldFormat, sizeOf, type WeightSource } from '../formats/weight-source.js';
 import { formatBytes } from '../messages/format-bytes.js';
+import { nearestName } from '../messages/nearest-name.js';
 import { showValue } from '../messages/show-value.js';
 import { namesOfGiven, type QuantizationOptions } from './quantization.js';
 import { linearModuleName, toDiskName, toMemoryName } from './tensor-names.js';

@@ -1,7 +1,8 @@
 /** The option `quantization` of loading, checked. */
 import { z } from 'zod';
-import { type Given, type Mismatch, type NoMismatch, nearestName, parseOptions } from '../config.js';
+import { type Given, type Mismatch, type NoMismatch, parseOptions } from '../config.js';
 import { ConfigError } from '../errors.js';
+import { nearestName } from '../messages/nearest-name.js';
 import { showValue } from '../messages/show-value.js';
 
 /** How linear layers are held: NF4 as with `load_in_4bit`, e4m3 with scales, or 16 bits. */

@@ -1,7 +1,7 @@
 /** NVIDIA cards by their data sheets: what a plan compares. */
 
-import { nearestName } from '../config.js';
 import { ConfigError } from '../errors.js';
+import { nearestName } from '../messages/nearest-name.js';
 import { showValue } from '../messages/show-value.js';
 
 /** A card, by its data sheet. */

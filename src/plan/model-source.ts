@@ -1,6 +1,5 @@
 /** The model that is planned for, by its configuration alone: no weights are read. */
 import { join } from 'node:path';
-import { nearestName } from '../config.js';
 import { type ChatTemplateName, namedTemplate } from '../data/chat-template.js';
 import { VlmCollator } from '../data/vlm-collator.js';
 import { ConfigError, reasonOf } from '../errors.js';
@@ -8,6 +7,7 @@ import { readJson } from '../files/read-json.js';
 import { exists } from '../files/regular-file.js';
 import { hubDownloadSchema } from '../hub/hub-options.js';
 import { folderOrSnapshot } from '../hub/snapshot-download.js';
+import { nearestName } from '../messages/nearest-name.js';
 import { showValue } from '../messages/show-value.js';
 import { loadProcessor, type ModelProcessor } from '../model/load.js';
 import { configJsonOf, MINISTRAL_SIZES, type MinistralSize, repositoryOf } from '../model/ministral3/sizes.js';

@@ -1,4 +1,5 @@
 /** What in the settings of a run has another effect than it seems to, and what its few samples do to them. */
+import { counted } from '../messages/counted.js';
 import { judgeOf } from './best-model.js';
 import type { Sampler } from './sampler.js';
 import { learningRateFactor, scheduleWarnings } from './schedule.js';
@@ -33,12 +34,13 @@ interface RunSettings {
  * @param isResumed what was said when the run began, and changes nothing in what is left of it, is not said again
  */
 export function runWarnings(settings: RunSettings, isResumed = false): string[] {
-  const lasting = [...rateWarnings(settings), ...delayWarnings(settings)];
+  const idle = idleSteps(settings.config, settings.sampler.totalSteps);
+  const lasting = [...rateWarnings(settings, idle), ...delayWarnings(settings)];
   if (isResumed) return lasting;
   return [
     ...lasting,
     ...highRateWarnings(settings.config),
-    ...idleWarnings(settings),
+    ...idleWarnings(settings, idle),
     ...setWarnings(settings.sampler),
     ...intervalWarnings(settings),
     ...evaluationWarnings(settings),
@@ -46,10 +48,10 @@ export function runWarnings(settings: RunSettings, isResumed = false): string[] 
   ];
 }
 
-function rateWarnings({ config, sampler }: RunSettings): string[] {
+function rateWarnings({ config, sampler }: RunSettings, idle: number): string[] {
   const { totalSteps } = sampler;
   const run = scheduleRun(config, totalSteps);
-  if (config.learningRate === 0 || idleSteps(config, totalSteps) === totalSteps) {
+  if (config.learningRate === 0 || idle === totalSteps) {
     const why =
       config.learningRate === 0 ? '' : `, which ${run.warmupSteps > 0 ? 'the warm-up takes' : 'is how it ends'}`;
     return [`the learning rate is 0 in ${all(totalSteps)}${why}: nothing is learned`];
@@ -72,10 +74,9 @@ function highRateWarnings({ learningRate }: SftConfig): string[] {
 }
 
 /** A short warm-up is much of a run of few steps. */
-function idleWarnings({ config, sampler: { totalSteps } }: RunSettings): string[] {
-  const idle = idleSteps(config, totalSteps);
+function idleWarnings({ config, sampler: { totalSteps } }: RunSettings, idle: number): string[] {
   if (config.learningRate === 0 || idle === totalSteps || idle <= IDLE_SHARE * totalSteps) return [];
-  return [`the learning rate is 0 in ${idle} of the ${count(totalSteps, 'step')}: nothing is learned there`];
+  return [`the learning rate is 0 in ${idle} of the ${counted(totalSteps, 'step')}: nothing is learned there`];
 }
 
 /** What few samples do to batches. */
@@ -87,11 +88,11 @@ function setWarnings({ options, stepsPerEpoch }: Sampler): string[] {
       batchSize >= length || gradientAccumulationSteps === 1
         ? `\`perDeviceTrainBatchSize\` is ${batchSize}`
         : `a step takes ${gradientAccumulationSteps} micro-batches of ${batchSize}`;
-    warnings.push(`an epoch is one step: there are ${count(length, 'training sample')}, and ${step}`);
+    warnings.push(`an epoch is one step: there are ${counted(length, 'training sample')}, and ${step}`);
   }
   const dropped = dropLast ? length % batchSize : 0;
   if (dropped > DROPPED_SHARE * length) {
-    warnings.push(`\`dataloaderDropLast\` leaves out ${dropped} of the ${count(length, 'sample')} in each epoch`);
+    warnings.push(`\`dataloaderDropLast\` leaves out ${dropped} of the ${counted(length, 'sample')} in each epoch`);
   }
   return warnings;
 }
@@ -102,7 +103,9 @@ function intervalWarnings({ config, given, sampler: { totalSteps } }: RunSetting
   const { loggingSteps, saveSteps, evalSteps = loggingSteps } = config;
   const warnings: string[] = [];
   const say = (name: string, interval: number, what: string): void => {
-    warnings.push(`the run has ${count(totalSteps, 'step')} and \`${name}\` is ${interval}: ${what} once, at the end`);
+    warnings.push(
+      `the run has ${counted(totalSteps, 'step')} and \`${name}\` is ${interval}: ${what} once, at the end`,
+    );
   };
   // The end is logged, saved and evaluated anyway; who has written an interval expects more.
   if (given.loggingSteps !== undefined && isOver(loggingSteps)) say('loggingSteps', loggingSteps, 'it is logged');
@@ -124,7 +127,7 @@ function evaluationWarnings({ config, sampler, evalLength, evaluatesTraining }: 
   if (evaluatesTraining) {
     warnings.push('the evaluation set is the training set: its loss says nothing about other data');
   } else if (evalLength !== undefined && evalLength < FEW_EVALUATED) {
-    warnings.push(`the evaluation set has ${count(evalLength, 'sample')}: its loss says little about other data`);
+    warnings.push(`the evaluation set has ${counted(evalLength, 'sample')}: its loss says little about other data`);
   }
   if (patience !== undefined) {
     const { byEpoch, end } = evaluationEnd(config, sampler);
@@ -132,7 +135,7 @@ function evaluationWarnings({ config, sampler, evalLength, evaluatesTraining }: 
     const evaluations = Math.ceil(end / interval) - Math.max(0, Math.ceil(evalDelay / interval) - 1);
     if (evaluations <= patience + 1) {
       warnings.push(
-        `the run has ${count(evaluations, 'evaluation')} and \`earlyStoppingPatience\` is ${patience}: it never stops early`,
+        `the run has ${counted(evaluations, 'evaluation')} and \`earlyStoppingPatience\` is ${patience}: it never stops early`,
       );
     }
   }
@@ -182,8 +185,4 @@ function overridden({ config, given }: RunSettings): string[] {
 
 function all(steps: number): string {
   return steps === 1 ? 'the only step' : `all ${steps} steps`;
-}
-
-function count(number: number, what: string): string {
-  return `${number} ${what}${number === 1 ? '' : 's'}`;
 }

@@ -1,6 +1,7 @@
 /** Which settings a learning-rate schedule takes: names, ranges, and what to say of others. */
 import { z } from 'zod';
-import { type Mismatch, type NoMismatch, nearestName } from '../config.js';
+import type { Mismatch, NoMismatch } from '../config.js';
+import { nearestName } from '../messages/nearest-name.js';
 import { showValue } from '../messages/show-value.js';
 import { LR_SCHEDULER_TYPES, type LrSchedule, type LrSchedulerKwargs, type LrSchedulerType } from './schedule.js';
 

@@ -1,4 +1,5 @@
 /** Learning-rate schedules of `transformers.optimization`: the factor of step k, counted from 0. */
+import { counted } from '../messages/counted.js';
 
 /** Names of transformers' schedules; `reduce_lr_on_plateau` and `greedy`, which depend on results, are not offered. */
 export const LR_SCHEDULER_TYPES = [
@@ -212,24 +213,22 @@ export function scheduleWarnings(schedule: LrSchedule, run: ScheduleRun): string
     return [`\`warmupSteps\` has no effect with "constant"; "constant_with_warmup" has a warm-up`];
   }
   if (warmupSteps >= totalSteps && warmupSteps > 0) {
-    const peak = `the run has ${steps(totalSteps)} and the warm-up ${warmupSteps}`;
+    const peak = `the run has ${counted(totalSteps, 'step')} and the warm-up ${warmupSteps}`;
     return [`${peak}: the learning rate never reaches its peak of ${run.learningRate}`];
   }
   if (warmupSteps > totalSteps / 2) {
-    return [`the warm-up takes ${warmupSteps} of the ${steps(totalSteps)}, more than half of the run`];
+    return [`the warm-up takes ${warmupSteps} of the ${counted(totalSteps, 'step')}, more than half of the run`];
   }
   if (schedule.lrSchedulerType !== 'warmup_stable_decay') return [];
   const { numDecaySteps, minLrRatio = 0 } = schedule.lrSchedulerKwargs!;
   const stable = stableSteps(schedule.lrSchedulerKwargs!, run);
   const planned = warmupSteps + Math.max(0, stable) + numDecaySteps;
-  const parts = `"warmup_stable_decay": the run has ${steps(totalSteps)}, warm-up, peak and decay together ${planned}`;
-  if (stable < 0) return [`${parts}: the first ${steps(-stable)} of the decay are left out`];
+  const parts = `"warmup_stable_decay": the run has ${counted(totalSteps, 'step')}, warm-up, peak and decay together ${planned}`;
+  if (stable < 0) return [`${parts}: the first ${counted(-stable, 'step')} of the decay are left out`];
   if (planned < totalSteps) {
-    return [`${parts}: the last ${steps(totalSteps - planned)} run at ${minLrRatio} of the learning rate`];
+    return [`${parts}: the last ${counted(totalSteps - planned, 'step')} run at ${minLrRatio} of the learning rate`];
   }
-  return planned > totalSteps ? [`${parts}: the last ${steps(planned - totalSteps)} of the decay never come`] : [];
-}
-
-function steps(count: number): string {
-  return `${count} step${count === 1 ? '' : 's'}`;
+  return planned > totalSteps
+    ? [`${parts}: the last ${counted(planned - totalSteps, 'step')} of the decay never come`]
+    : [];
 }

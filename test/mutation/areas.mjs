@@ -182,6 +182,6 @@ export const AREAS = {
       'data/byte-alphabet.ts',
       'data/token-texts.ts',
     ],
-    tests: ['data/tokenizer-files', 'data/tokenizer', 'data/token-texts'],
+    tests: ['data/tokenizer-files', 'data/tokenizer-parts', 'data/tokenizer', 'data/token-texts'],
   },
 };

@@ -1,6 +1,7 @@
 /** Reads all rows once: their form, their faults and their images are known before anything is trained. */
-import { nearestName } from '../../config.js';
+
 import { DataError, ImageError } from '../../errors.js';
+import { nearestName } from '../../messages/nearest-name.js';
 import { oneLine, warningLine } from '../../messages/one-line.js';
 import { forEachConcurrently } from '../folder-tree.js';
 import { meantKey } from '../known-keys.js';

@@ -1,5 +1,5 @@
 /** The turns of a conversation as OpenAI, Mistral, TRL, ShareGPT and LLaMA-Factory write them, to messages. */
-import { nearestName } from '../../config.js';
+import { nearestName } from '../../messages/nearest-name.js';
 import { oneLine } from '../../messages/one-line.js';
 import { showValue } from '../../messages/show-value.js';
 import { checkKeysOfRole } from '../check-message.js';
