@@ -16,6 +16,7 @@ export type TuneErrorCode =
   | 'CHECKPOINT'
   | 'ENGINE'
   | 'TRAINING'
+  | 'DISTRIBUTED'
   | 'DISK'
   | 'TRANSFER'
   | 'HUB'
@@ -237,6 +238,20 @@ export class TrainingError extends TuneError {
   protected static override readonly helpSection = 'training';
   override readonly name = 'TrainingError';
   readonly code = 'TRAINING';
+}
+
+/** Several processes that train together: one was lost or has failed, they do not find each other, or differ. */
+export class DistributedError extends TuneError {
+  protected static override readonly helpSection = 'distributed';
+  override readonly name = 'DistributedError';
+  readonly code = 'DISTRIBUTED';
+  /** The rank that caused it; undefined where it is none of the ranks. */
+  readonly rank: number | undefined;
+
+  constructor(message: string, options: TuneErrorOptions & { readonly rank?: number | undefined } = {}) {
+    super(message, options);
+    this.rank = options.rank;
+  }
 }
 
 /** A disk is full, or does not take a file where it belongs. */

@@ -50,12 +50,14 @@ const ALLOWED: Readonly<Record<string, readonly string[]>> = {
   page: ['data'],
   audit: ['async', 'data', 'files', 'messages', 'page'],
   // What asks the model itself.
-  eval: ['async', 'chart', 'data', 'files', 'messages', 'model'],
-  engine: ['async', 'formats', 'messages'],
+  eval: ['async', 'chart', 'data', 'distributed', 'files', 'messages', 'model'],
+  // How processes that train together find and hear each other; it knows no engine.
+  distributed: ['async', 'files', 'messages', 'ownership'],
+  engine: ['async', 'distributed', 'formats', 'messages'],
   batch: ['data', 'messages'],
   model: ['async', 'batch', 'data', 'engine', 'files', 'formats', 'messages'],
   lora: ['async', 'data', 'engine', 'files', 'formats', 'hub', 'messages', 'model', 'ownership'],
-  train: ['async', 'batch', 'data', 'engine', 'files', 'formats', 'messages', 'model', 'ownership'],
+  train: ['async', 'batch', 'data', 'distributed', 'engine', 'files', 'formats', 'messages', 'model', 'ownership'],
   // From sizes alone to memory and time: what trains, without a card.
   plan: ['async', 'batch', 'data', 'engine', 'files', 'formats', 'hub', 'kaggle', 'lora', 'messages', 'model', 'train'],
   // Files alone: nothing here trains.
@@ -69,6 +71,7 @@ const ALLOWED: Readonly<Record<string, readonly string[]>> = {
   cli: [
     'data',
     'demo',
+    'distributed',
     'engine',
     'eval',
     'files',

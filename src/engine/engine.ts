@@ -1,5 +1,6 @@
 /** What an engine is: memory, frozen weights, trainable parameters, and the table of operations. */
 
+import type { GradientSum, ProcessGroup } from '../distributed/process-group.js';
 import type { HeldFormat, WeightSource } from '../formats/weight-source.js';
 import type { ImagePatches } from './image-patches.js';
 import type { Operations, Precision } from './operations.js';
@@ -212,6 +213,13 @@ export interface Engine {
    * @throws EngineError if the engine lacks the precision
    */
   preparePrecision?(weights: readonly Weight[], precision: Precision): void;
+
+  /**
+   * Connects the device with those of the group's other ranks, to sum gradients of the set over them. All ranks call it at
+   * the same time. Missing where an engine cannot: then it trains alone.
+   * @throws EngineError if the library for it is missing; DistributedError if ranks differ in what they need
+   */
+  joinGroup?(group: ProcessGroup, set: ParameterSet, signal?: AbortSignal): Promise<GradientSum>;
 
   /**
    * Called before a training of the set, with nothing under way: prepares what would else be done in its first steps,
