@@ -90,6 +90,17 @@ export class CudaDriver {
     return outHandle((out) => this.call('cuStreamCreate', ['void*', 'uint'], out, STREAM_NON_BLOCKING));
   }
 
+  destroyStream(stream: number): void {
+    this.call('cuStreamDestroy_v2', ['uint64'], stream);
+  }
+
+  /** Of the card itself, also for a part of one (MIG): the same for all processes of all machines. */
+  cardId(): string {
+    const id = new Uint8Array(16);
+    this.call('cuDeviceGetUuid', ['void*', 'int'], id, this.#deviceHandle);
+    return Buffer.from(id).toString('hex');
+  }
+
   /** @throws OutOfMemoryError for a full card; EngineError */
   allocate(bytes: number): DevicePointer {
     return outHandle((out) => this.call('cuMemAlloc_v2', ['void*', 'size_t'], out, bytes)) as DevicePointer;
@@ -234,7 +245,7 @@ export class CudaDriver {
   /** Gives the context back; everything allocated must be freed before, as others may share it. */
   dispose(): void {
     this.synchronize();
-    for (const stream of [this.stream, this.copyStream]) this.call('cuStreamDestroy_v2', ['uint64'], stream);
+    for (const stream of [this.stream, this.copyStream]) this.destroyStream(stream);
     this.call('cuDevicePrimaryCtxRelease_v2', ['int'], this.#deviceHandle);
   }
 
