@@ -92,7 +92,7 @@ export async function joinGradientSum(
   set: CudaParameterSet,
   signal?: AbortSignal,
 ): Promise<CudaGradientSum> {
-  const { driver, allocator } = parts;
+  const { driver } = parts;
   const { name, ordinal } = driver.device;
   const pieces = piecesOf(set, group.worldSize === 1 ? 1 : PIECES, (parts.sizes ?? SIZES).piece);
   const cuts = [set.size, ...pieces.map(({ first }) => first)];
@@ -106,7 +106,7 @@ export async function joinGradientSum(
     await sum.close();
     throw error;
   }
-  allocator.noteTaken(Math.max(0, free - parts.freeBytes()));
+  sum.noteTaken(Math.max(0, free - parts.freeBytes()));
   return sum;
 }
 
@@ -128,6 +128,8 @@ export class CudaGradientSum implements GradientSum {
   #queueing: Promise<void> | undefined;
   /** Sums of pieces whose window was begun again, from its first on. */
   readonly #kept: Float32Array[] = [];
+  /** Bytes of the card that NCCL has. */
+  #taken = 0;
   #isClosed = false;
 
   constructor(
@@ -177,6 +179,12 @@ export class CudaGradientSum implements GradientSum {
     } finally {
       allocator.free(block);
     }
+  }
+
+  /** @param bytes of the card that NCCL has until this is closed */
+  noteTaken(bytes: number): void {
+    this.#taken = bytes;
+    this.#parts.allocator.noteTaken(bytes);
   }
 
   overlap(): { final(parameterNames: readonly string[]): void } {
@@ -234,7 +242,8 @@ export class CudaGradientSum implements GradientSum {
     this.#isClosed = true;
     await this.#queueing?.catch(() => {});
     await this.#communicator.close();
-    const { driver } = this.#parts;
+    const { driver, allocator } = this.#parts;
+    allocator.noteTaken(-this.#taken);
     for (const event of [...this.#complete, this.#summed]) driver.destroyEvent(event);
     driver.destroyStream(this.#stream);
   }

@@ -1,4 +1,4 @@
-import { afterEach, describe, expect, it, vi } from 'vitest';
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { type CudaGradientSum, joinGradientSum } from '../../../src/engine/cuda/gradient-sum.js';
 import { DistributedError, EngineError } from '../../../src/errors.js';
 import { MemoryWorld } from '../../distributed/memory-group.js';
@@ -10,6 +10,8 @@ const SIZE = 2 * LAYERS * VALUES;
 /** From the last layer to the first: two layers each, and what is left. */
 const PIECES = [4 * VALUES, 4 * VALUES, 2 * VALUES];
 
+// NCCL reads it; here nothing is set for other tests.
+beforeEach(() => vi.stubEnv('NCCL_SOCKET_IFNAME', undefined));
 afterEach(() => vi.unstubAllEnvs());
 
 async function ranks(worldSize: number, seed = 1) {
@@ -72,8 +74,13 @@ describe('the sum of gradients over ranks', () => {
       for (const rank of [0, 1, 2]) zero(world, rank);
     }
     await Promise.all(sums.map((sum) => sum.close()));
-    for (const { log } of world.cards) expect(log.slice(-2)).toEqual(['finalize', 'destroy']);
+    for (const { log } of world.cards) {
+      expect(log.slice(-3)).toEqual(['finalize', 'destroy', 'taken -5000']);
+      expect(log).toContain('taken 5000');
+    }
     expect(groups.log[0]).toEqual(['NCCL', 'the id for NCCL']);
+    // One machine: NCCL's sockets are not for others.
+    expect(process.env.NCCL_SOCKET_IFNAME).toBe('lo');
   });
 
   it('leaves early, while backward still runs', async () => {
@@ -159,6 +166,24 @@ describe('the sum of gradients over ranks', () => {
     world.errors.set(0, new EngineError('NCCL: ncclRemoteError'));
     setTimeout(() => groups.kill(1), 50);
     await expect(finished).rejects.toThrow('rank 1 was lost during training');
+  });
+
+  it('gives up joining on an abort, and when a rank never comes', async () => {
+    const { world, groups, sets } = await ranks(2);
+    world.looks = Number.POSITIVE_INFINITY;
+    const controller = new AbortController();
+    const joined = groups.groups.map((group, rank) =>
+      joinGradientSum(world.cards[rank]!.parts, group, sets[rank]!, rank === 0 ? controller.signal : undefined),
+    );
+    groups.groups[0]!.begin('training');
+    setTimeout(() => controller.abort(new Error('stopped by the user')), 10);
+    setTimeout(() => groups.kill(0), 30);
+    const ends = await Promise.allSettled(joined);
+    expect(ends.map((end) => String((end as PromiseRejectedResult).reason.message))).toEqual([
+      'stopped by the user',
+      'rank 0 was lost during training: its connection was closed',
+    ]);
+    expect(world.cards.map(({ log }) => log.at(-1))).toEqual(['abort', 'abort']);
   });
 
   it('takes sums that come out wrong for a broken path', async () => {
