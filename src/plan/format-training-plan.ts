@@ -5,6 +5,8 @@ import { formatBytes } from '../messages/format-bytes.js';
 import { describeGiven, isObject, isPromise } from '../messages/given-kind.js';
 import { oneLine } from '../messages/one-line.js';
 import { splitText } from '../messages/wrap-text.js';
+import { duration, rate, row } from './format-cells.js';
+import { dataParallelLines } from './format-data-parallel.js';
 import type { CardPlan, DataPlan, FormatPlan, SampleFault, TrainingPlan } from './training-plan.js';
 
 const WIDTH = 80;
@@ -29,6 +31,7 @@ export function formatTrainingPlan(plan: TrainingPlan): string {
     ...plan.formats.flatMap((format) => ['', ...formatLines(format)]),
     '',
     ...cardLines(plan.cards),
+    ...dataParallelLines(plan.cards),
     ...memoryLines(plan.cards),
     '',
     ...plan.notes.flatMap((note) => wrapped(`- ${oneLine(note)}`, '  ')),
@@ -164,14 +167,6 @@ function memoryLines(cards: readonly CardPlan[]): string[] {
   });
 }
 
-/** Cells of a width each; a negative one aligns at the right. */
-function row(cells: readonly (readonly [string, number])[]): string {
-  return cells
-    .map(([text, width]) => (width < 0 ? text.padStart(-width) : text.padEnd(width)))
-    .join('')
-    .trimEnd();
-}
-
 function wrapped(text: string, indent: string): string[] {
   const lines: string[] = [];
   let line: string | undefined;
@@ -193,10 +188,6 @@ function percent(share: number): string {
   return `${(100 * share).toFixed(0)} %`;
 }
 
-function rate(value: number): string {
-  return value < 100 ? value.toPrecision(3) : value.toFixed(0);
-}
-
 function gib(bytes: number): string {
   return (bytes / GIB).toFixed(2);
 }
@@ -207,11 +198,4 @@ function billions(value: number): string {
 
 function operations(flops: number): string {
   return flops === 0 ? 'no' : flops.toExponential(2).replace('e+', 'e');
-}
-
-function duration(seconds: number): string {
-  if (seconds < 1) return '<1 s';
-  if (seconds < 90) return `${seconds.toFixed(0)} s`;
-  if (seconds < 5400) return `${(seconds / 60).toFixed(0)} min`;
-  return seconds < 172_800 ? `${(seconds / 3600).toFixed(1)} h` : `${(seconds / 86_400).toFixed(1)} d`;
 }

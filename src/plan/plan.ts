@@ -16,9 +16,11 @@ import { parseSftConfig, type SftConfig, type SftConfigInput } from '../train/sf
 import type { CommonParts } from './card-plan.js';
 import { type Card, cardNamed, MEASURED_CARD, USUAL_CARDS } from './cards.js';
 import { trainingData } from './data-source.js';
+import { type DealtWindows, dealtWindows, sameEffectiveBatch } from './dealt-windows.js';
+import { LINK_NAMES, type LinkName, linkNamed } from './links.js';
 import { collatorFrom, plannedModel } from './model-source.js';
 import type { Rehearsal } from './rehearsal.js';
-import { type RunWindows, runWindows } from './run-windows.js';
+import { type PackedSamples, type RunWindows, runWindows } from './run-windows.js';
 import { measureData } from './sample-tokens.js';
 import type { CardPlan, FormatPlan, TrainingPlan, WeightFormat } from './training-plan.js';
 
@@ -64,6 +66,20 @@ export interface TrainingPlanOptions {
   readonly formats?: readonly WeightFormat[] | undefined;
   /** Names of cards, also as `h200`. Default: one each of 12, 16, 24, 40, 48, 80 and 141 GB. */
   readonly cards?: readonly string[] | undefined;
+  /**
+   * Numbers of cards, from 1 to 64, of which to compute runs with one process each: `CardRun.dataParallel`.
+   * `gradientAccumulationSteps` is per device, so the effective batch grows with them; both are planned, and the batch of
+   * each device that keeps the effective one. More than 8 need a network as `link`. Default: one card.
+   */
+  readonly gpus?: number | readonly number[] | undefined;
+  /**
+   * What the slowest link between these cards is: `nvlink3` to `nvlink5` or `pcie4`, `pcie5` in a machine, `25gbit`,
+   * `100gbit`, `400gbit` between machines. Needs `gpus`. Default: NVLink for A100 SXM, H100, H200 and B200, PCI Express for
+   * all others.
+   */
+  readonly link?: LinkName | undefined;
+  /** Of one card, in any currency: gives `cost` for each of `gpus`, which it needs. Default: no cost. */
+  readonly pricePerHour?: number | undefined;
   /** Stops the work; `plan` then fails with its reason. Default: none. */
   readonly signal?: AbortSignal | undefined;
   /** Receives what is worth knowing of the data set, a line each; they are among the `notes` too. Default: nothing. */
@@ -71,6 +87,13 @@ export interface TrainingPlanOptions {
 }
 
 const given = z.custom<unknown>((value) => value !== undefined, 'is missing');
+
+/** Of the figures that the model of the time can say anything about. */
+const MOST_GPUS = 64;
+/** Of a machine. */
+const MOST_LOCAL_GPUS = 8;
+const GPUS_EXPECTED = `expected a number of cards from 1 to ${MOST_GPUS}, or a list of such`;
+const gpuCount = z.int().positive().max(MOST_GPUS);
 
 const schema = z.strictObject({
   trainDataset: given,
@@ -89,6 +112,9 @@ const schema = z.strictObject({
     .readonly()
     .optional(),
   cards: z.array(z.string()).min(1).readonly().optional(),
+  gpus: z.union([gpuCount, z.array(gpuCount).min(1).readonly()], { error: GPUS_EXPECTED }).optional(),
+  link: z.enum(LINK_NAMES).optional(),
+  pricePerHour: z.number().positive().optional(),
   signal: z.instanceof(AbortSignal).optional(),
   onNote: z.custom<(line: string) => void>().optional(),
 } satisfies Record<keyof TrainingPlanOptions, z.ZodType>);
@@ -101,7 +127,8 @@ const ALIASES: Readonly<Record<string, string>> = {
   data: 'trainDataset',
   args: 'config',
   quantization: 'formats',
-  gpus: 'cards',
+  worldsize: 'gpus',
+  price: 'pricePerHour',
   card: 'cards',
   template: 'chatTemplate',
 };
@@ -112,6 +139,8 @@ const USUAL_LORA: LoraConfigOptions = { r: 16, alpha: 32, dropout: 0.05, targetM
 const FEW_COMBINATIONS = 3;
 const WINDOWS_OF_FEW = 128;
 const WINDOWS_OF_MANY = 12;
+/** With several cards each window is one of every rank. */
+const FEWEST_DEALT_WINDOWS = 6;
 
 /**
  * Tells what a run takes: exact tokens of each sample, memory by part, operations, and on which cards it fits, how and how
@@ -145,6 +174,7 @@ export async function plan(options: TrainingPlanOptions): Promise<TrainingPlan> 
     const { requireCudaOptions } = await import('../engine/cuda/cuda-engine.js');
     requireCudaOptions(parsed.cuda, 'plan: `cuda`');
   }
+  const wanted = wantedGpus(parsed);
   // Named twice, a card is still one.
   const cards = [...new Set((parsed.cards ?? USUAL_CARDS).map((name) => cardNamed(name, 'plan')))];
   const config = parseSftConfig(parsed.config);
@@ -169,9 +199,15 @@ export async function plan(options: TrainingPlanOptions): Promise<TrainingPlan> 
   const few = cards.length * formats.length <= FEW_COMBINATIONS;
   const run = runWindows(data.packed, config, few ? WINDOWS_OF_FEW : WINDOWS_OF_MANY);
   const { memoryBudget, device: _, ...engine } = parsed.cuda ?? {};
+  const parallel = wanted && {
+    dealt: dealtRuns(wanted, data.packed, config, few ? WINDOWS_OF_FEW : WINDOWS_OF_MANY),
+    link: parsed.link && linkNamed(parsed.link),
+    pricePerHour: parsed.pricePerHour,
+  };
   // With the engine that it rehearses on, which is half of the package.
   const { imageShareOf, planOnCard, rehearseFormat } = await import('./card-plan.js');
-  const common: CommonParts = { model, lora, config, engine, memoryBudget, run, imageShare: imageShareOf(data.packed) };
+  const imageShare = imageShareOf(data.packed);
+  const common: CommonParts = { model, lora, config, engine, memoryBudget, run, imageShare, parallel };
   const planned: { readonly formats: FormatPlan[]; readonly cards: CardPlan[] } = { formats: [], cards: [] };
   let trainableParameters = 0;
   let flops = 0;
@@ -202,8 +238,61 @@ export async function plan(options: TrainingPlanOptions): Promise<TrainingPlan> 
     flops,
     formats: planned.formats,
     cards: planned.cards.sort((a, b) => order(a.card) - order(b.card)),
-    notes: [...notes, ...notesOf(cards, run, config)],
+    notes: [...notes, ...notesOf(cards, run, config), ...(wanted ? notesOfSeveral(wanted, config) : [])],
   };
+}
+
+/** @throws ConfigError for what has no effect without several cards, or does not link so many */
+function wantedGpus({
+  gpus,
+  link,
+  pricePerHour,
+}: Pick<z.output<typeof schema>, 'gpus' | 'link' | 'pricePerHour'>): number[] | undefined {
+  if (gpus === undefined) {
+    const idle = link !== undefined ? 'link' : pricePerHour !== undefined ? 'pricePerHour' : undefined;
+    if (idle === undefined) return undefined;
+    throw new ConfigError(`plan: \`${idle}\` has no effect without \`gpus\``, {
+      hint: 'Give the numbers of cards too, e.g. `gpus: [1, 2, 4, 8]` (--gpus 1,2,4,8).',
+    });
+  }
+  const wanted = [...new Set(typeof gpus === 'number' ? [gpus] : gpus)].sort((a, b) => a - b);
+  const most = wanted.at(-1)!;
+  if (most > MOST_LOCAL_GPUS && (link === undefined || !linkNamed(link).isNetwork)) {
+    throw new ConfigError(
+      `plan: \`gpus\`: ${most} cards are more than the ${MOST_LOCAL_GPUS} of a machine, and \`link\` is ${link ?? 'not given'}`,
+      { hint: 'Say what network links the machines: `link: "400gbit"`, `"100gbit"` or `"25gbit"` (--link 400gbit).' },
+    );
+  }
+  return wanted;
+}
+
+/** For each number of cards the batch of each device as it is written, then the one that keeps the effective batch. */
+function dealtRuns(wanted: readonly number[], packed: PackedSamples, config: SftConfig, most: number): DealtWindows[] {
+  return wanted.flatMap((gpus) => {
+    const kept = gpus === 1 ? undefined : sameEffectiveBatch(config, gpus);
+    const windows = Math.max(FEWEST_DEALT_WINDOWS, Math.ceil(most / gpus));
+    return [config, ...(kept ? [kept] : [])].map((batch) => dealtWindows(packed, config, gpus, batch, windows));
+  });
+}
+
+function notesOfSeveral(wanted: readonly number[], config: SftConfig): string[] {
+  const several = wanted.filter((gpus) => gpus > 1);
+  if (several.length === 0) return [];
+  const { perDeviceTrainBatchSize, gradientAccumulationSteps } = config;
+  const batch = perDeviceTrainBatchSize * gradientAccumulationSteps;
+  const kept = several.map((gpus) => {
+    const same = sameEffectiveBatch(config, gpus);
+    if (!same) return `on ${gpus} cards it does not divide`;
+    const { perDeviceTrainBatchSize: size, gradientAccumulationSteps: accumulation } = same;
+    const also = size === perDeviceTrainBatchSize ? '' : `, perDeviceTrainBatchSize ${size}`;
+    return `on ${gpus} cards gradientAccumulationSteps ${accumulation}${also} keeps it`;
+  });
+  return [
+    `several cards: \`gradientAccumulationSteps\` is per device, so the effective batch of ${batch} grows with the cards: ` +
+      kept.join('; '),
+    'several cards: computed from the passes of one card and published rates of links, not measured; each takes the ' +
+      'memory of one, beside the buffers of NCCL',
+  ];
 }
 
 /** What the figures rest on. */
