@@ -1,5 +1,5 @@
 /** Runs on several cards as a table of at most 80 columns. */
-import { duration, rate, row } from './format-cells.js';
+import { duration, rate, row, WIDTH, wrapped } from './format-cells.js';
 import type { CardPlan, DataParallelPlan } from './training-plan.js';
 
 /** Widths of the columns; a negative one aligns at the right. */
@@ -21,14 +21,16 @@ export function dataParallelLines(cards: readonly CardPlan[]): string[] {
     '',
     'Several cards, one process each: computed, not measured',
     line('GPUs', 'batch', 'a device', 'compute', 'uneven', 'wait', 'samples/s', '×', 'time', 'cost'),
-    '─'.repeat(80),
+    '─'.repeat(WIDTH),
     ...several.flatMap(({ card, format, plans, about }) => [
       [card, format, plans.find(({ link }) => link)?.link].filter(Boolean).join(', '),
       ...plans.map((plan) => line(...cellsOf(plan, about))),
     ]),
-    'batch: effective; compute, uneven, wait: ms of a step: passes of a card on average,',
-    'what the slowest rank takes longer, and the sum of gradients as far as backward',
-    'does not hide it, with what a step costs beside',
+    ...wrapped(
+      'batch: effective; compute, uneven, wait: ms of a step: passes of a card on average, what the slowest rank takes ' +
+        'longer, and what backward does not hide of the sum of gradients, with the other costs of a step',
+      '',
+    ),
   ];
 }
 

@@ -4,12 +4,10 @@ import { displayWidth } from '../messages/display-width.js';
 import { formatBytes } from '../messages/format-bytes.js';
 import { describeGiven, isObject, isPromise } from '../messages/given-kind.js';
 import { oneLine } from '../messages/one-line.js';
-import { splitText } from '../messages/wrap-text.js';
-import { duration, rate, row } from './format-cells.js';
+import { duration, rate, row, WIDTH, wrapped } from './format-cells.js';
 import { dataParallelLines } from './format-data-parallel.js';
 import type { CardPlan, DataPlan, FormatPlan, SampleFault, TrainingPlan } from './training-plan.js';
 
-const WIDTH = 80;
 const GIB = 2 ** 30;
 /** Faulty samples that are named of each kind. */
 const LISTED = 10;
@@ -165,19 +163,6 @@ function memoryLines(cards: readonly CardPlan[]): string[] {
       ...wrapped(`Memory of ${format} on ${card}, GiB: ${shown.join(', ')}; in all ${gib(memory.totalBytes)}`, '  '),
     ];
   });
-}
-
-function wrapped(text: string, indent: string): string[] {
-  const lines: string[] = [];
-  let line: string | undefined;
-  for (const word of text.split(' ').flatMap((one) => splitText(one, WIDTH - indent.length))) {
-    if (line === undefined) line = word;
-    else if (line.trim() !== '' && displayWidth(line) + 1 + displayWidth(word) > WIDTH) {
-      lines.push(line);
-      line = `${indent}${word}`;
-    } else line = `${line} ${word}`;
-  }
-  return [...lines, line ?? ''];
 }
 
 function count(value: number): string {
