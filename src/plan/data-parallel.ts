@@ -14,8 +14,9 @@ import type { CardRun, DataParallelPlan } from './training-plan.js';
 
 /** Gradients are float32. */
 const GRADIENT_BYTES = 4;
-/** The flat gradient is summed in pieces of about so many bytes, the last layers' first. */
-const PIECE_BYTES = 32 * 2 ** 20;
+/** The flat gradient is summed in a few pieces, the last layers' first: at most so many, each of at least so many bytes. */
+const PIECES = 8;
+const PIECE_BYTES = 4 * 2 ** 20;
 /**
  * Share of a pass that is backward, at least: LoRA's backward multiplies by each frozen matrix as often as forward does, and
  * its attention and recomputed layers take more.
@@ -42,7 +43,7 @@ interface ParallelRun {
  * after the other, evenly over backward, and are summed one after the other meanwhile: the last is never hidden.
  */
 export function exposedSeconds(bytes: number, backwardSeconds: number, gpus: number, link: Link): number {
-  const pieces = Math.max(1, Math.ceil(bytes / PIECE_BYTES));
+  const pieces = Math.min(PIECES, Math.max(1, Math.floor(bytes / PIECE_BYTES)));
   const piece = allReduceSeconds(bytes / pieces, gpus, link);
   return Math.max(piece, backwardSeconds / pieces + pieces * piece - backwardSeconds);
 }
