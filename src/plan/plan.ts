@@ -16,11 +16,11 @@ import { parseSftConfig, type SftConfig, type SftConfigInput } from '../train/sf
 import type { CommonParts } from './card-plan.js';
 import { type Card, cardNamed, MEASURED_CARD, USUAL_CARDS } from './cards.js';
 import { trainingData } from './data-source.js';
-import { type DealtWindows, dealtWindows, sameEffectiveBatch } from './dealt-windows.js';
 import { LINK_NAMES, type LinkName, linkNamed } from './links.js';
 import { collatorFrom, plannedModel } from './model-source.js';
+import { dealtRuns, gpusSchema, notesOfSeveral, wantedGpus } from './planned-gpus.js';
 import type { Rehearsal } from './rehearsal.js';
-import { type PackedSamples, type RunWindows, runWindows } from './run-windows.js';
+import { type RunWindows, runWindows } from './run-windows.js';
 import { measureData } from './sample-tokens.js';
 import type { CardPlan, FormatPlan, TrainingPlan, WeightFormat } from './training-plan.js';
 
@@ -88,13 +88,6 @@ export interface TrainingPlanOptions {
 
 const given = z.custom<unknown>((value) => value !== undefined, 'is missing');
 
-/** Of the figures that the model of the time can say anything about. */
-const MOST_GPUS = 64;
-/** Of a machine. */
-const MOST_LOCAL_GPUS = 8;
-const GPUS_EXPECTED = `expected a number of cards from 1 to ${MOST_GPUS}, or a list of such`;
-const gpuCount = z.int().positive().max(MOST_GPUS);
-
 const schema = z.strictObject({
   trainDataset: given,
   model: z.string({ error: 'expected a size (3B, 8B, 14B), a folder or a name on the Hub' }).min(1),
@@ -112,7 +105,7 @@ const schema = z.strictObject({
     .readonly()
     .optional(),
   cards: z.array(z.string()).min(1).readonly().optional(),
-  gpus: z.union([gpuCount, z.array(gpuCount).min(1).readonly()], { error: GPUS_EXPECTED }).optional(),
+  gpus: gpusSchema.optional(),
   link: z.enum(LINK_NAMES).optional(),
   pricePerHour: z.number().positive().optional(),
   signal: z.instanceof(AbortSignal).optional(),
@@ -139,8 +132,6 @@ const USUAL_LORA: LoraConfigOptions = { r: 16, alpha: 32, dropout: 0.05, targetM
 const FEW_COMBINATIONS = 3;
 const WINDOWS_OF_FEW = 128;
 const WINDOWS_OF_MANY = 12;
-/** With several cards each window is one of every rank. */
-const FEWEST_DEALT_WINDOWS = 6;
 
 /**
  * Tells what a run takes: exact tokens of each sample, memory by part, operations, and on which cards it fits, how and how
@@ -238,61 +229,8 @@ export async function plan(options: TrainingPlanOptions): Promise<TrainingPlan> 
     flops,
     formats: planned.formats,
     cards: planned.cards.sort((a, b) => order(a.card) - order(b.card)),
-    notes: [...notes, ...notesOf(cards, run, config), ...(wanted ? notesOfSeveral(wanted, config) : [])],
+    notes: [...notes, ...notesOf(cards, run, config), ...(parallel ? notesOfSeveral(parallel.dealt, config) : [])],
   };
-}
-
-/** @throws ConfigError for what has no effect without several cards, or does not link so many */
-function wantedGpus({
-  gpus,
-  link,
-  pricePerHour,
-}: Pick<z.output<typeof schema>, 'gpus' | 'link' | 'pricePerHour'>): number[] | undefined {
-  if (gpus === undefined) {
-    const idle = link !== undefined ? 'link' : pricePerHour !== undefined ? 'pricePerHour' : undefined;
-    if (idle === undefined) return undefined;
-    throw new ConfigError(`plan: \`${idle}\` has no effect without \`gpus\``, {
-      hint: 'Give the numbers of cards too, e.g. `gpus: [1, 2, 4, 8]` (--gpus 1,2,4,8).',
-    });
-  }
-  const wanted = [...new Set(typeof gpus === 'number' ? [gpus] : gpus)].sort((a, b) => a - b);
-  const most = wanted.at(-1)!;
-  if (most > MOST_LOCAL_GPUS && (link === undefined || !linkNamed(link).isNetwork)) {
-    throw new ConfigError(
-      `plan: \`gpus\`: ${most} cards are more than the ${MOST_LOCAL_GPUS} of a machine, and \`link\` is ${link ?? 'not given'}`,
-      { hint: 'Say what network links the machines: `link: "400gbit"`, `"100gbit"` or `"25gbit"` (--link 400gbit).' },
-    );
-  }
-  return wanted;
-}
-
-/** For each number of cards the batch of each device as it is written, then the one that keeps the effective batch. */
-function dealtRuns(wanted: readonly number[], packed: PackedSamples, config: SftConfig, most: number): DealtWindows[] {
-  return wanted.flatMap((gpus) => {
-    const kept = gpus === 1 ? undefined : sameEffectiveBatch(config, gpus);
-    const windows = Math.max(FEWEST_DEALT_WINDOWS, Math.ceil(most / gpus));
-    return [config, ...(kept ? [kept] : [])].map((batch) => dealtWindows(packed, config, gpus, batch, windows));
-  });
-}
-
-function notesOfSeveral(wanted: readonly number[], config: SftConfig): string[] {
-  const several = wanted.filter((gpus) => gpus > 1);
-  if (several.length === 0) return [];
-  const { perDeviceTrainBatchSize, gradientAccumulationSteps } = config;
-  const batch = perDeviceTrainBatchSize * gradientAccumulationSteps;
-  const kept = several.map((gpus) => {
-    const same = sameEffectiveBatch(config, gpus);
-    if (!same) return `on ${gpus} cards it does not divide`;
-    const { perDeviceTrainBatchSize: size, gradientAccumulationSteps: accumulation } = same;
-    const also = size === perDeviceTrainBatchSize ? '' : `, perDeviceTrainBatchSize ${size}`;
-    return `on ${gpus} cards gradientAccumulationSteps ${accumulation}${also} keeps it`;
-  });
-  return [
-    `several cards: \`gradientAccumulationSteps\` is per device, so the effective batch of ${batch} grows with the cards: ` +
-      kept.join('; '),
-    'several cards: computed from the passes of one card and published rates of links, not measured; each takes the ' +
-      'memory of one, beside the buffers of NCCL',
-  ];
 }
 
 /** What the figures rest on. */
