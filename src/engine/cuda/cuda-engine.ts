@@ -4,6 +4,7 @@
  */
 import { z } from 'zod';
 import { type Given, type Mismatch, type NoMismatch, parseOptions } from '../../config.js';
+import type { ProcessGroup } from '../../distributed/process-group.js';
 import { EngineError } from '../../errors.js';
 import { sizeOf, type WeightSource } from '../../formats/weight-source.js';
 import { CountingEngine } from '../counted-tensors.js';
@@ -29,12 +30,14 @@ import { KernelCompiler } from './compiler.js';
 import { CublasLt, type E4m3Scales } from './cublas-lt.js';
 import { CudaDriver } from './driver.js';
 import { E4m3Products, e4m3ScalesOf } from './e4m3-products.js';
+import { type CudaGradientSum, joinGradientSum, type SumDriver } from './gradient-sum.js';
 import { KernelLoader } from './kernel-loading.js';
 import { Kernels, PLAIN_PROGRAMS } from './kernels.js';
 import type { KernelLauncher } from './launch.js';
 import { MatrixProducts, type ProductDriver, type ProductLibrary } from './matrix-products.js';
 import { matrixRate, type RateDriver } from './matrix-rate.js';
 import { DeviceAllocator, type PhysicalMemory } from './memory.js';
+import { Nccl, type NcclLibrary } from './nccl.js';
 import { usualAttentionPrograms } from './operations/attention-kernels.js';
 import { MAX_LOGITS } from './operations/cross-entropy.js';
 import { imagePatches } from './operations/image-patches.js';
@@ -53,7 +56,10 @@ import { WeightStore } from './weights.js';
 
 /** Options of the `cuda` engine: `createEngine('cuda', { cuda: … })`. */
 export interface CudaEngineOptions {
-  /** Number of the card in the order of nvidia-smi, from 0. Default: 0. */
+  /**
+   * Number of the card in the order of nvidia-smi, from 0. Default: LOCAL_RANK where a launcher set it and the process
+   * sees several cards, else 0.
+   */
   readonly device?: number;
   /**
    * Most bytes of device memory for the process, as nvidia-smi shows it: weights, tensors, context, code and library
@@ -140,6 +146,8 @@ export interface CudaParts {
   readonly loader?: Pick<KernelLoader, 'load' | 'dispose'>;
   /** Settles when the kernels are compiled; loading waits for it at its end. */
   readonly prepared?: Promise<void>;
+  /** What connects the card with those of other ranks. Default: the engine trains alone. */
+  readonly communication?: { readonly driver: SumDriver; load(): NcclLibrary };
 }
 
 export class CudaEngine extends CountingEngine implements Engine {
@@ -166,6 +174,7 @@ export class CudaEngine extends CountingEngine implements Engine {
   readonly #sets = new Map<unknown, CudaParameterSet>();
   #matrixTflops: number | undefined;
   readonly #pace: Pace;
+  readonly #sums = new Set<CudaGradientSum>();
   #loading = 0;
   #isDisposed = false;
 
@@ -315,6 +324,16 @@ export class CudaEngine extends CountingEngine implements Engine {
     this.#e4m3.prepare(known, precision);
   }
 
+  async joinGroup(group: ProcessGroup, set: ParameterSet, signal?: AbortSignal): Promise<CudaGradientSum> {
+    const { communication, memory } = this.#parts;
+    if (!communication) throw new EngineError('joinGroup: this engine has no connection to other cards');
+    const freeBytes = () => memory.memoryInfo().free;
+    const parts = { ...communication, staging: this.#staging, allocator: this.allocator, freeBytes };
+    const sum = await joinGradientSum(parts, group, this.#set(set), signal);
+    this.#sums.add(sum);
+    return sum;
+  }
+
   createParameters(specs: readonly ParameterSpec[]): ParameterSet {
     const set = new CudaParameterSet(this.#store, specs);
     for (const parameter of set.parameters) this.#sets.set(parameter, set);
@@ -412,6 +431,8 @@ export class CudaEngine extends CountingEngine implements Engine {
     if (this.#isDisposed) return;
     this.#isDisposed = true;
     const { driver, kernels } = this.#parts;
+    // Kernels that wait for a lost rank would be waited for here.
+    for (const sum of this.#sums) await sum.close();
     await this.#weights.dispose();
     driver.synchronize();
     this.#weights.disposeHost();
@@ -462,7 +483,8 @@ export function createCudaEngine(
     const overhead = new Overhead(driver.process, driver.process.contextBytes);
     const compilerVersion = compiler.version;
     const loader = new KernelLoader(driver);
-    const made = { driver, memory, overhead, kernels, library, compilerVersion, loader, prepared };
+    const communication = { driver, load: () => new Nccl() };
+    const made = { driver, memory, overhead, kernels, library, compilerVersion, loader, prepared, communication };
     return new CudaEngine({ ...made, ...parts }, options);
   } catch (error) {
     // Else the card's memory stays taken, though the process may go on with another engine.
