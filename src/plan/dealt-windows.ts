@@ -10,8 +10,7 @@ export interface DealtWindows extends StepBatch, Pick<RunWindows, 'steps' | 'tok
 }
 
 /**
- * Deals micro-batch m of a window to rank m mod W. The last window of an epoch may have too few for all ranks: those
- * without wait.
+ * The last window of an epoch may have too few micro-batches for all ranks: those without wait.
  * @param batch of each device
  * @param most windows that are dealt
  */
@@ -24,12 +23,11 @@ export function dealtWindows(
 ): DealtWindows {
   const all = { perDeviceTrainBatchSize, gradientAccumulationSteps: gradientAccumulationSteps * gpus };
   const { steps, tokens, samples, chosen, microBatches } = runSteps(packed, config, all, most);
-  const windows = chosen.map((step) => {
-    const window = microBatches(step);
-    return Array.from({ length: gpus }, (_, rank) => window.filter((_samples, m) => m % gpus === rank))
+  const windows = chosen.map((step) =>
+    Array.from({ length: gpus }, (_, rank) => microBatches(step, { rank, worldSize: gpus }))
       .filter((batches) => batches.some(({ length }) => length > 0))
-      .map((batches) => windowOf(batches, config));
-  });
+      .map((batches) => windowOf(batches, config)),
+  );
   return { gpus, perDeviceTrainBatchSize, gradientAccumulationSteps, steps, tokens, samples, windows };
 }
 
