@@ -53,8 +53,14 @@ export async function requireAlike(
   const all = await ranks.gather('comparison of the ranks', own);
   const differences = [
     ...compareFacts(all.map((rank) => rank.facts)),
-    ...compareSets('the training set', all.map((rank) => rank.dataset)),
-    ...compareSets('the evaluation set', all.map((rank) => rank.evalDataset)),
+    ...compareSets(
+      'the training set',
+      all.map((rank) => rank.dataset),
+    ),
+    ...compareSets(
+      'the evaluation set',
+      all.map((rank) => rank.evalDataset),
+    ),
   ];
   if (differences.length === 0) return;
   const listed = firstLines(differences, MAX_LISTED, 'differences');
@@ -97,7 +103,8 @@ function compareSets(name: string, byRank: readonly (DatasetFingerprint | undefi
   const [first] = byRank;
   return byRank.flatMap((set, rank) => {
     if (!first || !set) return first || set ? [`${name}: ${set ? 'given' : 'missing'} on rank ${rank}`] : [];
-    if (first.length !== set.length) return [`${name}: ${first.length} samples on rank 0, ${set.length} on rank ${rank}`];
+    if (first.length !== set.length)
+      return [`${name}: ${first.length} samples on rank 0, ${set.length} on rank ${rank}`];
     const text = compareDatasets(first, set)?.replaceAll('than before', 'than on rank 0');
     return text ? [`${name} on rank ${rank} ${text}`] : [];
   });

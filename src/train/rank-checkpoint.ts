@@ -38,14 +38,17 @@ export async function shareCheckpoint(
   read: (path: string) => Promise<ReadCheckpoint>,
 ): Promise<Opened> {
   let opened: Opened | undefined;
-  const told = await ranks.fromMain('checkpoint to go on from', async (): Promise<Told<Pick<Opened, 'latest' | 'kept'>>> => {
-    opened = await open();
-    const { tensors, latest, kept, damaged, warnings } = opened;
-    const arrays = arraysOf(tensors).map(({ name, data }) => {
-      return { name, isFloat: data instanceof Float32Array, length: data.length };
-    });
-    return { place: { latest, kept }, path: latest.path, damaged, warnings, arrays, digest: await digestOf(tensors) };
-  });
+  const told = await ranks.fromMain(
+    'checkpoint to go on from',
+    async (): Promise<Told<Pick<Opened, 'latest' | 'kept'>>> => {
+      opened = await open();
+      const { tensors, latest, kept, damaged, warnings } = opened;
+      const arrays = arraysOf(tensors).map(({ name, data }) => {
+        return { name, isFloat: data instanceof Float32Array, length: data.length };
+      });
+      return { place: { latest, kept }, path: latest.path, damaged, warnings, arrays, digest: await digestOf(tensors) };
+    },
+  );
   const text = opened && new TextEncoder().encode(JSON.stringify(opened.state));
   const state = JSON.parse(new TextDecoder().decode(await ranks.bytesFromMain('state', text))) as TrainerState;
   let tensors = opened?.tensors ?? (await readSame(told, read));

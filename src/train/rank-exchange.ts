@@ -138,6 +138,13 @@ export class RankExchange {
     return value;
   }
 
+  /** The metrics of rank 0; all ranks compute them, and what they decide must be the same. */
+  async metricsOfMain<T extends Readonly<Record<string, number>>>(metrics: T | undefined): Promise<T | undefined> {
+    const told = Object.entries(metrics ?? {}).map(([name, value]) => [name, exact(value)] as const);
+    const [first] = await this.gather('metrics', metrics && told);
+    return first && (Object.fromEntries(first.map(([name, value]) => [name, Number(value)])) as T);
+  }
+
   /** Bytes of rank 0 on all ranks. Rank 0 alone gives them. */
   async bytesFromMain(what: string, bytes: Uint8Array | undefined): Promise<Uint8Array> {
     if (this.isAlone) return bytes!;
@@ -169,8 +176,8 @@ export class RankExchange {
       const { reason } = this.group.failure as { readonly reason: DistributedError };
       return reason.rank === this.group.rank ? error : reason;
     }
-    const isKnown = (typeof error === 'object' && error !== null && this.#agreed.has(error)) || this.#isStopAgreed;
-    if (!isKnown) this.#failWith(error);
+    const isAgreed = typeof error === 'object' && error !== null && this.#agreed.has(error);
+    if (!isAgreed && !(this.#isStopAgreed && error === this.signal.reason)) this.#failWith(error);
     return error;
   }
 
@@ -220,13 +227,13 @@ export class RankExchange {
     this.#isStopAgreed = true;
     clearTimeout(this.#timer);
     const { aborted, reason } = this.#run.signal;
-    const isOwn = aborted && (reason instanceof ReaderLeft) === rank < 0;
+    const isOwn = aborted && reason instanceof ReaderLeft === rank < 0;
     this.#end(isOwn ? reason : rank < 0 ? new ReaderLeft() : stoppedBy(rank, stops[rank]!.why));
   }
 
   /** This rank ends the run of all. */
   #failWith(error: unknown): void {
-    if (this.#isOver || this.#isStopAgreed || this.isAlone) return;
+    if (this.#isOver || this.isAlone) return;
     // Before the group's own words for it.
     this.#ending.abort(error);
     this.group.fail(error);

@@ -1,11 +1,14 @@
 /** One optimizer step over several ranks: what each of them has of its window becomes what all of them know. */
-import type { VlmBatch } from '../data/types.js';
-import type { Deferred } from '../engine/engine.js';
-import type { ParameterSet } from '../engine/tensor.js';
+
 import { orAborted } from '../async/or-aborted.js';
+import type { VlmBatch } from '../data/types.js';
+import type { Deferred, EngineMemory } from '../engine/engine.js';
+import type { ParameterSet } from '../engine/tensor.js';
 import { DistributedError, type TuneError } from '../errors.js';
+import type { LogEntry } from './events.js';
 import { type ExactNumber, exact, type RankExchange } from './rank-exchange.js';
 import type { Window } from './sampler.js';
+import type { StepMetrics } from './step-metrics.js';
 import { describeBatches, joinFacts, type MicroBatchFacts, type TrainingWindow } from './training-window.js';
 
 /** The window of a step as all ranks know it, with the batches of this one. */
@@ -116,6 +119,25 @@ export async function compareNorms(ranks: RankExchange, step: number, norm: numb
       details: { step, norms },
     }),
   );
+}
+
+/** The log line of rank 0, on all of them, with the memory of the rank that holds most. */
+export async function takeLogOf(
+  ranks: RankExchange,
+  metrics: StepMetrics,
+  memory: EngineMemory,
+  matrixTflops: number | undefined,
+): Promise<LogEntry | undefined> {
+  const { worldSize } = ranks.group;
+  const take = (all: readonly Pick<EngineMemory, 'bytesInUse' | 'peakBytes'>[]) => {
+    const most = (of: 'bytesInUse' | 'peakBytes') => Math.max(...all.map((one) => one[of]));
+    const largest = { ...memory, bytesInUse: most('bytesInUse'), peakBytes: most('peakBytes') };
+    return metrics.takeLog(largest, matrixTflops === undefined ? undefined : worldSize * matrixTflops);
+  };
+  if (ranks.isAlone) return take([memory]);
+  const { bytesInUse, peakBytes } = memory;
+  const entry = take(await ranks.gather('memory', { bytesInUse, peakBytes }, true));
+  return ranks.fromMain('log', async () => entry);
 }
 
 /** Where a loss that is not finite came from: the ranks, and what they had in the window. */

@@ -75,6 +75,12 @@ export function joinFacts(facts: readonly MicroBatchFacts[]): WindowFacts {
   };
 }
 
+/** The window of a process that trains alone. */
+export function describeWindow(plan: Window, collated: readonly VlmBatch[]): TrainingWindow {
+  const { facts, ...own } = describeBatches(plan, collated);
+  return { ...own, ...joinFacts(facts) };
+}
+
 /** @throws TrainingError if there are samples, but no token of the whole window carries a label */
 export function requireLabels(step: number, { labelCount, sampleIds }: WindowFacts): void {
   if (labelCount > 0 || sampleIds.length === 0) return;

@@ -86,7 +86,7 @@ function forwardBackward(
       const mark = engine.mark();
       const losses: Tensor[] = [];
       try {
-        for (const { samples, recompute } of plan.passes) {
+        for (const [i, { samples, recompute }] of plan.passes.entries()) {
           await runPass(engine, { signal, requireParts, record: true }, async (pass) => {
             const settings = { recompute, labelSmoothing, neftuneNoiseAlpha, precision, adapter };
             const loss = await pass.run(model.lossSteps(pass.tape, window.join(samples), 1 / labelCount, settings));
@@ -94,7 +94,8 @@ function forwardBackward(
             engine.retain(loss);
             losses.push(loss);
             await pass.pause();
-            await pass.backward(loss);
+            const early = i === plan.passes.length - 1 ? sum?.overlap?.() : undefined;
+            await pass.backward(loss, early && { set: trainable, final: (names) => early.final(names) });
             await pass.pause();
           });
         }
@@ -275,7 +276,8 @@ export class WindowStep {
       const changes = changesOf(trainable);
       try {
         await meanwhile();
-        signal.throwIfAborted();
+        // Several ranks end together, once their sums have arrived.
+        if (!ranks) signal.throwIfAborted();
         this.requireSameParameters(step);
         const hasChanged = changesOf(trainable) !== changes;
         const described = own.plan === undefined ? {} : { plan: own.plan };

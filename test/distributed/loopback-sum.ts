@@ -105,13 +105,19 @@ class LoopbackSum implements GradientSum {
       const isSame = sent?.every((value, i) => Object.is(value, own[offset + i]!));
       if (sent && !isSame && !this.#kept.has(name)) throw new Error(`${name} was called final and has changed since`);
       if (sent) own.set(sent, offset);
-      if (own.subarray(offset, offset + size).some((value) => value !== 0) && !touched[parameters.findIndex((p) => p.name === name)])
+      if (
+        own.subarray(offset, offset + size).some((value) => value !== 0) &&
+        !touched[parameters.findIndex((p) => p.name === name)]
+      )
         throw new Error(`${name} has a gradient and does not count as touched`);
     }
     this.#trace.early.push([...this.#sent.keys(), ...this.#kept.keys()]);
     this.#sent = new Map();
     this.#kept = new Map();
-    const all = await this.#group.allGatherBytes('gradients of all', new Uint8Array(own.buffer, own.byteOffset, own.byteLength));
+    const all = await this.#group.allGatherBytes(
+      'gradients of all',
+      new Uint8Array(own.buffer, own.byteOffset, own.byteLength),
+    );
     const sum = new Float32Array(own.length);
     for (const bytes of all) {
       const values = new Float32Array(new Uint8Array(bytes).buffer);

@@ -73,9 +73,10 @@ export class MemoryWorld {
     if (member.isGone) return new Promise(() => {});
     if (this.#first) return Promise.reject(this.#first);
     const at = member.calls++;
-    (this.log[rank] ??= []).push(what);
+    this.log[rank] = [...(this.log[rank] ?? []), what];
     const { length } = this.#members;
-    const call: Call = (this.#calls[at] ??= { what, values: new Array(length), waiting: [], missing: length });
+    this.#calls[at] ??= { what, values: new Array(length), waiting: [], missing: length };
+    const call = this.#calls[at]!;
     if (call.what !== what) {
       this.#failAll(new DistributedError(`rank ${rank} calls "${what}" where another calls "${call.what}"`, { rank }));
       return Promise.reject(this.#first);
