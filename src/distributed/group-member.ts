@@ -13,7 +13,7 @@ import {
 import type { ProcessGroup, RankPlace } from './process-group.js';
 
 /** Carries messages to the hub and back. */
-export interface GroupLink {
+interface GroupLink {
   /** @param transfer buffers that may be moved */
   send(message: FromRank, transfer?: ArrayBuffer[]): void;
   /** Whether the process must stay for an answer. */
@@ -91,7 +91,7 @@ export class GroupMember implements ProcessGroup {
     if (this.failure.aborted || this.#isClosed) return;
     this.#link.send({ type: 'fail', fault: faultOf(error) });
     const message = `rank ${this.rank} of ${this.worldSize} has failed: ${reasonOf(error)}`;
-    this.#abort(new DistributedError(message, { rank: this.rank, cause: error }));
+    this.receiveFailure(new DistributedError(message, { rank: this.rank, cause: error }));
   }
 
   get isRescuer(): boolean {
@@ -118,8 +118,15 @@ export class GroupMember implements ProcessGroup {
     else if (message.type === 'gone') this.#gone.add(message.rank);
     else if (message.type === 'failure') {
       for (const rank of message.failure.gone) this.#gone.add(rank);
-      this.#abort(errorOf(message.failure));
+      this.receiveFailure(errorOf(message.failure));
     }
+  }
+
+  /** The group has failed, whatever carries its messages. */
+  receiveFailure(reason: DistributedError): void {
+    if (this.failure.aborted) return;
+    this.#controller.abort(reason);
+    for (const call of [...this.#calls.values()]) call.reject(reason);
   }
 
   /** Whether the others count on this rank, or it on them. */
@@ -162,12 +169,6 @@ export class GroupMember implements ProcessGroup {
   #requireOpen(what: string): void {
     this.failure.throwIfAborted();
     if (this.#isClosed) throw new DistributedError(`${what}: this rank has left the group`, { rank: this.rank });
-  }
-
-  #abort(reason: DistributedError): void {
-    if (this.failure.aborted) return;
-    this.#controller.abort(reason);
-    for (const call of [...this.#calls.values()]) call.reject(reason);
   }
 }
 

@@ -234,7 +234,7 @@ export function isLoopback(address: string): boolean {
 }
 
 const MAX_WORLD = 65_536;
-export const LOOPBACK = '127.0.0.1';
+const LOOPBACK = '127.0.0.1';
 /** Of torchrun and accelerate. */
 const DEFAULT_PORT = 29_500;
 const TORCH_HINT =

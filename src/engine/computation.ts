@@ -18,7 +18,7 @@ interface ComputationOptions {
 }
 
 /** Who hears during backward which gradients of a set are final. */
-export interface GradientListener {
+interface GradientListener {
   readonly set: ParameterSet;
   final(parameterNames: readonly string[]): void;
 }

@@ -56,7 +56,10 @@ import { WeightStore } from './weights.js';
 
 /** Options of the `cuda` engine: `createEngine('cuda', { cuda: … })`. */
 export interface CudaEngineOptions {
-  /** Number of the card in the order of nvidia-smi, from 0. Default: 0. */
+  /**
+   * Number of the card in the order of nvidia-smi, from 0. Default: LOCAL_RANK where a launcher set it and the process
+   * sees several cards, else 0.
+   */
   readonly device?: number;
   /**
    * Most bytes of device memory for the process, as nvidia-smi shows it: weights, tensors, context, code and library

@@ -6,6 +6,7 @@ import { EngineError, OutOfMemoryError } from '../../errors.js';
 import { type ForeignFunction, foreignCalls } from './foreign-calls.js';
 import { type DevicePointer, type Grid, ParameterBlock } from './launch.js';
 import { foreignFunctions, loadLibrary, outHandle } from './library-search.js';
+import { ownCard } from './own-card.js';
 import { NvmlProcess } from './process-memory.js';
 
 const CUDA_ERROR_OUT_OF_MEMORY = 2;
@@ -67,10 +68,11 @@ export class CudaDriver {
   /** CUDA_MEMCPY2D: sixteen 8-byte fields. */
   readonly #copyBlock = new DataView(new ArrayBuffer(128));
 
-  /** @param ordinal which card, as nvidia-smi counts them; CUDA_VISIBLE_DEVICES applies */
-  constructor(ordinal = 0) {
+  /** @param given which card, as nvidia-smi counts them; CUDA_VISIBLE_DEVICES applies. Default: that of `ownCard` */
+  constructor(given?: number) {
     this.#function = foreignFunctions(loadLibrary('driver').library);
     this.call('cuInit', ['uint'], 0);
+    const ordinal = given ?? ownCard(this.#outInt((out) => this.call('cuDeviceGetCount', ['void*'], out)));
     const device = this.#outInt((out) => this.call('cuDeviceGet', ['void*', 'int'], out, ordinal));
     this.#deviceHandle = device;
     this.process = new NvmlProcess(this.#busId(device));

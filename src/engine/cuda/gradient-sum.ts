@@ -37,14 +37,18 @@ export interface SumParts {
   freeBytes(): number;
   /** Finds and loads NCCL. */
   load(): NcclLibrary;
+  /** A test makes them small. */
+  readonly sizes?: typeof SIZES;
 }
 
 /** Pieces at most: each costs some 50 µs, and what cannot be hidden behind backward is the last one. */
 const PIECES = 8;
-/** Elements of a piece at least: smaller ones do not fill the links. */
-const PIECE_ELEMENTS = 1 << 20;
-/** Values of the first sum, which says whether the links carry what they should. */
-const PROBE = 1 << 18;
+const SIZES = {
+  /** Elements of a piece at least: smaller ones do not fill the links. */
+  piece: 1 << 20,
+  /** Values of the first sum, which says whether the links carry what they should. */
+  probe: 1 << 18,
+};
 /** Bytes that are read back at once. */
 const DOWNLOAD_BYTES = 16 << 20;
 
@@ -56,8 +60,8 @@ interface Piece {
 }
 
 /** Pieces in the order in which they are summed: that of backward, when sets are in the order of forward. */
-function piecesOf({ parameters, size }: CudaParameterSet, most: number): Piece[] {
-  const wanted = Math.max(PIECE_ELEMENTS, Math.ceil(size / most));
+function piecesOf({ parameters, size }: CudaParameterSet, most: number, least: number): Piece[] {
+  const wanted = Math.max(least, Math.ceil(size / most));
   const pieces: Piece[] = [];
   let names: string[] = [];
   let end = size;
@@ -88,9 +92,9 @@ export async function joinGradientSum(
   set: CudaParameterSet,
   signal?: AbortSignal,
 ): Promise<CudaGradientSum> {
-  const { driver, allocator } = parts;
+  const { driver } = parts;
   const { name, ordinal } = driver.device;
-  const pieces = piecesOf(set, group.worldSize === 1 ? 1 : PIECES);
+  const pieces = piecesOf(set, group.worldSize === 1 ? 1 : PIECES, (parts.sizes ?? SIZES).piece);
   const cuts = [set.size, ...pieces.map(({ first }) => first)];
   const library = await requireSamePeers(group, parts.load, { id: driver.cardId(), name, ordinal }, cuts, signal);
   const free = parts.freeBytes();
@@ -102,7 +106,7 @@ export async function joinGradientSum(
     await sum.close();
     throw error;
   }
-  allocator.noteTaken(Math.max(0, free - parts.freeBytes()));
+  sum.noteTaken(Math.max(0, free - parts.freeBytes()));
   return sum;
 }
 
@@ -124,6 +128,8 @@ export class CudaGradientSum implements GradientSum {
   #queueing: Promise<void> | undefined;
   /** Sums of pieces whose window was begun again, from its first on. */
   readonly #kept: Float32Array[] = [];
+  /** Bytes of the card that NCCL has. */
+  #taken = 0;
   #isClosed = false;
 
   constructor(
@@ -147,22 +153,22 @@ export class CudaGradientSum implements GradientSum {
 
   /** Sums known values: first so few that a wrong one is found, then as many as the largest piece has. */
   async probe(signal?: AbortSignal): Promise<void> {
-    const { allocator, staging, driver } = this.#parts;
+    const { allocator, staging, driver, sizes = SIZES } = this.#parts;
     const { rank, worldSize } = this.#group;
-    const count = Math.max(PROBE, ...this.#pieces.map((piece) => piece.count));
+    const count = Math.max(sizes.probe, ...this.#pieces.map((piece) => piece.count));
     const block = allocator.allocate(4 * count, 'sums of gradients');
     try {
       const value = (i: number): number => i % 251;
       staging.upload(
         block.address,
-        Float32Array.from({ length: PROBE }, (_, i) => value(i) + rank),
+        Float32Array.from({ length: sizes.probe }, (_, i) => value(i) + rank),
       );
-      for (const elements of [PROBE, count]) {
+      for (const elements of [sizes.probe, count]) {
         this.#follow(this.#complete[0] ?? this.#summed, driver.stream, this.#stream);
         await this.#communicator.sum(block.address, elements, this.#stream);
         await this.#arrival('the first sum of the ranks', signal);
-        if (elements !== PROBE) break;
-        const sums = new Float32Array(await staging.download(block.address, 4 * PROBE).arrive());
+        if (elements !== sizes.probe) break;
+        const sums = new Float32Array(await staging.download(block.address, 4 * sizes.probe).arrive());
         const wrong = sums.findIndex((sum, i) => sum !== worldSize * value(i) + (worldSize * (worldSize - 1)) / 2);
         if (wrong < 0) continue;
         throw new DistributedError(`NCCL sums wrongly: value ${wrong} of a known sum is ${sums[wrong]}`, {
@@ -173,6 +179,12 @@ export class CudaGradientSum implements GradientSum {
     } finally {
       allocator.free(block);
     }
+  }
+
+  /** @param bytes of the card that NCCL has until this is closed */
+  noteTaken(bytes: number): void {
+    this.#taken = bytes;
+    this.#parts.allocator.noteTaken(bytes);
   }
 
   overlap(): { final(parameterNames: readonly string[]): void } {
@@ -192,7 +204,7 @@ export class CudaGradientSum implements GradientSum {
     const { staging } = this.#parts;
     await this.#queueFinal();
     await this.#arrival('the sums of layers whose gradients were complete');
-    // A piece at a time, in the order of the compute stream, which waits for the sums.
+    // A part at a time: it passes through page-locked memory.
     for (const { first, count } of this.#pieces.slice(this.#kept.length, this.#final)) {
       const values = new Float32Array(count);
       for (let at = 0; at < count; at += DOWNLOAD_BYTES / 4) {
@@ -230,7 +242,8 @@ export class CudaGradientSum implements GradientSum {
     this.#isClosed = true;
     await this.#queueing?.catch(() => {});
     await this.#communicator.close();
-    const { driver } = this.#parts;
+    const { driver, allocator } = this.#parts;
+    allocator.noteTaken(-this.#taken);
     for (const event of [...this.#complete, this.#summed]) driver.destroyEvent(event);
     driver.destroyStream(this.#stream);
   }
@@ -265,11 +278,10 @@ export class CudaGradientSum implements GradientSum {
     }
   }
 
-  /** Waits for the sums that are queued, as the compute stream does from here on. */
+  /** Waits for the sums that are queued. */
   async #arrival(what: string, signal?: AbortSignal): Promise<void> {
     const { driver } = this.#parts;
     driver.recordEvent(this.#summed, this.#stream);
-    driver.waitEvent(this.#summed, driver.stream);
     await this.#communicator.until(() => driver.eventDone(this.#summed), `${what} to arrive`, undefined, signal);
   }
 

@@ -221,7 +221,7 @@ export class DeviceAllocator {
     };
   }
 
-  /** A library has taken so much of the card: the pools can have no more than the rest. */
+  /** A library has taken so much of the card, or given it back (negative): the pools can have the rest. */
   noteTaken(bytes: number): void {
     this.#cardBytes -= bytes;
   }

@@ -62,6 +62,8 @@ export class NcclCommunicator {
     ordinal: number,
     signal?: AbortSignal,
   ): Promise<NcclCommunicator> {
+    // On one machine nobody else need reach the sockets by which NCCL begins.
+    if (group.localWorldSize === group.worldSize) process.env.NCCL_SOCKET_IFNAME ??= 'lo';
     const own = group.isMain ? Buffer.from(library.uniqueId()).toString('hex') : undefined;
     const id = Buffer.from(await group.broadcast('the id for NCCL', own, signal), 'hex');
     group.failure.throwIfAborted();

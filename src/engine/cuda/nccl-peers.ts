@@ -4,7 +4,7 @@ import { DistributedError, reasonOf } from '../../errors.js';
 import { type NcclLibrary, ncclVersion } from './nccl.js';
 
 /** A rank's card, as the others compare it. */
-export interface CardPlace {
+interface CardPlace {
   /** The same for one card, whatever process sees it. */
   readonly id: string;
   readonly name: string;
