@@ -197,7 +197,9 @@ export class SumCard {
         free: () => {},
         noteTaken: (bytes) => void this.log.push(`taken ${bytes}`),
       },
-      freeBytes: () => (this.log.includes('sum 300') ? MEMORY - 5000 : MEMORY),
+      memory: {
+        memoryInfo: () => ({ free: this.log.includes('sum 300') ? MEMORY - 5000 : MEMORY, total: MEMORY }),
+      },
       sizes: { piece: 1000, probe: 300 },
       load: () => this.library(),
     };
