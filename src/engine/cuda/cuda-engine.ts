@@ -9,7 +9,6 @@ import { sizeOf, type WeightSource } from '../../formats/weight-source.js';
 import { CountingEngine } from '../counted-tensors.js';
 import type {
   Deferred,
-  Engine,
   EngineMemory,
   OptimizerArrays,
   OptimizerState,
@@ -22,6 +21,7 @@ import { memoryBudgetSchema } from '../memory-budget.js';
 import type { Precision } from '../operations.js';
 import { requireOwnSet, requireValues } from '../parameter-layout.js';
 import { noteChange, requireIdleEngine, requireNotTraining, requireOwnCall } from '../parameter-lease.js';
+import type { PartEngine, SquaredGradients } from '../split/part-engine.js';
 import { type ParameterSet, type ParameterSpec, requireFilled, type Tensor, type Weight } from '../tensor.js';
 import { ActivationOffload } from './activation-offload.js';
 import { CudaParameterSet } from './adapters.js';
@@ -41,13 +41,13 @@ import { imagePatches } from './operations/image-patches.js';
 import { rowMaxima } from './operations/largest.js';
 import { writeRows } from './operations/rows.js';
 import { type CudaOperations, cudaOperations } from './operations.js';
-import { CudaOptimizerState, zeroParameters } from './optimizer.js';
+import { CudaOptimizerState, type PartialNorms, zeroParameters } from './optimizer.js';
 import { Pace, type PaceDriver } from './pace.js';
 import { physicalMemory } from './physical-memory.js';
 import { Overhead } from './process-memory.js';
 import { SavedProducts } from './saved-products.js';
 import { Staging, type StagingDriver } from './staging.js';
-import { type DeviceContext, TensorStore } from './tensor-store.js';
+import { type CopyFrom, type DeviceContext, TensorStore } from './tensor-store.js';
 import type { WeightDriver } from './weight-stream.js';
 import { WeightStore } from './weights.js';
 
@@ -123,7 +123,7 @@ export type EngineDriver = StagingDriver &
   PaceDriver &
   DeviceContext['driver'] &
   WeightDriver &
-  Pick<CudaDriver, 'device' | 'synchronize' | 'dispose'>;
+  Pick<CudaDriver, 'device' | 'synchronize' | 'copyFromPeer' | 'dispose'>;
 
 /** What an engine is made of; a test gives stand-ins. */
 export interface CudaParts {
@@ -142,7 +142,22 @@ export interface CudaParts {
   readonly prepared?: Promise<void>;
 }
 
-export class CudaEngine extends CountingEngine implements Engine {
+/** Sums of squares on a card. */
+class CardSquares implements SquaredGradients {
+  readonly engine: CudaEngine;
+  readonly partials: PartialNorms;
+
+  constructor(engine: CudaEngine, partials: PartialNorms) {
+    this.engine = engine;
+    this.partials = partials;
+  }
+
+  get count(): number {
+    return this.partials.count;
+  }
+}
+
+export class CudaEngine extends CountingEngine implements PartEngine {
   readonly name = 'cuda';
   readonly description: string;
   readonly operations: CudaOperations;
@@ -243,6 +258,12 @@ export class CudaEngine extends CountingEngine implements Engine {
     return this.#store.zeros(shape);
   }
 
+  /** @throws EngineError for a tensor of another kind of engine; OutOfMemoryError */
+  receive(tensor: Tensor, from: PartEngine): Tensor {
+    if (!(from instanceof CudaEngine)) throw new EngineError('receive: the tensor is of another kind of engine');
+    return this.#store.receive(tensor, from.#store, this.#copyFrom(from));
+  }
+
   moveToHost(tensor: Tensor): void {
     this.#store.moveToHost(tensor);
   }
@@ -287,6 +308,10 @@ export class CudaEngine extends CountingEngine implements Engine {
     const { offload = 'auto', tokensPerPass } = this.#options;
     const isStreamed = this.#weights.place(sources, offload, trainingBytes);
     this.tokensPerPass = tokensPerPass ?? (isStreamed ? STREAMED_TOKENS_PER_PASS : this.tokensPerPass);
+  }
+
+  weightBytes(source: WeightSource): number {
+    return this.#weights.bytesOf(source);
   }
 
   async loadWeight(source: WeightSource): Promise<Weight> {
@@ -353,9 +378,24 @@ export class CudaEngine extends CountingEngine implements Engine {
     return new CudaOptimizerState(this.#store, this.#set(set), kind);
   }
 
-  optimizerStep(set: ParameterSet, state: OptimizerState, options: OptimizerStep): Deferred<number> {
+  squaredGradients(set: ParameterSet, state: OptimizerState): SquaredGradients {
+    return new CardSquares(this, this.#state(set, state).squaredGradients());
+  }
+
+  optimizerStep(
+    set: ParameterSet,
+    state: OptimizerState,
+    options: OptimizerStep,
+    parts?: readonly SquaredGradients[],
+  ): Deferred<number> {
     requireOwnCall(set, options, 'optimizerStep');
-    return this.#state(set, state).step(options);
+    const known = this.#state(set, state);
+    if (!parts) return known.step(options);
+    const squares = parts.map((part) => {
+      if (!(part instanceof CardSquares)) throw new EngineError('optimizerStep: sums of squares of another kind of engine');
+      return { ...part.partials, copy: this.#copyFrom(part.engine) };
+    });
+    return known.step(options, squares);
   }
 
   releaseOptimizerState(set: ParameterSet, state: OptimizerState): void {
@@ -427,6 +467,12 @@ export class CudaEngine extends CountingEngine implements Engine {
     driver.dispose();
   }
 
+  #copyFrom(other: CudaEngine): CopyFrom {
+    const { driver } = this.#parts;
+    if (other === this) return (target, source, bytes) => driver.copy(target, source, bytes);
+    return (target, source, bytes) => driver.copyFromPeer(target, source, bytes, other.#parts.driver);
+  }
+
   #set(set: ParameterSet): CudaParameterSet {
     return requireOwnSet(set, CudaParameterSet);
   }
@@ -455,7 +501,7 @@ export function createCudaEngine(
   try {
     const compiler = new KernelCompiler();
     const kernels = new Kernels(driver, compiler);
-    const library = new CublasLt();
+    const library = new CublasLt(() => driver.makeCurrent());
     const attention = usualAttentionPrograms(driver.device.capability, kernels.hasWarpgroups);
     const prepared = kernels.prepare([...PLAIN_PROGRAMS, ...attention]);
     const memory = physicalMemory(driver);

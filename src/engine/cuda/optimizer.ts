@@ -17,7 +17,7 @@ import {
 import type { CudaParameterSet } from './adapters.js';
 import { type DevicePointer, offset } from './launch.js';
 import type { DeviceBlock } from './memory.js';
-import type { TensorStore } from './tensor-store.js';
+import type { CopyFrom, TensorStore } from './tensor-store.js';
 import type { CudaTensor } from './tensors.js';
 
 /** Elements that a block of adamw and adamw8bit updates. */
@@ -26,6 +26,17 @@ const CHUNK_WORDS = 8;
 /** Partial sums of the norm at most. */
 const MAX_NORM_BLOCKS = 1024;
 const HOLDER = 'optimizer state';
+
+/** Sums of squares on a card, 8 bytes each. */
+export interface PartialNorms {
+  readonly address: DevicePointer;
+  readonly count: number;
+}
+
+/** Those of a part of the set, and what copies them here. */
+interface PartNorms extends PartialNorms {
+  readonly copy: CopyFrom;
+}
 
 /** An array of the state: where it lies, and its type on the host. */
 interface StateArray {
@@ -93,18 +104,47 @@ export class CudaOptimizerState implements OptimizerState {
     }
   }
 
-  step(options: OptimizerStep): Deferred<number> {
+  /** Queues the sums of squares of the gradients. */
+  squaredGradients(): PartialNorms {
+    const { gradients, size } = this.set;
+    // The norm and the factor first, then the partial sums, 8 bytes each.
+    const partials = offset(this.#norm.address, 8);
+    const count = Math.max(1, Math.min(MAX_NORM_BLOCKS, Math.ceil(size / 1024)));
+    this.#store.kernels.launch(KERNELS.squaredNorm, [count], { partials, grads: gradients.address, n: size });
+    return { address: partials, count };
+  }
+
+  /** Norm and factor of all parts together, from their sums in order. */
+  #clip({ maxGradNorm }: OptimizerStep, parts: readonly PartNorms[]): void {
+    const { allocator, kernels } = this.#store;
+    const count = parts.reduce((sum, part) => sum + part.count, 0);
+    const sums = allocator.allocate(8 * count, HOLDER);
+    try {
+      let at = 0;
+      for (const part of parts) {
+        part.copy(offset(sums.address, at), part.address, 8 * part.count);
+        at += 8 * part.count;
+      }
+      const parameters = { norm: this.#norm.address, partials: sums.address, count, maxNorm: maxGradNorm };
+      kernels.launch(KERNELS.clipScale, [1], parameters);
+    } finally {
+      allocator.free(sums);
+    }
+  }
+
+  /** @param parts of a set in parts: what was queued for all of them. Default: the set is whole */
+  step(options: OptimizerStep, parts?: readonly PartNorms[]): Deferred<number> {
     if (this.kind !== options.kind) {
       throw new EngineError(`optimizerStep: the state is of ${this.kind}, the step of ${options.kind}`);
     }
     const { kernels, staging } = this.#store;
-    const { values, gradients, size } = this.set;
+    const { values, gradients } = this.set;
     const norm = this.#norm.address;
-    // The norm and the factor first, then the partial sums, 8 bytes each.
-    const partials = offset(norm, 8);
-    const blocks = Math.max(1, Math.min(MAX_NORM_BLOCKS, Math.ceil(size / 1024)));
-    kernels.launch(KERNELS.squaredNorm, [blocks], { partials, grads: gradients.address, n: size });
-    kernels.launch(KERNELS.clipScale, [1], { norm, partials, count: blocks, maxNorm: options.maxGradNorm });
+    if (parts) this.#clip(options, parts);
+    else {
+      const { address: partials, count } = this.squaredGradients();
+      kernels.launch(KERNELS.clipScale, [1], { norm, partials, count, maxNorm: options.maxGradNorm });
+    }
     const { settings, active } = this.#settings(options);
     this.#store.withTable(new Int32Array(settings.buffer), (table) => {
       const at = (name: string): DevicePointer => this.arrays[name]!.block.address;

@@ -23,6 +23,9 @@ export interface DeviceContext {
   readonly activations?: ActivationOffload | undefined;
 }
 
+/** Queues a copy from the device of another store. */
+export type CopyFrom = (target: DevicePointer, source: DevicePointer, bytes: number) => void;
+
 /** Row strides of bf16 are multiples of this (16 bytes). */
 export const ROW_MULTIPLE = 8;
 
@@ -222,6 +225,33 @@ export class TensorStore extends CountedTensors<CudaTensor> {
   /** A tensor whose rows are not spread through a block twice as wide: `tensor` itself, retained, or a copy. */
   compact(tensor: CudaTensor): CudaTensor {
     if (tensor.ld < 2 * tensor.columns) {
+      this.retain(tensor);
+      return tensor;
+    }
+    const copy = this.create(tensor.shape);
+    this.copyInto(copy, tensor);
+    return copy;
+  }
+
+  /** A copy of another card's tensor, in its number format. @param copy queues copies from there */
+  receive(tensor: Tensor, from: TensorStore, copy: CopyFrom): CudaTensor {
+    const known = from.use(tensor, 'receive');
+    const whole = from.#whole(known);
+    try {
+      const received = this.#create(known.shape, whole.type, whole.ld);
+      received.spare = whole.spare;
+      copy(received.address, whole.address, ELEMENT_BYTES[whole.type] * whole.rows * whole.ld);
+      return received;
+    } finally {
+      from.release(whole);
+    }
+  }
+
+  /** A tensor whose rows, with what lies between them, are a block of their own: `tensor` itself, retained, or a copy. */
+  #whole(tensor: CudaTensor): CudaTensor {
+    const { type, storage, address, ld, columns, isParameter } = tensor;
+    const isOwn = type === 'f32' || (storage?.block.address === address && ld < 2 * columns);
+    if (isOwn || isParameter) {
       this.retain(tensor);
       return tensor;
     }

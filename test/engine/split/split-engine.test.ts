@@ -116,7 +116,7 @@ function expectSame(got: Trained, expected: Trained): void {
 /** Where the layers and the head lie with heaps of so many MiB. */
 const CUTS: readonly (readonly [places: string, ...rooms: number[]])[] = [
   ['01111', 64, 64],
-  ['00011', 96, 64],
+  ['00111', 96, 64],
   ['01222', 64, 64, 64],
 ];
 
