@@ -22,14 +22,16 @@ export interface DeviceMapOptions {
 /** What is wrong with the value of `maxMemory`; undefined if nothing is. */
 function maxMemoryFault(value: unknown): string | undefined {
   const expected = 'expected bytes by the number of the card, e.g. { 0: 20 * 2 ** 30, 1: 20 * 2 ** 30 }';
-  if (typeof value !== 'object' || value === null || Array.isArray(value)) return `${expected}, got ${showValue(value)}`;
+  if (typeof value !== 'object' || value === null || Array.isArray(value))
+    return `${expected}, got ${showValue(value)}`;
   const entries = Object.entries(value);
   if (entries.length === 0) return `${expected}, got no card`;
   for (const [card, bytes] of entries) {
     if (!/^\d+$/.test(card)) return `${expected}, got the key ${showValue(card)}`;
     const unit = budgetUnitFault(bytes);
     if (unit) return `${card}: ${unit}`;
-    if (typeof bytes !== 'number' || !(bytes > 0)) return `${card}: expected a number of bytes above 0, got ${showValue(bytes)}`;
+    if (typeof bytes !== 'number' || !(bytes > 0))
+      return `${card}: expected a number of bytes, e.g. 20 * 2 ** 30, got ${showValue(bytes)}`;
   }
   return undefined;
 }

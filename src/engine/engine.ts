@@ -219,10 +219,7 @@ export interface Engine {
    *   alone, by name
    * @throws OutOfMemoryError if the weights do not fit at all
    */
-  placeWeights?(
-    sources: readonly WeightSource[],
-    trainingBytes: TrainingBytes,
-  ): void;
+  placeWeights?(sources: readonly WeightSource[], trainingBytes: TrainingBytes): void;
   /**
    * Streams a weight into the engine's memory; calls may overlap. The caller releases it.
    * @throws EngineError if there is no room, EngineError or (8-bit floats) CheckpointError if its bytes do not fill

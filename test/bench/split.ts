@@ -53,7 +53,8 @@ async function open(): Promise<Engine> {
   const of = { ...options, ...(budget === undefined ? {} : { memoryBudget: budget }) };
   if (devices.length === 1) return createCudaEngine({ ...of, device: devices[0]! });
   // On one card each would count the other's memory as that of the context: none of it is counted here.
-  if (new Set(devices).size < devices.length) return new SplitEngine(devices.map((device) => openCuda({ ...of, device }).engine));
+  if (new Set(devices).size < devices.length)
+    return new SplitEngine(devices.map((device) => openCuda({ ...of, device }).engine));
   return createSplitCudaEngine(options, {
     maxMemory: Object.fromEntries(devices.map((device) => [device, budget ?? Number.POSITIVE_INFINITY])),
   });

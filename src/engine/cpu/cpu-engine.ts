@@ -77,7 +77,8 @@ class CpuSquares implements SquaredGradients {
   static norm(parts: readonly SquaredGradients[]): number {
     let total = 0;
     for (const part of parts) {
-      if (!(part instanceof CpuSquares)) throw new EngineError('optimizerStep: sums of squares of another kind of engine');
+      if (!(part instanceof CpuSquares))
+        throw new EngineError('optimizerStep: sums of squares of another kind of engine');
       for (const sum of part.sums) total += sum;
     }
     return Math.sqrt(total);

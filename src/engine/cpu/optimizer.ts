@@ -119,7 +119,7 @@ function slotsOf(parameterSizes: readonly number[]) {
 }
 
 /** Elements of one parameter in an array of a state. */
-export interface StateRange {
+interface StateRange {
   readonly start: number;
   readonly length: number;
 }

@@ -41,13 +41,13 @@ import { imagePatches } from './operations/image-patches.js';
 import { rowMaxima } from './operations/largest.js';
 import { writeRows } from './operations/rows.js';
 import { type CudaOperations, cudaOperations } from './operations.js';
-import { CudaOptimizerState, type PartialNorms, zeroParameters } from './optimizer.js';
+import { CudaOptimizerState, zeroParameters } from './optimizer.js';
 import { Pace, type PaceDriver } from './pace.js';
 import { physicalMemory } from './physical-memory.js';
 import { Overhead } from './process-memory.js';
 import { SavedProducts } from './saved-products.js';
 import { Staging, type StagingDriver } from './staging.js';
-import { type CopyFrom, type DeviceContext, TensorStore } from './tensor-store.js';
+import { type DeviceContext, TensorStore } from './tensor-store.js';
 import type { WeightDriver } from './weight-stream.js';
 import { WeightStore } from './weights.js';
 
@@ -123,7 +123,7 @@ export type EngineDriver = StagingDriver &
   PaceDriver &
   DeviceContext['driver'] &
   WeightDriver &
-  Pick<CudaDriver, 'device' | 'synchronize' | 'copyFromPeer' | 'dispose'>;
+  Pick<CudaDriver, 'device' | 'synchronize' | 'dispose'>;
 
 /** What an engine is made of; a test gives stand-ins. */
 export interface CudaParts {
@@ -140,21 +140,6 @@ export interface CudaParts {
   readonly loader?: Pick<KernelLoader, 'load' | 'dispose'>;
   /** Settles when the kernels are compiled; loading waits for it at its end. */
   readonly prepared?: Promise<void>;
-}
-
-/** Sums of squares on a card. */
-class CardSquares implements SquaredGradients {
-  readonly engine: CudaEngine;
-  readonly partials: PartialNorms;
-
-  constructor(engine: CudaEngine, partials: PartialNorms) {
-    this.engine = engine;
-    this.partials = partials;
-  }
-
-  get count(): number {
-    return this.partials.count;
-  }
 }
 
 export class CudaEngine extends CountingEngine implements PartEngine {
@@ -261,7 +246,7 @@ export class CudaEngine extends CountingEngine implements PartEngine {
   /** @throws EngineError for a tensor of another kind of engine; OutOfMemoryError */
   receive(tensor: Tensor, from: PartEngine): Tensor {
     if (!(from instanceof CudaEngine)) throw new EngineError('receive: the tensor is of another kind of engine');
-    return this.#store.receive(tensor, from.#store, this.#copyFrom(from));
+    return this.#store.receive(tensor, from.#store);
   }
 
   moveToHost(tensor: Tensor): void {
@@ -379,23 +364,12 @@ export class CudaEngine extends CountingEngine implements PartEngine {
   }
 
   squaredGradients(set: ParameterSet, state: OptimizerState): SquaredGradients {
-    return new CardSquares(this, this.#state(set, state).squaredGradients());
+    return this.#state(set, state).squaredGradients();
   }
 
-  optimizerStep(
-    set: ParameterSet,
-    state: OptimizerState,
-    options: OptimizerStep,
-    parts?: readonly SquaredGradients[],
-  ): Deferred<number> {
+  optimizerStep(...[set, state, options, parts]: Parameters<PartEngine['optimizerStep']>): Deferred<number> {
     requireOwnCall(set, options, 'optimizerStep');
-    const known = this.#state(set, state);
-    if (!parts) return known.step(options);
-    const squares = parts.map((part) => {
-      if (!(part instanceof CardSquares)) throw new EngineError('optimizerStep: sums of squares of another kind of engine');
-      return { ...part.partials, copy: this.#copyFrom(part.engine) };
-    });
-    return known.step(options, squares);
+    return this.#state(set, state).step(options, parts);
   }
 
   releaseOptimizerState(set: ParameterSet, state: OptimizerState): void {
@@ -465,12 +439,6 @@ export class CudaEngine extends CountingEngine implements PartEngine {
     kernels.dispose();
     this.allocator.dispose();
     driver.dispose();
-  }
-
-  #copyFrom(other: CudaEngine): CopyFrom {
-    const { driver } = this.#parts;
-    if (other === this) return (target, source, bytes) => driver.copy(target, source, bytes);
-    return (target, source, bytes) => driver.copyFromPeer(target, source, bytes, other.#parts.driver);
   }
 
   #set(set: ParameterSet): CudaParameterSet {

@@ -14,10 +14,11 @@ import {
   type OptimizerState,
   type OptimizerStep,
 } from '../engine.js';
+import type { SquaredGradients } from '../split/part-engine.js';
 import type { CudaParameterSet } from './adapters.js';
 import { type DevicePointer, offset } from './launch.js';
 import type { DeviceBlock } from './memory.js';
-import type { CopyFrom, TensorStore } from './tensor-store.js';
+import type { TensorStore } from './tensor-store.js';
 import type { CudaTensor } from './tensors.js';
 
 /** Elements that a block of adamw and adamw8bit updates. */
@@ -28,14 +29,16 @@ const MAX_NORM_BLOCKS = 1024;
 const HOLDER = 'optimizer state';
 
 /** Sums of squares on a card, 8 bytes each. */
-export interface PartialNorms {
+class CardSquares implements SquaredGradients {
+  readonly store: TensorStore;
   readonly address: DevicePointer;
   readonly count: number;
-}
 
-/** Those of a part of the set, and what copies them here. */
-interface PartNorms extends PartialNorms {
-  readonly copy: CopyFrom;
+  constructor(store: TensorStore, address: DevicePointer, count: number) {
+    this.store = store;
+    this.address = address;
+    this.count = count;
+  }
 }
 
 /** An array of the state: where it lies, and its type on the host. */
@@ -105,24 +108,25 @@ export class CudaOptimizerState implements OptimizerState {
   }
 
   /** Queues the sums of squares of the gradients. */
-  squaredGradients(): PartialNorms {
+  squaredGradients(): CardSquares {
     const { gradients, size } = this.set;
     // The norm and the factor first, then the partial sums, 8 bytes each.
     const partials = offset(this.#norm.address, 8);
     const count = Math.max(1, Math.min(MAX_NORM_BLOCKS, Math.ceil(size / 1024)));
     this.#store.kernels.launch(KERNELS.squaredNorm, [count], { partials, grads: gradients.address, n: size });
-    return { address: partials, count };
+    return new CardSquares(this.#store, partials, count);
   }
 
   /** Norm and factor of all parts together, from their sums in order. */
-  #clip({ maxGradNorm }: OptimizerStep, parts: readonly PartNorms[]): void {
+  #clip({ maxGradNorm }: OptimizerStep, parts: readonly SquaredGradients[]): void {
     const { allocator, kernels } = this.#store;
     const count = parts.reduce((sum, part) => sum + part.count, 0);
     const sums = allocator.allocate(8 * count, HOLDER);
     try {
       let at = 0;
       for (const part of parts) {
-        part.copy(offset(sums.address, at), part.address, 8 * part.count);
+        if (!(part instanceof CardSquares)) throw new EngineError('optimizerStep: sums of another kind of engine');
+        this.#store.copyFrom(offset(sums.address, at), part.address, 8 * part.count, part.store);
         at += 8 * part.count;
       }
       const parameters = { norm: this.#norm.address, partials: sums.address, count, maxNorm: maxGradNorm };
@@ -133,7 +137,7 @@ export class CudaOptimizerState implements OptimizerState {
   }
 
   /** @param parts of a set in parts: what was queued for all of them. Default: the set is whole */
-  step(options: OptimizerStep, parts?: readonly PartNorms[]): Deferred<number> {
+  step(options: OptimizerStep, parts?: readonly SquaredGradients[]): Deferred<number> {
     if (this.kind !== options.kind) {
       throw new EngineError(`optimizerStep: the state is of ${this.kind}, the step of ${options.kind}`);
     }

@@ -14,7 +14,7 @@ import { CudaTensor, type DeviceRows, ELEMENT_BYTES, type ElementType, Storage }
 
 /** What the store and the operations need of the device; a test gives recorders. */
 export interface DeviceContext {
-  readonly driver: Pick<CudaDriver, 'copy' | 'copyRows' | 'fillBytes' | 'clearRows'>;
+  readonly driver: Pick<CudaDriver, 'copy' | 'copyFromPeer' | 'copyRows' | 'fillBytes' | 'clearRows'>;
   readonly kernels: KernelLauncher;
   readonly allocator: DeviceAllocator;
   readonly products: Pick<MatrixProducts, 'run'>;
@@ -22,9 +22,6 @@ export interface DeviceContext {
   /** Default: tensors stay on the device. */
   readonly activations?: ActivationOffload | undefined;
 }
-
-/** Queues a copy from the device of another store. */
-export type CopyFrom = (target: DevicePointer, source: DevicePointer, bytes: number) => void;
 
 /** Row strides of bf16 are multiples of this (16 bytes). */
 export const ROW_MULTIPLE = 8;
@@ -233,14 +230,21 @@ export class TensorStore extends CountedTensors<CudaTensor> {
     return copy;
   }
 
-  /** A copy of another card's tensor, in its number format. @param copy queues copies from there */
-  receive(tensor: Tensor, from: TensorStore, copy: CopyFrom): CudaTensor {
+  /** Queues a copy from the device of any store. */
+  copyFrom(target: DevicePointer, source: DevicePointer, bytes: number, from: TensorStore): void {
+    if (from === this) this.driver.copy(target, source, bytes);
+    else this.driver.copyFromPeer(target, source, bytes, from.driver);
+  }
+
+  /** A copy of another card's tensor, in its number format. */
+  receive(tensor: Tensor, from: TensorStore): CudaTensor {
     const known = from.use(tensor, 'receive');
     const whole = from.#whole(known);
     try {
       const received = this.#create(known.shape, whole.type, whole.ld);
       received.spare = whole.spare;
-      copy(received.address, whole.address, ELEMENT_BYTES[whole.type] * whole.rows * whole.ld);
+      const bytes = ELEMENT_BYTES[whole.type] * whole.rows * whole.ld;
+      this.copyFrom(received.address, whole.address, bytes, from);
       return received;
     } finally {
       from.release(whole);

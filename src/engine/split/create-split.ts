@@ -21,7 +21,18 @@ export async function createSplitCudaEngine(
       hint: 'Name the cards in maxMemory: { 0: 20 * 2 ** 30, 1: 20 * 2 ** 30 }, or leave deviceMap out.',
     });
   }
-  const cards = maxMemory ? Object.keys(maxMemory).map(Number) : visibleCards();
+  const visible = visibleCards();
+  const cards = maxMemory ? Object.keys(maxMemory).map(Number) : visible;
+  const missing = cards.filter((card) => !visible.includes(card));
+  if (missing.length > 0) {
+    throw new ConfigError(
+      `createEngine: \`maxMemory\` names card ${missing.join(', ')}; there is card ${visible.join(', ')}`,
+      {
+        hint: 'Cards are counted from 0, among those that CUDA_VISIBLE_DEVICES leaves.',
+        details: { missing, visible },
+      },
+    );
+  }
   const engines: CudaEngine[] = [];
   try {
     for (const device of cards) {
@@ -44,7 +55,10 @@ function visibleCards(): number[] {
   const { cards, fault, libraries } = inspectMachine();
   if (cards.length > 0) return cards.map(({ ordinal }) => ordinal);
   const driver = libraries.find(({ name }) => name === 'driver');
-  throw new EngineError(`the cuda engine finds no card: ${fault ?? `${driver?.fileNames.join(' or ')} was not found`}`, {
-    hint: driver?.path ? 'Check nvidia-smi and CUDA_VISIBLE_DEVICES.' : `To have one: ${driver?.cure}.`,
-  });
+  throw new EngineError(
+    `the cuda engine finds no card: ${fault ?? `${driver?.fileNames.join(' or ')} was not found`}`,
+    {
+      hint: driver?.path ? 'Check nvidia-smi and CUDA_VISIBLE_DEVICES.' : `To have one: ${driver?.cure}.`,
+    },
+  );
 }

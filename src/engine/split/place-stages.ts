@@ -2,7 +2,7 @@
 import type { WeightSource } from '../../formats/weight-source.js';
 
 /** Weights that are used together. */
-export interface Stage {
+interface Stage {
   readonly sources: readonly WeightSource[];
 }
 
@@ -19,7 +19,7 @@ export function stagesOf(sources: readonly WeightSource[]): Stage[] {
 }
 
 /** Bytes that some stages need on a device: from one up to, and without, another. */
-export type Need = (from: number, to: number) => number;
+type Need = (from: number, to: number) => number;
 
 /** Halvings in the search for the smallest share of memory. */
 const STEPS = 40;

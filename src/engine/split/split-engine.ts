@@ -5,7 +5,6 @@
  */
 import { EngineError, OutOfMemoryError } from '../../errors.js';
 import type { WeightSource } from '../../formats/weight-source.js';
-import { formatBytes } from '../../messages/format-bytes.js';
 import type {
   Deferred,
   Engine,
@@ -60,7 +59,9 @@ export class SplitEngine implements Engine {
   constructor(parts: readonly PartEngine[], labels: readonly string[] = parts.map((_, i) => `device ${i}`)) {
     const [first] = parts;
     if (!first || parts.some(({ name }) => name !== first.name)) {
-      throw new EngineError(`a model is laid over engines of one kind, not ${parts.map(({ name }) => name).join(', ')}`);
+      throw new EngineError(
+        `a model is laid over engines of one kind, not ${parts.map(({ name }) => name).join(', ')}`,
+      );
     }
     this.#parts = parts;
     this.#labels = labels;
@@ -323,16 +324,6 @@ export class SplitEngine implements Engine {
 
   [Symbol.asyncDispose](): Promise<void> {
     return this.dispose();
-  }
-
-  /** Which layers lie where, and how full each device is. */
-  describePlaces(): string {
-    return this.#parts
-      .map((part, i) => {
-        const { bytesInUse, limitBytes } = part.memory();
-        return `${this.#labels[i]}: ${formatBytes(bytesInUse)} of ${formatBytes(limitBytes)}`;
-      })
-      .join(', ');
   }
 
   async #areZero(set: ParameterSet, of: 'values' | 'gradients'): Promise<readonly boolean[]> {

@@ -15,7 +15,7 @@ import { partAt, partsAt } from './split-parameters.js';
 import type { Place, TensorPlaces } from './tensor-places.js';
 
 /** What the table needs of the engine. */
-export interface SplitContext {
+interface SplitContext {
   readonly parts: readonly PartEngine[];
   readonly places: TensorPlaces;
   placeOfWeight(weight: Weight): Place;
@@ -36,7 +36,9 @@ const WEIGHTS: WeightOf = {
 };
 
 type Move = (tensor: Tensor) => Tensor;
-type Localise = { readonly [K in Name]?: (attributes: EntryAttributes[K], place: Place, move: Move) => EntryAttributes[K] };
+type Localise = {
+  readonly [K in Name]?: (attributes: EntryAttributes[K], place: Place, move: Move) => EntryAttributes[K];
+};
 
 /** Attributes with the tensors and parameters of the engine that runs the operation. */
 const LOCAL: Localise = {

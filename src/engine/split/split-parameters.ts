@@ -9,7 +9,7 @@ import type { PartEngine } from './part-engine.js';
 import type { Place } from './tensor-places.js';
 
 /** What lies on one engine. */
-export interface SetPart {
+interface SetPart {
   readonly place: Place;
   readonly engine: PartEngine;
   readonly set: ParameterSet;
@@ -109,9 +109,12 @@ function parameterAt(place: Place, parameter: Parameter): Parameter {
   const known = partParameters.get(parameter);
   if (!known) throw new EngineError(`linear: the parameter ${parameter.name} belongs to another engine`);
   if (known.place === place) return known.parameter;
-  throw new EngineError(`linear: the parameter ${parameter.name} lies on another device than the weight that it is used with`, {
-    hint: 'Name that weight when the parameter is made: { name, shape, initial, beside: weight }.',
-  });
+  throw new EngineError(
+    `linear: the parameter ${parameter.name} lies on another device than the weight that it is used with`,
+    {
+      hint: 'Name that weight when the parameter is made: { name, shape, initial, beside: weight }.',
+    },
+  );
 }
 
 /** Moments of a set in parts; the arrays are those of one engine. */

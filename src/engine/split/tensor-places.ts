@@ -2,8 +2,9 @@
  * Where the tensors of several engines lie, and their copies on the others. A tensor is the one of the engine that made
  * it; a copy is made at its first use elsewhere, and freed with the tensor or when its values change.
  */
-import { CountedTensor } from '../counted-tensors.js';
+
 import { EngineError } from '../../errors.js';
+import { CountedTensor } from '../counted-tensors.js';
 import type { Tensor } from '../tensor.js';
 import type { PartEngine } from './part-engine.js';
 

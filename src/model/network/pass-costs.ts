@@ -148,8 +148,7 @@ export class PassCosts {
     }
     this.#projectorSaved = projectorSaved;
     this.#adapterBytes = modules.linear.reduce(
-      (sum, { lora, weight }) =>
-        lora && (isHeld?.(weight) ?? true) ? sum + b * padded(lora) * lora.a.shape[1]! : sum,
+      (sum, { lora, weight }) => (lora && (isHeld?.(weight) ?? true) ? sum + b * padded(lora) * lora.a.shape[1]! : sum),
       0,
     );
     const widths = { query, keyValue, hidden: text.hiddenSize, inner: text.intermediateSize, heads: text.heads };

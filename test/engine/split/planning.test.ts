@@ -83,9 +83,28 @@ const USUAL = [900, 950, 1000, 1050, 1100];
 
 describe('a model over cards of so many GiB', () => {
   it.each([
-    [[20, 20], [[24, 19], [0, 21]]],
-    [[16, 24], [[24, 14], [0, 26]]],
-    [[12, 12, 12], [[24, 11], [0, 15], [0, 14]]],
+    [
+      [20, 20],
+      [
+        [24, 19],
+        [0, 21],
+      ],
+    ],
+    [
+      [16, 24],
+      [
+        [24, 14],
+        [0, 26],
+      ],
+    ],
+    [
+      [12, 12, 12],
+      [
+        [24, 11],
+        [0, 15],
+        [0, 14],
+      ],
+    ],
   ])('%j lies on them in proportion, and passes are planned for the fullest', async (gibibytes, expected) => {
     const budgets = gibibytes.map((each) => each * GIB);
     const { layers, planned, left, taken, streamedBytes } = await train(budgets, USUAL);
@@ -120,12 +139,36 @@ describe('stages', () => {
     cutStages(sizes.length, rooms, (from, to) => sizes.slice(from, to).reduce((sum, size) => sum + size, 0));
 
   it.each([
-    [[1, 1, 1, 1], [4, 4], [2, 4]],
-    [[1, 1, 1, 1], [1, 3], [1, 4]],
-    [[5, 1, 1, 1], [4, 4], [1, 4]],
-    [[1, 1, 5], [4, 4], [2, 3]],
-    [[2, 2], [1, 1, 1], [1, 2, 2]],
-    [[1, 1], [0, 4], [0, 2]],
+    [
+      [1, 1, 1, 1],
+      [4, 4],
+      [2, 4],
+    ],
+    [
+      [1, 1, 1, 1],
+      [1, 3],
+      [1, 4],
+    ],
+    [
+      [5, 1, 1, 1],
+      [4, 4],
+      [1, 4],
+    ],
+    [
+      [1, 1, 5],
+      [4, 4],
+      [2, 3],
+    ],
+    [
+      [2, 2],
+      [1, 1, 1],
+      [1, 2, 2],
+    ],
+    [
+      [1, 1],
+      [0, 4],
+      [0, 2],
+    ],
     [[], [4, 4], [0, 0]],
   ])('of %j go to devices with %j in the order of the model', (sizes, rooms, ends) => {
     expect(cut(sizes, rooms)).toEqual(ends);

@@ -177,7 +177,11 @@ describe('a model over several engines', () => {
         if (left-- > 0) throw new OutOfMemoryError('out of memory');
         return backward(...given);
       };
-      const options = { autoMicroBatch: true, gradientCheckpointing: 'auto', onWarning: (line: string) => warnings.push(line) };
+      const options = {
+        autoMicroBatch: true,
+        gradientCheckpointing: 'auto',
+        onWarning: (line: string) => warnings.push(line),
+      };
       expectSame(await train(model, 'adamw', options as Partial<AccumulateOptions>), one);
       expect(warnings[0]).toMatch(/^device 1: out of memory; the step is begun again in /);
       expect(parts.map((part) => part.memory().bytesInUse)).toEqual(held);
@@ -244,7 +248,10 @@ describe('tensors of several engines', () => {
     ]);
     const held = () => parts.map((part) => part.memory().bytesInUse);
     const before = held();
-    const x = engine.fromArray(Float32Array.from({ length: 8 }, (_, i) => i), [2, 4]);
+    const x = engine.fromArray(
+      Float32Array.from({ length: 8 }, (_, i) => i),
+      [2, 4],
+    );
     const there = engine.zeros([2, 4], second);
     engine.addInPlace(there, x);
     engine.addInPlace(x, there);

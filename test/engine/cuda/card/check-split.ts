@@ -95,10 +95,12 @@ for (const [name, expected] of one) {
   const bytes = (value: unknown): Buffer =>
     ArrayBuffer.isView(value)
       ? Buffer.from(value.buffer, value.byteOffset, value.byteLength)
-      : Buffer.from(typeof value === 'number' ? Float32Array.of(value).buffer : String(value));
+      : Buffer.from(typeof value === 'number' ? String(Math.fround(value)) : String(value));
   const isSame = bytes(got).equals(bytes(expected));
   if (!isSame) failed++;
-  console.log(`${isSame ? 'ok' : 'FAIL'} ${name}${isSame || typeof got !== 'number' ? '' : `: ${got}, not ${expected}`}`);
+  console.log(
+    `${isSame ? 'ok' : 'FAIL'} ${name}${isSame || typeof got !== 'number' ? '' : `: ${got}, not ${expected}`}`,
+  );
 }
 console.log(`${one.size - failed} passed, ${failed} failed`);
 await rm(dir, { recursive: true, force: true });
