@@ -9,6 +9,7 @@ import { isContainer, optionsHint, requireObject } from './require-given.js';
 
 /**
  * Checks an option object against its schema and fills in the defaults.
+ * @param given the schema, or a lazy one
  * @param what how the object is called in messages, e.g. `SftConfig`
  * @param aliases names of other libraries, in lower case without underscores, with the name here that a fault suggests
  * @param shown how messages call an option that came under another name, as from a file
@@ -17,13 +18,14 @@ import { isContainer, optionsHint, requireObject } from './require-given.js';
  * key or word
  */
 export function parseOptions<S extends z.ZodType>(
-  schema: S,
+  given: S | (() => S),
   input: unknown,
   what: string,
   aliases: Readonly<Record<string, string>> = {},
   shown: Readonly<Record<string, string>> = {},
   elsewhere: Readonly<Record<string, string>> = {},
 ): z.output<S> {
+  const schema = typeof given === 'function' ? given() : given;
   // A promise would pass for an object without options.
   if (isPromise(input) || isContainer(input)) requireObject(input, what);
   // Without zod's own words, what has a message is a schema's own.
@@ -42,6 +44,15 @@ export function parseOptions<S extends z.ZodType>(
   if (faults.length > MAX_FAULTS) faults.splice(MAX_FAULTS, faults.length, 'and more');
   const count = faults.length === 1 ? '' : `${faults.length} faults\n  - `;
   throw new ConfigError(`${what}: ${count}${faults.join('\n  - ')}`, { details: { faults }, cause: result.error });
+}
+
+/** A schema, or some, made with the first use: those of a door would take a quarter of the time of its import. */
+export function lazySchema<S extends object>(make: () => S): () => S {
+  let made: S | undefined;
+  return () => {
+    made ??= make();
+    return made;
+  };
 }
 
 /** An option that is a function. */

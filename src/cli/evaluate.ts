@@ -91,7 +91,7 @@ function settingsFrom(flags: EvaluateFlags, record: AdapterRecord | undefined): 
       template: others.template,
     }),
     // What counts as an answer, and how long a sample may be.
-    ...Object.fromEntries(Object.keys(vlmCollatorOptionsSchema.shape).map((option) => [option, others[option]])),
+    ...Object.fromEntries(Object.keys(vlmCollatorOptionsSchema().shape).map((option) => [option, others[option]])),
     ...defined({ prompt: asked, system: before }),
     ...defined({ data, labels, holdout, seed, limit, prompt, system, template, mode, engine, quantization }),
     memoryBudget: flags.memoryBudget === undefined ? undefined : Math.floor(flags.memoryBudget * GIB),

@@ -2,7 +2,7 @@
 import { setMaxListeners } from 'node:events';
 import { z } from 'zod';
 import { orAborted } from '../async/or-aborted.js';
-import { checkNames, type Mismatch, type NoMismatch, parseOptions, type WithDefaults } from '../config.js';
+import { checkNames, lazySchema, type Mismatch, type NoMismatch, parseOptions, type WithDefaults } from '../config.js';
 import { DataError } from '../errors.js';
 import { requireKind, requireList, requireSignal } from '../require-given.js';
 import { requireSample } from './check-message.js';
@@ -16,11 +16,13 @@ export interface DataLoaderSettings {
 }
 
 /** Checks {@link DataLoaderSettings}. */
-const dataLoaderOptionsSchema = z.strictObject({
-  prefetch: z.int().nonnegative().default(2),
-});
+const dataLoaderOptionsSchema = lazySchema(() =>
+  z.strictObject({
+    prefetch: z.int().nonnegative().default(2),
+  }),
+);
 
-type _Input = NoMismatch<Mismatch<z.input<typeof dataLoaderOptionsSchema>, DataLoaderSettings>>;
+type _Input = NoMismatch<Mismatch<z.input<ReturnType<typeof dataLoaderOptionsSchema>>, DataLoaderSettings>>;
 
 /** What the loader needs of a collator; `VlmCollator` is one. */
 export interface Collator {

@@ -49,7 +49,7 @@ export interface SnapshotDownloadOptions extends HubDownloadOptions {
 }
 
 /** Checks {@link SnapshotDownloadOptions}. */
-export const snapshotDownloadSchema = hubDownloadSchema.extend({
+export const snapshotDownloadSchema = hubDownloadSchema().extend({
   allowPatterns: patternsSchema.optional(),
   ignorePatterns: patternsSchema.optional(),
 });

@@ -17,9 +17,9 @@ export interface LoadAdapterOptions extends ReadAdapterOptions, HubDownloadOptio
   readonly adapterName?: string | undefined;
 }
 
-const loadAdapterSchema = hubDownloadSchema.extend({
+const loadAdapterSchema = hubDownloadSchema().extend({
   towers: z.enum(['both', 'language', 'vision']).optional(),
-  adapterName: adapterNameSchema.optional(),
+  adapterName: adapterNameSchema().optional(),
 });
 type _Input = NoMismatch<Mismatch<Given<z.input<typeof loadAdapterSchema>>, Given<LoadAdapterOptions>>>;
 

@@ -151,7 +151,7 @@ export class SftTrainer {
    * @throws TrainingError if the model has nothing to train
    */
   constructor(options: SftTrainerOptions) {
-    checkTrainerOptions(options, Object.keys(sftConfigSchema.shape));
+    checkTrainerOptions(options, Object.keys(sftConfigSchema().shape));
     // biome-ignore lint/complexity/noArguments: the declared parameters stay those that may be given
     const argumentCount = arguments.length;
     if (argumentCount > 1) {
