@@ -1,6 +1,6 @@
 /** Horizontal bars, so that long labels stay readable: counts of classes in each split. */
 import { z } from 'zod';
-import { type Given, type Mismatch, type NoMismatch, parseOptions } from '../config.js';
+import { type Given, lazySchema, type Mismatch, type NoMismatch, parseOptions } from '../config.js';
 import { ConfigError } from '../errors.js';
 import { fitText, measureText, text } from './font.js';
 import {
@@ -41,22 +41,24 @@ export interface BarChartOptions {
 
 const MARGIN = 36;
 
-const optionsSchema = z.strictObject({
-  title: z.string(),
-  subtitle: z.string().optional(),
-  labels: z.array(z.string()).readonly(),
-  series: z
-    .array(
-      z.strictObject({
-        name: z.string(),
-        values: z.array(z.custom<number>((value) => typeof value === 'number', 'expected a number')).readonly(),
-      }),
-    )
-    .readonly(),
-  xLabel: z.string().optional(),
-  width: z.number().min(100).max(32_767).optional(),
-});
-type _Input = NoMismatch<Mismatch<Given<z.input<typeof optionsSchema>>, Given<BarChartOptions>>>;
+const optionsSchema = lazySchema(() =>
+  z.strictObject({
+    title: z.string(),
+    subtitle: z.string().optional(),
+    labels: z.array(z.string()).readonly(),
+    series: z
+      .array(
+        z.strictObject({
+          name: z.string(),
+          values: z.array(z.custom<number>((value) => typeof value === 'number', 'expected a number')).readonly(),
+        }),
+      )
+      .readonly(),
+    xLabel: z.string().optional(),
+    width: z.number().min(100).max(32_767).optional(),
+  }),
+);
+type _Input = NoMismatch<Mismatch<Given<z.input<ReturnType<typeof optionsSchema>>>, Given<BarChartOptions>>>;
 
 /** From this many labels on the bars are thinner. */
 const THIN = 60;

@@ -29,7 +29,7 @@ export interface HubImageFolderOptions extends HubDownloadOptions, ImageFolderOp
 
 const ownSchema = z.strictObject({
   dataDir: z.string().min(1).optional(),
-  ignorePatterns: patternsSchema.optional(),
+  ignorePatterns: patternsSchema().optional(),
   allowCaseConflicts: z.boolean().default(false),
   imageColumn: z.string().min(1).optional(),
   labelColumn: z.string().min(1).optional(),

@@ -1,7 +1,7 @@
 /** What shows the package without data, weights or a card: drawn images, a tiny random model, and what it learns well with. */
 import { join } from 'node:path';
 import { z } from 'zod';
-import { callback, parseOptions } from '../config.js';
+import { callback, lazySchema, parseOptions } from '../config.js';
 import { classPrompt } from '../data/class-example.js';
 import type { SftConfigInput } from '../train/sft-config.js';
 import { DEMONSTRATION_SEED, drawRadiographs, FRACTURE_CLASSES } from './radiographs.js';
@@ -49,16 +49,18 @@ export interface Demonstration {
   readonly model: string;
 }
 
-const schema = z.strictObject({
-  outputDir: z.string().min(1),
-  data: z.boolean().optional(),
-  model: z.boolean().optional(),
-  trainPerClass: z.int().positive().optional(),
-  testPerClass: z.int().positive().optional(),
-  prompt: z.string().optional(),
-  seed: z.int().min(0).optional(),
-  onNote: callback<string>().optional(),
-} satisfies Record<keyof DemonstrationOptions, z.ZodType>);
+const schema = lazySchema(() =>
+  z.strictObject({
+    outputDir: z.string().min(1),
+    data: z.boolean().optional(),
+    model: z.boolean().optional(),
+    trainPerClass: z.int().positive().optional(),
+    testPerClass: z.int().positive().optional(),
+    prompt: z.string().optional(),
+    seed: z.int().min(0).optional(),
+    onNote: callback<string>().optional(),
+  } satisfies Record<keyof DemonstrationOptions, z.ZodType>),
+);
 
 const ALIASES: Readonly<Record<string, string>> = { dir: 'outputDir', out: 'outputDir', folder: 'outputDir' };
 

@@ -7,7 +7,7 @@ import { rename } from 'node:fs/promises';
 import { join } from 'node:path';
 import type sharp from 'sharp';
 import { z } from 'zod';
-import { parseOptions } from '../config.js';
+import { lazySchema, parseOptions } from '../config.js';
 import { loadSharp } from '../data/load-sharp.js';
 import { ConfigError } from '../errors.js';
 import { makeOutputFolder } from '../files/disk-errors.js';
@@ -98,12 +98,14 @@ export interface DrawRadiographsOptions {
   readonly seed?: number | undefined;
 }
 
-const schema = z.strictObject({
-  outputDir: z.string().min(1),
-  trainPerClass: z.int().min(0).max(100_000),
-  testPerClass: z.int().min(0).max(100_000),
-  seed: z.int().min(0).optional(),
-} satisfies Record<keyof DrawRadiographsOptions, z.ZodType>);
+const schema = lazySchema(() =>
+  z.strictObject({
+    outputDir: z.string().min(1),
+    trainPerClass: z.int().min(0).max(100_000),
+    testPerClass: z.int().min(0).max(100_000),
+    seed: z.int().min(0).optional(),
+  } satisfies Record<keyof DrawRadiographsOptions, z.ZodType>),
+);
 
 const ALIASES: Readonly<Record<string, string>> = { dir: 'outputDir', out: 'outputDir', folder: 'outputDir' };
 

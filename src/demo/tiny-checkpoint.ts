@@ -6,7 +6,7 @@
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { z } from 'zod';
-import { parseOptions } from '../config.js';
+import { lazySchema, parseOptions } from '../config.js';
 import { TUTORIAL_TEMPLATE } from '../data/chat-template.js';
 import { classPrompt } from '../data/class-example.js';
 import { makeOutputFolder } from '../files/disk-errors.js';
@@ -39,11 +39,13 @@ export interface TinyCheckpointOptions {
   readonly corpus?: readonly string[] | undefined;
 }
 
-const schema = z.strictObject({
-  outputDir: z.string().min(1),
-  seed: z.int().min(0).optional(),
-  corpus: z.array(z.string()).optional(),
-} satisfies Record<keyof TinyCheckpointOptions, z.ZodType>);
+const schema = lazySchema(() =>
+  z.strictObject({
+    outputDir: z.string().min(1),
+    seed: z.int().min(0).optional(),
+    corpus: z.array(z.string()).optional(),
+  } satisfies Record<keyof TinyCheckpointOptions, z.ZodType>),
+);
 
 const ALIASES: Readonly<Record<string, string>> = { dir: 'outputDir', out: 'outputDir', folder: 'outputDir' };
 

@@ -3,7 +3,7 @@
 import { mkdir } from 'node:fs/promises';
 import { dirname, resolve } from 'node:path';
 import type { z } from 'zod';
-import { type Mismatch, type NoMismatch, parseOptions } from '../config.js';
+import { lazySchema, type Mismatch, type NoMismatch, parseOptions } from '../config.js';
 import { HubError, reasonOf, TransferError } from '../errors.js';
 import { requireSpace, writing } from '../files/disk-errors.js';
 import { oneLine } from '../messages/one-line.js';
@@ -49,12 +49,14 @@ export interface SnapshotDownloadOptions extends HubDownloadOptions {
 }
 
 /** Checks {@link SnapshotDownloadOptions}. */
-export const snapshotDownloadSchema = hubDownloadSchema().extend({
-  allowPatterns: patternsSchema.optional(),
-  ignorePatterns: patternsSchema.optional(),
-});
+export const snapshotDownloadSchema = lazySchema(() =>
+  hubDownloadSchema().extend({
+    allowPatterns: patternsSchema().optional(),
+    ignorePatterns: patternsSchema().optional(),
+  }),
+);
 
-type _Input = NoMismatch<Mismatch<z.input<typeof snapshotDownloadSchema>, SnapshotDownloadOptions>>;
+type _Input = NoMismatch<Mismatch<z.input<ReturnType<typeof snapshotDownloadSchema>>, SnapshotDownloadOptions>>;
 
 /** What `fromPretrained` reads of a checkpoint; never the Mistral-native `consolidated.safetensors`. */
 export const MODEL_FILES: readonly string[] = [

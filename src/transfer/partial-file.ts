@@ -3,6 +3,7 @@ import { constants } from 'node:fs';
 import { type FileHandle, mkdir, open, rename, rm, stat } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import { z } from 'zod';
+import { lazySchema } from '../config.js';
 import { DiskError } from '../errors.js';
 import { flushHandle, writeFileAtomically } from '../files/atomic-file.js';
 import { writeError, writing } from '../files/disk-errors.js';
@@ -18,13 +19,15 @@ export interface FileFacts {
   readonly digests: FileDigests;
 }
 
-const noteSchema = z.strictObject({
-  source: z.string(),
-  etag: z.string().optional(),
-  lastModified: z.string().optional(),
-  size: z.number().int().nonnegative().optional(),
-  digests: z.partialRecord(z.enum(DIGEST_NAMES), z.string()),
-});
+const noteSchema = lazySchema(() =>
+  z.strictObject({
+    source: z.string(),
+    etag: z.string().optional(),
+    lastModified: z.string().optional(),
+    size: z.number().int().nonnegative().optional(),
+    digests: z.partialRecord(z.enum(DIGEST_NAMES), z.string()),
+  }),
+);
 
 /**
  * `.NAME.partial` beside the final path, and `.NAME.partial.json`, which says whose bytes these are. Both outlive the
@@ -161,7 +164,7 @@ export class PartialFile {
 
   async #readNote(): Promise<FileFacts | undefined> {
     try {
-      const note = noteSchema.parse(await readJson(`${this.#temporary}.json`));
+      const note = noteSchema().parse(await readJson(`${this.#temporary}.json`));
       return note.source === this.#source ? note : undefined;
     } catch {
       return undefined;
