@@ -51,7 +51,7 @@ const ALLOWED: Readonly<Record<string, readonly string[]>> = {
   audit: ['async', 'data', 'files', 'messages', 'page'],
   // What asks the model itself.
   eval: ['async', 'chart', 'data', 'files', 'messages', 'model'],
-  engine: ['async', 'formats', 'messages'],
+  engine: ['async', 'files', 'formats', 'messages'],
   batch: ['data', 'messages'],
   model: ['async', 'batch', 'data', 'engine', 'files', 'formats', 'messages'],
   lora: ['async', 'data', 'engine', 'files', 'formats', 'hub', 'messages', 'model', 'ownership'],
@@ -145,6 +145,11 @@ describe('the structure of the sources', () => {
     expect(users.map(({ path }) => path)).toContain('data/load-sharp.ts');
     const eager = users.filter(({ text }) => /^import (?!type\b)[^;]*? from 'sharp'/m.test(text));
     expect(eager.map(({ path }) => path)).toEqual([]);
+  });
+
+  it('makes folders in one place: recursive mkdir of Node never ends in /proc', () => {
+    const users = files.filter(({ text }) => /mkdir(?:Sync)?\([^)]*recursive/.test(text)).map(({ path }) => path);
+    expect(users).toEqual([]);
   });
 
   it('lets no engine name an option of a run', () => {

@@ -1,11 +1,11 @@
 /** From the name of a repository on the Hub to a folder with its files. */
 
-import { mkdir } from 'node:fs/promises';
 import { dirname, resolve } from 'node:path';
 import type { z } from 'zod';
 import { lazySchema, type Mismatch, type NoMismatch, parseOptions } from '../config.js';
 import { HubError, reasonOf, TransferError } from '../errors.js';
 import { requireSpace, writing } from '../files/disk-errors.js';
+import { makeFolder } from '../files/make-folder.js';
 import { oneLine } from '../messages/one-line.js';
 import { shortList } from '../messages/short-list.js';
 import { downloadFile } from '../transfer/download-file.js';
@@ -375,7 +375,7 @@ async function requireRoom(download: Download, files: readonly RepoFile[]): Prom
     if (!(await download.cache.hasBlob(file))) bytes += Math.max(0, file.size - (await partialBytes(blob)));
   }
   const blob = download.cache.blob(files[0]!);
-  await writing(blob, () => mkdir(dirname(blob), { recursive: true }));
+  await writing(blob, () => makeFolder(dirname(blob)));
   await requireSpace(blob, bytes);
 }
 

@@ -1,5 +1,4 @@
 /** Adapters written to disk, as PEFT writes them: float32, with transformers' current names. */
-import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { z } from 'zod';
 import { eventLoopTurn, findNotFinite, isTurnDue } from '../async/event-loop.js';
@@ -7,6 +6,7 @@ import { callback, type Given, type Mismatch, type NoMismatch, parseOptions, req
 import { CheckpointError, ConfigError } from '../errors.js';
 import { replaceTogether, sweepTemporariesOf, writeFileAtomically } from '../files/atomic-file.js';
 import { forgetDigests } from '../files/file-digests.js';
+import { makeFolder } from '../files/make-folder.js';
 import { SafetensorsFile, writeSafetensors } from '../formats/safetensors.js';
 import { ADAPTER_CONFIG_FILE, ADAPTER_SELECTION, ADAPTER_WEIGHTS_FILE, CHAT_TEMPLATE_FILE } from './adapter-folder.js';
 import { whileWriting } from './adapter-lock.js';
@@ -116,7 +116,7 @@ async function writeAdapter(
       details: { name },
     });
   }
-  await mkdir(directory, { recursive: true }).catch((cause: NodeJS.ErrnoException) => {
+  await makeFolder(directory).catch((cause: NodeJS.ErrnoException) => {
     const why = cause.code === 'EEXIST' || cause.code === 'ENOTDIR' ? 'a file is in its place' : cause.message;
     throw new CheckpointError(`cannot make the folder ${directory}: ${why}`, {
       hint: 'An adapter is saved into a folder of its own.',

@@ -1,11 +1,12 @@
 /** The values of a run as event files of TensorBoard. */
 import { randomBytes } from 'node:crypto';
-import { mkdir, readdir } from 'node:fs/promises';
+import { readdir } from 'node:fs/promises';
 import { hostname } from 'node:os';
 import { join, resolve } from 'node:path';
 import { checkNames, requirePath } from '../config.js';
 import { ConfigError } from '../errors.js';
 import { writing } from '../files/disk-errors.js';
+import { makeFolder } from '../files/make-folder.js';
 import { showValue } from '../messages/show-value.js';
 import type { TrainerCallback } from '../train/callbacks.js';
 import { AppendedFile } from './appended-file.js';
@@ -85,7 +86,7 @@ const EVENT_FILE = /^events\.out\.tfevents\.(\d{10})\./;
 /** Named as TensorFlow names them. Readers take the files of a folder in the order of their names. */
 async function newEventFile(folder: string): Promise<AppendedFile> {
   const names = await writing(folder, async () => {
-    await mkdir(folder, { recursive: true });
+    await makeFolder(folder);
     return readdir(folder);
   });
   const others = names.map((name) => Number(EVENT_FILE.exec(name)?.[1] ?? 0));

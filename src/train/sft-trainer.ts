@@ -1,6 +1,5 @@
 /** Supervised fine-tuning: the public face of the training loop. */
 
-import { mkdir } from 'node:fs/promises';
 import { resolve } from 'node:path';
 import { afterAbort, orAborted } from '../async/or-aborted.js';
 import { checkNames, requirePath } from '../config.js';
@@ -8,6 +7,7 @@ import { type Collator, DataLoader } from '../data/data-loader.js';
 import type { Dataset, SkippedSample, TrainingExample } from '../data/types.js';
 import { ParameterLease } from '../engine/parameter-lease.js';
 import { ConfigError, DataError, TrainingError } from '../errors.js';
+import { makeFolder } from '../files/make-folder.js';
 import { warningLine } from '../messages/one-line.js';
 import { showValue } from '../messages/show-value.js';
 import { requireSignal } from '../require-given.js';
@@ -374,7 +374,7 @@ export class SftTrainer {
       });
     }
     await model.writeAdapter?.(directory, await model.engine.readParameters(trainable), collator, true);
-    if (!model.writeAdapter) await mkdir(directory, { recursive: true });
+    if (!model.writeAdapter) await makeFolder(directory);
     await saveAdapter?.(directory);
   }
 

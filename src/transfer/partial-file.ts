@@ -1,12 +1,13 @@
 /** A file on its way: kept under a hidden name, with what is known of it beside, until it is whole. */
 import { constants } from 'node:fs';
-import { type FileHandle, mkdir, open, rename, rm, stat } from 'node:fs/promises';
+import { type FileHandle, open, rename, rm, stat } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import { z } from 'zod';
 import { lazySchema } from '../config.js';
 import { DiskError } from '../errors.js';
 import { flushHandle, writeFileAtomically } from '../files/atomic-file.js';
 import { writeError, writing } from '../files/disk-errors.js';
+import { makeFolder } from '../files/make-folder.js';
 import { readJson } from '../files/read-json.js';
 import { DIGEST_NAMES, digestsDiffer, type FileDigests } from './digests.js';
 
@@ -56,7 +57,7 @@ export class PartialFile {
   static async open(path: string, source: string): Promise<PartialFile> {
     const file = new PartialFile(path, source);
     try {
-      await mkdir(dirname(path), { recursive: true });
+      await makeFolder(dirname(path));
       // A link in its place would lead the bytes elsewhere. Windows has no such flag.
       const flags = constants.O_RDWR | constants.O_CREAT | (constants.O_NOFOLLOW ?? 0);
       file.#handle = await open(file.#temporary, flags, 0o644);
