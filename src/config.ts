@@ -1,4 +1,6 @@
 /** Configuration stops at the edge: every user-facing option object passes through here once. */
+import { homedir } from 'node:os';
+import { join } from 'node:path';
 import { z } from 'zod';
 import { ConfigError } from './errors.js';
 import { HOMEPAGE } from './generated/version.js';
@@ -122,7 +124,7 @@ export function pathFault(
   if (/^~(?:[\\/]|$)/.test(path)) {
     return {
       what: 'where ~ is of shells',
-      hint: "Write the home folder out: join(homedir(), '…'), of node:path and node:os.",
+      hint: `Write the home folder out: ${homePath(path.slice(2))}; in code join(homedir(), …), of node:path and node:os.`,
     };
   }
   if (platform !== 'win32' && /^[A-Za-z]:[\\/]/.test(path)) {
@@ -132,6 +134,26 @@ export function pathFault(
     };
   }
   return undefined;
+}
+
+function homePath(rest: string): string {
+  try {
+    return showValue(join(homedir(), rest));
+  } catch {
+    // A user without a home folder.
+    return `$HOME/${rest}`;
+  }
+}
+
+/** An option that is a path, of a folder or file that may have to be made. */
+export function pathOption(): z.ZodString {
+  return z
+    .string()
+    .min(1)
+    .superRefine((path, { addIssue }) => {
+      const fault = pathFault(path);
+      if (fault) addIssue(`expected a path, got ${showValue(path)}, ${fault.what}: ${fault.hint}`);
+    });
 }
 
 /** What names of other libraries mean here. */

@@ -47,7 +47,7 @@ export async function evaluateFromFlags(flags: EvaluateFlags, output: Output): P
     const part = requirePart(loaded, flags.split ?? 'test');
     if (part.kind === 'conversations') checkConversationFlags(flags);
     // Before the work, not after.
-    else await makeOutputFolder(outputDir);
+    else await makeOutputFolder(outputDir, 'evaluate: --output-dir');
     const baseModel = adapter === undefined ? undefined : flags.model;
     const opened = await openModel(name, settings, { baseModel, signal, print: output.print });
     try {

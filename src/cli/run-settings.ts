@@ -1,6 +1,6 @@
 /** What a run is made of: options of this command line and of the package, each by its one name in camelCase. */
 import { z } from 'zod';
-import { checkNames, parseOptions } from '../config.js';
+import { checkNames, parseOptions, pathOption } from '../config.js';
 import { vlmCollatorOptionsSchema } from '../data/collator-options.js';
 import { ConfigError } from '../errors.js';
 import { LoraConfig, type LoraConfigOptions } from '../lora/lora-config.js';
@@ -27,7 +27,7 @@ const ownShape = {
   template: z.enum(['own', 'tutorial']).default('own'),
   quantization: z.enum(METHODS).optional(),
   engine: z.enum(ENGINES).default('auto'),
-  outputDir: text.default('outputs'),
+  outputDir: pathOption().default('outputs'),
   mode: z.enum(MODES).default('free'),
   evaluate: z.boolean().default(true),
 };

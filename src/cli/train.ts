@@ -59,7 +59,7 @@ export async function train(settings: TrainSettings, request: TrainRequest, outp
   for (const line of task.lines) print(line);
   const suggested = suggestedConfig(task.train.length, settings.config);
   for (const line of suggested.lines) print(line);
-  await makeOutputFolder(outputDir);
+  await makeOutputFolder(outputDir, 'train: --output-dir');
   signal.throwIfAborted();
   const opened = await openModel(settings.model, settings, { signal, print });
   try {

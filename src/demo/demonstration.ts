@@ -1,7 +1,7 @@
 /** What shows the package without data, weights or a card: drawn images, a tiny random model, and what it learns well with. */
 import { join } from 'node:path';
 import { z } from 'zod';
-import { callback, lazySchema, parseOptions } from '../config.js';
+import { callback, lazySchema, parseOptions, pathOption } from '../config.js';
 import { classPrompt } from '../data/class-example.js';
 import type { SftConfigInput } from '../train/sft-config.js';
 import { DEMONSTRATION_SEED, drawRadiographs, FRACTURE_CLASSES } from './radiographs.js';
@@ -51,7 +51,7 @@ export interface Demonstration {
 
 const schema = lazySchema(() =>
   z.strictObject({
-    outputDir: z.string().min(1),
+    outputDir: pathOption(),
     data: z.boolean().optional(),
     model: z.boolean().optional(),
     trainPerClass: z.int().positive().optional(),

@@ -7,7 +7,7 @@ import { rename } from 'node:fs/promises';
 import { join } from 'node:path';
 import type sharp from 'sharp';
 import { z } from 'zod';
-import { lazySchema, parseOptions } from '../config.js';
+import { lazySchema, parseOptions, pathOption } from '../config.js';
 import { loadSharp } from '../data/load-sharp.js';
 import { ConfigError } from '../errors.js';
 import { makeOutputFolder } from '../files/disk-errors.js';
@@ -100,7 +100,7 @@ export interface DrawRadiographsOptions {
 
 const schema = lazySchema(() =>
   z.strictObject({
-    outputDir: z.string().min(1),
+    outputDir: pathOption(),
     trainPerClass: z.int().min(0).max(100_000),
     testPerClass: z.int().min(0).max(100_000),
     seed: z.int().min(0).optional(),
@@ -136,7 +136,7 @@ export async function drawRadiographs(options: DrawRadiographsOptions): Promise<
   for (const className of FRACTURE_CLASSES) {
     for (const split of ['Train', 'Test'] as const) {
       const folder = join(outputDir, className, split);
-      await makeOutputFolder(folder);
+      await makeOutputFolder(folder, 'drawRadiographs: `outputDir`');
       const count = split === 'Train' ? counts.trainPerClass : counts.testPerClass;
       // Encoding runs on the threads of sharp while the next image is drawn.
       const writes = Array.from({ length: count }, (_, i) => {

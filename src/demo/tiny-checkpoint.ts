@@ -6,7 +6,7 @@
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { z } from 'zod';
-import { lazySchema, parseOptions } from '../config.js';
+import { lazySchema, parseOptions, pathOption } from '../config.js';
 import { TUTORIAL_TEMPLATE } from '../data/chat-template.js';
 import { classPrompt } from '../data/class-example.js';
 import { makeOutputFolder } from '../files/disk-errors.js';
@@ -41,7 +41,7 @@ export interface TinyCheckpointOptions {
 
 const schema = lazySchema(() =>
   z.strictObject({
-    outputDir: z.string().min(1),
+    outputDir: pathOption(),
     seed: z.int().min(0).optional(),
     corpus: z.array(z.string()).optional(),
   } satisfies Record<keyof TinyCheckpointOptions, z.ZodType>),
@@ -69,7 +69,7 @@ export async function writeTinyCheckpoint(options: TinyCheckpointOptions): Promi
   const { corpus = [classPrompt(FRACTURE_CLASSES), ...FRACTURE_CLASSES] } = given;
   const tokenizer = trainTinyTokenizer(corpus);
   const vocabSize = Object.keys((tokenizer.model as { vocab: object }).vocab).length;
-  await makeOutputFolder(outputDir);
+  await makeOutputFolder(outputDir, 'writeTinyCheckpoint: `outputDir`');
   const json = (name: string, value: unknown) =>
     writeFile(join(outputDir, name), `${JSON.stringify(value, null, 2)}\n`);
   await Promise.all([

@@ -1,6 +1,7 @@
 /** What a disk refuses: no room, no right to write, another file in the way. */
 import { access, constants, statfs } from 'node:fs/promises';
 import { dirname } from 'node:path';
+import { requirePath } from '../config.js';
 import { DiskError } from '../errors.js';
 import { makeFolder } from './make-folder.js';
 
@@ -42,9 +43,14 @@ export async function writing<T>(path: string, work: () => Promise<T>): Promise<
   }
 }
 
-/** Makes a folder for results, before the work that they cost. @throws DiskError if nothing can be written there */
-export function makeOutputFolder(path: string): Promise<void> {
-  return writing(path, async () => {
+/**
+ * Makes a folder for results, before the work that they cost.
+ * @param what who wants it, e.g. `train: --output-dir`
+ * @throws ConfigError for what is no path; DiskError if nothing can be written there
+ */
+export async function makeOutputFolder(path: string, what: string): Promise<void> {
+  requirePath(path, what);
+  await writing(path, async () => {
     await makeFolder(path);
     await access(path, constants.W_OK);
   });

@@ -1,7 +1,7 @@
 /** Options of everything that talks to the Hub, and what becomes of them. */
 
 import { z } from 'zod';
-import { callback, lazySchema, type Mismatch, type NoMismatch } from '../config.js';
+import { callback, lazySchema, type Mismatch, type NoMismatch, pathOption } from '../config.js';
 import { ConfigError } from '../errors.js';
 import { formatBytes } from '../messages/format-bytes.js';
 import { describeGiven, isObject } from '../messages/given-kind.js';
@@ -118,7 +118,7 @@ export interface HubDownloadOptions extends HubConnectionOptions {
 export const hubDownloadSchema = lazySchema(() =>
   hubConnectionSchema().extend({
     revision: z.string().min(1).default('main'),
-    cacheDir: z.string().min(1).optional(),
+    cacheDir: pathOption().optional(),
     localFilesOnly: z.boolean().default(false),
     minBytesPerSecond: z.number().min(0).default(DEFAULT_SPEED.minBytesPerSecond),
     speedWindowMs: z.number().positive().default(DEFAULT_SPEED.windowMs),

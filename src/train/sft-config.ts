@@ -3,10 +3,9 @@
  * The interface documents each option, the schema checks it; types and tests keep them equal.
  */
 import { z } from 'zod';
-import { lazySchema, type Mismatch, type NoMismatch, parseOptions, pathFault, type WithDefaults } from '../config.js';
+import { lazySchema, type Mismatch, type NoMismatch, parseOptions, pathOption, type WithDefaults } from '../config.js';
 import type { OptimizerStep } from '../engine/engine.js';
 import { budgetUnitFault } from '../engine/memory-budget.js';
-import { showValue } from '../messages/show-value.js';
 import {
   LR_SCHEDULER_TYPES,
   type LrSchedule,
@@ -269,14 +268,7 @@ export type SftConfig = WithDefaults<
 /** Checks {@link SftConfigInput}, one option by one; the trainer also refuses some that contradict each other. */
 export const sftConfigSchema = lazySchema(() =>
   z.strictObject({
-    outputDir: z
-      .string()
-      .min(1)
-      .superRefine((path, { addIssue }) => {
-        const fault = pathFault(path);
-        if (fault) addIssue(`expected a path, got ${showValue(path)}, ${fault.what}: ${fault.hint}`);
-      })
-      .default('outputs'),
+    outputDir: pathOption().default('outputs'),
 
     numTrainEpochs: z.number().positive().default(3),
     maxSteps: z

@@ -166,6 +166,7 @@ export async function wrongUses(): Promise<void> {
   // @ts-expect-error
   { fromPretrained(new URL('file:///models/ministral')); }
   { fromPretrained('./nowhere'); }
+  { fromPretrained('~/model'); }
   { fromPretrained('./xrays'); }
   { fromPretrained('./notes.txt'); }
   // @ts-expect-error

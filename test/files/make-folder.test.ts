@@ -63,7 +63,7 @@ describe('makeFolder', () => {
 });
 
 onLinux.it('a folder for results that the system does not make is an error that says so', async () => {
-  await expect(makeOutputFolder('/proc/ministral-tune')).rejects.toMatchObject({
+  await expect(makeOutputFolder('/proc/ministral-tune', 'test')).rejects.toMatchObject({
     code: 'DISK',
     summary: '/proc/ministral-tune: cannot be written: its folder is not there and cannot be made',
   });

@@ -95,6 +95,7 @@ export const WRONG_USES: WrongUses = {
     unseen("fromPretrained('file:///models/ministral')"),
     seen("fromPretrained(new URL('file:///models/ministral'))"),
     unseen("fromPretrained('./nowhere')"),
+    unseen("fromPretrained('~/model')"),
     unseen("fromPretrained('./xrays')"),
     unseen("fromPretrained('./notes.txt')"),
     seen("fromPretrained('./model', engine)"),

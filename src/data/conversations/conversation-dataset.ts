@@ -8,6 +8,7 @@ import {
   type Mismatch,
   type NoMismatch,
   parseOptions,
+  pathOption,
   requirePath,
 } from '../../config.js';
 import { ConfigError, DataError } from '../../errors.js';
@@ -21,7 +22,7 @@ const conversationOptionsSchema = lazySchema(
   () =>
     z.strictObject({
       form: z.enum(FORMS).optional(),
-      imageRoot: z.string().min(1).optional(),
+      imageRoot: pathOption().optional(),
       imageMarker: z.union([z.string().min(1), z.literal(false)]).default('<image>'),
       ignoreColumns: z.array(z.string().min(1)).default([]),
       onBadImage: z.enum(['error', 'skip']).default('error'),
