@@ -2,6 +2,7 @@
 import { z } from 'zod';
 import { type Given, lazySchema, type Mismatch, type NoMismatch, parseOptions } from '../config.js';
 import { ConfigError } from '../errors.js';
+import { requireOneObject } from '../require-given.js';
 import { fitText, measureText, text } from './font.js';
 import {
   COLOURS,
@@ -72,6 +73,8 @@ const SHOWN_EACH = 60;
  * @throws ConfigError if there is nothing to draw, a series has not one value for each label, or a value is negative
  */
 export function barChart(options: BarChartOptions): string {
+  // biome-ignore lint/complexity/noArguments: the declared parameters stay those that may be given
+  requireOneObject(arguments.length, 'barChart', 'barChart({ title, labels, series })');
   parseOptions(optionsSchema, options, 'barChart');
   checkBars(options.labels, options.series);
   const { title, subtitle, labels, series, width = 1000 } = boundedBars(options);

@@ -2,6 +2,7 @@
 import { z } from 'zod';
 import { type Given, lazySchema, type Mismatch, type NoMismatch, parseOptions } from '../config.js';
 import { ConfigError } from '../errors.js';
+import { requireOneObject } from '../require-given.js';
 import { measureText, text } from './font.js';
 import {
   COLOURS,
@@ -91,6 +92,8 @@ const DOTTED = 40;
  * ```
  */
 export function lineChart(options: LineChartOptions): string {
+  // biome-ignore lint/complexity/noArguments: the declared parameters stay those that may be given
+  requireOneObject(arguments.length, 'lineChart', 'lineChart({ title, xLabel, yLabel, series })');
   parseOptions(optionsSchema, options, 'lineChart');
   const { title, series, yScale = 'linear', width = 1000, height = 560 } = options;
   const canDraw = ([x, y]: Point) => Number.isFinite(x) && Number.isFinite(y) && (yScale === 'linear' || y > 0);

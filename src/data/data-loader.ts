@@ -4,7 +4,7 @@ import { z } from 'zod';
 import { orAborted } from '../async/or-aborted.js';
 import { checkNames, lazySchema, type Mismatch, type NoMismatch, parseOptions, type WithDefaults } from '../config.js';
 import { DataError } from '../errors.js';
-import { requireKind, requireList, requireSignal } from '../require-given.js';
+import { requireKind, requireList, requireOneObject, requireSignal } from '../require-given.js';
 import { requireSample } from './check-message.js';
 import { nameSample } from './sample-error.js';
 import type { SampleInspection } from './sample-inspection.js';
@@ -64,6 +64,8 @@ export class DataLoader {
 
   /** @throws ConfigError listing every wrong option */
   constructor(options: DataLoaderOptions) {
+    // biome-ignore lint/complexity/noArguments: the declared parameters stay those that may be given
+    requireOneObject(arguments.length, 'DataLoader', 'new DataLoader({ dataset, collator })');
     checkNames(options, LOADER_OPTIONS, 'DataLoader');
     const { dataset, collator, ...plain } = options;
     requireKind('dataset', dataset, 'DataLoader: `dataset`');

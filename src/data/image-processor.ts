@@ -6,7 +6,7 @@ import { z } from 'zod';
 import { checkNames, lazySchema, type Mismatch, type NoMismatch, parseOptions } from '../config.js';
 import { ConfigError, ImageError } from '../errors.js';
 import { showValue } from '../messages/show-value.js';
-import { requireSignal } from '../require-given.js';
+import { requireOneObject, requireSignal } from '../require-given.js';
 import { decodeWithin } from './decode-budget.js';
 import { imageName } from './decode-image.js';
 import { type PixelSettings, type ProcessedImage, processPixels, resizedSize } from './process-pixels.js';
@@ -151,6 +151,8 @@ export class ImageProcessor {
 
   /** @throws ConfigError listing every fault */
   constructor(options: ImageProcessorOptions = {}) {
+    // biome-ignore lint/complexity/noArguments: the declared parameters stay those that may be given
+    requireOneObject(arguments.length, 'ImageProcessor', 'new ImageProcessor({ longestEdge: 1540 })');
     const parsed = parseOptions(imageProcessorSchema, options, 'ImageProcessor');
     this.longestEdge = parsed.longestEdge;
     this.patchSize = parsed.patchSize;

@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import { z } from 'zod';
 import { callback, lazySchema, parseOptions, pathOption } from '../config.js';
 import { classPrompt } from '../data/class-example.js';
+import { requireOneObject } from '../require-given.js';
 import type { SftConfigInput } from '../train/sft-config.js';
 import { DEMONSTRATION_SEED, drawRadiographs, FRACTURE_CLASSES } from './radiographs.js';
 import { writeTinyCheckpoint } from './tiny-checkpoint.js';
@@ -76,6 +77,8 @@ const ALIASES: Readonly<Record<string, string>> = { dir: 'outputDir', out: 'outp
  * @throws ConfigError for wrong options, or if sharp, which writes images, cannot be loaded
  */
 export async function prepareDemonstration(options: DemonstrationOptions): Promise<Demonstration> {
+  // biome-ignore lint/complexity/noArguments: the declared parameters stay those that may be given
+  requireOneObject(arguments.length, 'prepareDemonstration', 'await prepareDemonstration({ outputDir })');
   const parsed = parseOptions(schema, options, 'prepareDemonstration', ALIASES);
   const { outputDir, trainPerClass = TRAIN_PER_CLASS, testPerClass = TEST_PER_CLASS, onNote } = parsed;
   const { seed = DEMONSTRATION_SEED, prompt = classPrompt(FRACTURE_CLASSES) } = parsed;

@@ -14,6 +14,7 @@ import { makeOutputFolder } from '../files/disk-errors.js';
 import { nearestName } from '../messages/nearest-name.js';
 import { showValue } from '../messages/show-value.js';
 import { counterHash } from '../random.js';
+import { requireOneObject } from '../require-given.js';
 import { Dice, degrees, FRACTURES, makeBone, type Piece } from './fracture-shapes.js';
 
 /** Pixels of a drawn image. */
@@ -131,6 +132,8 @@ export function radiographOf(className: string, seed: number, split: 'Train' | '
  *   made there
  */
 export async function drawRadiographs(options: DrawRadiographsOptions): Promise<void> {
+  // biome-ignore lint/complexity/noArguments: the declared parameters stay those that may be given
+  requireOneObject(arguments.length, 'drawRadiographs', 'await drawRadiographs({ outputDir })');
   const { outputDir, seed = DEMONSTRATION_SEED, ...counts } = parseOptions(schema, options, 'drawRadiographs', ALIASES);
   const write = pngWriter(await loadSharp());
   for (const className of FRACTURE_CLASSES) {

@@ -12,6 +12,7 @@ import { classPrompt } from '../data/class-example.js';
 import { makeOutputFolder } from '../files/disk-errors.js';
 import { writeSafetensors } from '../formats/safetensors.js';
 import { counterHash, MersenneTwister } from '../random.js';
+import { requireOneObject } from '../require-given.js';
 import { DEMONSTRATION_SEED, FRACTURE_CLASSES } from './radiographs.js';
 import { CONTROL_TOKENS, trainTinyTokenizer } from './tiny-tokenizer.js';
 
@@ -61,6 +62,8 @@ const ALIASES: Readonly<Record<string, string>> = { dir: 'outputDir', out: 'outp
  * @throws ConfigError for wrong options
  */
 export async function writeTinyCheckpoint(options: TinyCheckpointOptions): Promise<void> {
+  // biome-ignore lint/complexity/noArguments: the declared parameters stay those that may be given
+  requireOneObject(arguments.length, 'writeTinyCheckpoint', 'await writeTinyCheckpoint({ outputDir })');
   const {
     outputDir,
     seed = DEMONSTRATION_SEED,

@@ -6,6 +6,7 @@ import { z } from 'zod';
 import { lazySchema, type Mismatch, type NoMismatch, parseOptions } from '../config.js';
 import { ConfigError } from '../errors.js';
 import { showValue } from '../messages/show-value.js';
+import { requireOneObject } from '../require-given.js';
 import { isEmpty, PEFT_FIELDS, unsupportedSettings } from './peft-fields.js';
 import { checkPattern, isAllLinear, matchingPattern } from './peft-rules.js';
 import type { Towers } from './target-modules.js';
@@ -244,6 +245,8 @@ export class LoraConfig {
    * @throws ConfigError listing every fault
    */
   constructor(options: LoraConfigOptions = {}, what = 'LoraConfig', shown: Readonly<Record<string, string>> = {}) {
+    // Options in its place would be ignored.
+    if (typeof what !== 'string') requireOneObject(2, 'LoraConfig', 'new LoraConfig({ r: 16, alpha: 32 })');
     const resolved: ResolvedOptions = parseOptions(loraConfigSchema, options, what, NAMES_ELSEWHERE, shown);
     Object.assign(this, resolved);
   }

@@ -17,6 +17,7 @@ import { DTYPE_BYTES } from '../formats/weight-source.js';
 import program from '../generated/merge-worker.js';
 import { describeGiven, isKind } from '../messages/given-kind.js';
 import { linearModuleName, toDiskName, toMemoryName } from '../model/tensor-names.js';
+import { requireOneObject } from '../require-given.js';
 import { CHAT_TEMPLATE_FILE, PROCESSOR_FILES } from './adapter-folder.js';
 import { baseOf, otherBaseWarning } from './base-model.js';
 import {
@@ -133,6 +134,8 @@ export async function mergeAdapter(options: MergeAdapterOptions): Promise<MergeR
       hint: 'Write mergeAdapter({ checkpointDir, adapterDir, outputDir }): folders of the base model, the adapter, the result.',
     });
   }
+  // biome-ignore lint/complexity/noArguments: the declared parameters stay those that may be given
+  requireOneObject(arguments.length, 'mergeAdapter', 'await mergeAdapter({ checkpointDir, adapterDir, outputDir })');
   checkNames(options, OPTIONS, 'mergeAdapter', ALIASES, ELSEWHERE);
   const { checkpointDir, adapterDir, adapter } = options;
   if ((adapterDir === undefined) === (adapter === undefined)) {

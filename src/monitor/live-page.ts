@@ -14,7 +14,7 @@ import { ConfigError, DataError } from '../errors.js';
 import { oneLine, printable } from '../messages/one-line.js';
 import { keepSecret } from '../messages/secrets.js';
 import { imageDataUri } from '../page/data-uri.js';
-import { requireList, requireText } from '../require-given.js';
+import { requireList, requireOneObject, requireText } from '../require-given.js';
 import type { TrainingControl } from '../train/callbacks.js';
 import type { TrainingEvent } from '../train/events.js';
 import { guardedOutput } from '../train/guarded-output.js';
@@ -75,6 +75,8 @@ type _Input = NoMismatch<Mismatch<Given<z.input<ReturnType<typeof optionsSchema>
  * ```
  */
 export function livePage(options: LivePageOptions = {}): LivePage {
+  // biome-ignore lint/complexity/noArguments: the declared parameters stay those that may be given
+  requireOneObject(arguments.length, 'livePage', 'livePage({ port, title })');
   return new RunPage(parseOptions(optionsSchema, options, 'livePage'));
 }
 

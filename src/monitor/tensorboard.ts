@@ -8,6 +8,7 @@ import { ConfigError } from '../errors.js';
 import { writing } from '../files/disk-errors.js';
 import { makeFolder } from '../files/make-folder.js';
 import { showValue } from '../messages/show-value.js';
+import { requireOneObject } from '../require-given.js';
 import type { TrainerCallback } from '../train/callbacks.js';
 import { AppendedFile } from './appended-file.js';
 import { purgeRecord, scalarsRecord, textRecord, versionRecord } from './event-record.js';
@@ -40,6 +41,8 @@ export interface TensorBoardOptions {
  * ```
  */
 export function tensorBoard(options: TensorBoardOptions = {}): TrainerCallback {
+  // biome-ignore lint/complexity/noArguments: the declared parameters stay those that may be given
+  requireOneObject(arguments.length, 'tensorBoard', 'tensorBoard({ folder })');
   const aliases = { logdir: 'folder', loggingdir: 'folder', path: 'folder' };
   checkNames(options, { folder: false, every: false }, 'tensorBoard', aliases);
   const { every = 'log' } = options;

@@ -10,7 +10,7 @@ import { ConfigError, DataError, TrainingError } from '../errors.js';
 import { makeFolder } from '../files/make-folder.js';
 import { warningLine } from '../messages/one-line.js';
 import { showValue } from '../messages/show-value.js';
-import { requireSignal } from '../require-given.js';
+import { requireOneObject, requireSignal } from '../require-given.js';
 import { judgeOf } from './best-model.js';
 import { CallbackRunner } from './callback-runner.js';
 import type { TrainerCallback } from './callbacks.js';
@@ -153,12 +153,7 @@ export class SftTrainer {
   constructor(options: SftTrainerOptions) {
     checkTrainerOptions(options, Object.keys(sftConfigSchema().shape));
     // biome-ignore lint/complexity/noArguments: the declared parameters stay those that may be given
-    const argumentCount = arguments.length;
-    if (argumentCount > 1) {
-      throw new ConfigError(`SftTrainer: expected one object of options, got ${argumentCount} arguments`, {
-        hint: 'Write new SftTrainer({ model, trainDataset, collator, config }).',
-      });
-    }
+    requireOneObject(arguments.length, 'SftTrainer', 'new SftTrainer({ model, trainDataset, collator, config })');
     checkNames(options, TRAINER_OPTIONS, 'SftTrainer', {}, ELSEWHERE);
     const config = parseSftConfig(options.config);
     this.config = config;

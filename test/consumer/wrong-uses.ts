@@ -218,6 +218,8 @@ export async function wrongUses(): Promise<void> {
   // @ts-expect-error
   { mergeAdapter('./model', './adapter', './merged'); }
   // @ts-expect-error
+  { mergeAdapter({ checkpointDir: './model', adapterDir: './adapter', outputDir: './merged' }, { batchSize: 4 }); }
+  // @ts-expect-error
   { mergeAdapter({ model: './model', adapterDir: './adapter', outputDir: './merged' }); }
   { mergeAdapter({ checkpointDir: './model', adapterDir: './empty', outputDir: './merged' }); }
   { mergeAdapter({ checkpointDir: './model', adapterDir: './adapter', outputDir: './model' }); }
@@ -333,6 +335,8 @@ export async function wrongUses(): Promise<void> {
   // @ts-expect-error
   { new Evaluator(); }
   // @ts-expect-error
+  { new Evaluator({ classNames: ['a', 'b'], generate: async () => [] }, { batchSize: 4 }); }
+  // @ts-expect-error
   { new Evaluator({ class_names: ['a'], generate: async () => [] }); }
   // @ts-expect-error
   { new Evaluator({ classNames: 'cat, dog', generate: async () => [] }); }
@@ -398,6 +402,8 @@ export async function wrongUses(): Promise<void> {
   { livePage({ host: 'http://localhost' }).open(); }
   // @ts-expect-error
   { tensorBoard('./runs'); }
+  // @ts-expect-error
+  { tensorBoard({ folder: './runs' }, { flushSecs: 5 }); }
   // @ts-expect-error
   { showProgress({ stream: 'stdout' }); }
   { writeRunReport('./nowhere'); }
