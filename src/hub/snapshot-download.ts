@@ -156,12 +156,22 @@ async function fetchNamed(repoId: string, options: HubDownload, selection: FileS
   const subject: HubSubject = { repoId, revision, action: 'read' };
   const speed = { minBytesPerSecond: options.minBytesPerSecond, windowMs: options.speedWindowMs };
   const download: Download = { cache, connection, subject, speed, onProgress: options.onProgress };
+  const cached = await findCached(cache, revision, selection);
   try {
-    return await runDownload(download, selection, await findCached(cache, revision, selection));
+    return await runDownload(download, selection, cached);
   } catch (error) {
     options.signal?.throwIfAborted();
-    throw asHubError(error);
+    throw asHubError('fault' in cached ? withoutNetwork(error, cached.fault, cache) : error);
   }
+}
+
+/** What to do where the Hub cannot be found and the cache lacks what is wanted. */
+function withoutNetwork(error: unknown, fault: string, cache: RepoCache): unknown {
+  if (!(error instanceof TransferError && error.isUnknownHost)) return error;
+  const way =
+    `Without network only what was downloaded before is there, and ${fault}. Download it on a machine with network and ` +
+    `copy the folder into ${cache.root}, or give a folder that holds the files; HF_HUB_OFFLINE=1 keeps from asking.`;
+  return error.with({ hint: error.hint ? `${error.hint} ${way}` : way });
 }
 
 type CacheFinding = Snapshot | { readonly fault: string; readonly details: Record<string, unknown> };
