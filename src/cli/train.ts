@@ -127,7 +127,7 @@ async function learn(run: Run): Promise<RunSummary> {
     trainDataset: task.train,
     evalDataset: task.evaluation,
     collator,
-    saveAdapter: (folder) => saveAdapter(adapter, folder, { baseModelNameOrPath, chatTemplate }),
+    saveAdapter: (folder) => saveAdapter(adapter, folder, { baseModelNameOrPath, chatTemplate, processor: collator }),
     config,
     callbacks: [watch, ...(page ? [page] : [])],
   });
@@ -139,7 +139,7 @@ async function learn(run: Run): Promise<RunSummary> {
   if (lossBefore !== undefined) print(`${lossName} before: ${lossBefore.toFixed(4)}`);
   const trained = await trainer.train({ signal, ...(request.way === 'resume' ? { resumeFromCheckpoint: true } : {}) });
   const folder = adapterDirOf(outputDir);
-  await saveAdapter(adapter, folder, { baseModelNameOrPath, chatTemplate });
+  await saveAdapter(adapter, folder, { baseModelNameOrPath, chatTemplate, processor: collator });
   // At once: that of an earlier run, or none, would go with an adapter whose evaluation is stopped.
   await writeAdapterRecord(folder, recordOf(run));
   const probe = await task.train.get(0);

@@ -121,6 +121,11 @@ export class VlmCollator {
     return this.#chatTemplate;
   }
 
+  /** What images are resized and normalised with: that of the pool, where there is one. */
+  get imageProcessor(): ImagePreprocessor {
+    return this.#processor;
+  }
+
   /** What texts are turned into tokens with. */
   get tokenizer(): MinistralTokenizer {
     return this.#tokenizer;
