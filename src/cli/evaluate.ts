@@ -47,7 +47,7 @@ export async function evaluateFromFlags(flags: EvaluateFlags, output: Output): P
     const part = requirePart(loaded, flags.split ?? 'test');
     if (part.kind === 'conversations') checkConversationFlags(flags);
     // Before the work, not after.
-    else await makeOutputFolder(outputDir);
+    else await makeOutputFolder(outputDir, 'evaluate: --output-dir');
     const baseModel = adapter === undefined ? undefined : flags.model;
     const opened = await openModel(name, settings, { baseModel, signal, print: output.print });
     try {
@@ -91,7 +91,7 @@ function settingsFrom(flags: EvaluateFlags, record: AdapterRecord | undefined): 
       template: others.template,
     }),
     // What counts as an answer, and how long a sample may be.
-    ...Object.fromEntries(Object.keys(vlmCollatorOptionsSchema.shape).map((option) => [option, others[option]])),
+    ...Object.fromEntries(Object.keys(vlmCollatorOptionsSchema().shape).map((option) => [option, others[option]])),
     ...defined({ prompt: asked, system: before }),
     ...defined({ data, labels, holdout, seed, limit, prompt, system, template, mode, engine, quantization }),
     memoryBudget: flags.memoryBudget === undefined ? undefined : Math.floor(flags.memoryBudget * GIB),
