@@ -35,7 +35,9 @@ export const AREAS = {
     tests: [
       'data/vlm-collator',
       'data/vlm-collator.rows',
+      'data/collator-calls',
       'data/collator-faults',
+      'data/answer-ends',
       'data/prompt-prefix',
       'data/conversation-faults',
       'data/conversation-neighbours',
