@@ -135,7 +135,7 @@ export const AREAS = {
   },
   'lora-regexp': {
     mutate: ['lora/python-regexp.ts', 'lora/python-regexp-syntax.ts', 'lora/python-regexp-tokens.ts'],
-    tests: ['lora/python-regexp'],
+    tests: ['lora/python-regexp', 'lora/python-regexp.parts'],
   },
   schedule: {
     mutate: ['train/schedule.ts', 'train/schedule-config.ts'],
