@@ -226,7 +226,7 @@ describe('a sample that is inspected or traced', () => {
     expect(Object.keys(trace)).toEqual(['status', 'sample']);
     expect(trace.sample!.id).toBe('a');
     expect((await make().trace(sample())).sample!.id).toBe('');
-    const reason = new Error('enough');
+    const reason = new DataError('enough');
     await expect(make().trace(sample(), { signal: AbortSignal.abort(reason) })).rejects.toBe(reason);
     const fault = new TypeError('a fault');
     await expect(make().trace(sample({}, failing(fault)))).rejects.toBe(fault);

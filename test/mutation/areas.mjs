@@ -57,6 +57,8 @@ export const AREAS = {
       'data/shared-prefix.ts',
     ],
     tests: [
+      'data/answer-spans',
+      'data/answer-ends',
       'data/mask-notes',
       'data/mask-parts',
       'data/mask-view',
