@@ -14,6 +14,7 @@ const RUNS = [
   'train/resume-rules',
   'train/dataset-fingerprint',
   'train/faults',
+  'train/history',
   'files/file-digests',
   'monitor/json-lines',
   'e2e/checkpoint-adapter',
