@@ -112,7 +112,7 @@ describe('a checkpoint is refused, with what to do,', () => {
     [
       'if it is none',
       async () => join(root, 'checkpoint-9'),
-      /checkpoint-9 is no checkpoint: /,
+      /checkpoint-9 is no checkpoint: the folder does not exist or cannot be read\n/,
       /Expected a folder checkpoint-N of `outputDir`/,
     ],
     [
