@@ -158,7 +158,8 @@ export class VlmCollator {
     const { messages, row } = this.#messagesOf(example, false);
     const { ids, isAnswer } = this.#encodeMessages(messages, row, false);
     const { maskPrompt } = this.options;
-    return ids.some((id, i) => i > 0 && (maskPrompt ? isAnswer[i] : id !== this.#tokenizer.imageTokenId));
+    // Of an image the token that ends it is learned where everything is.
+    return ids.some((_, i) => i > 0 && (!maskPrompt || isAnswer[i]));
   }
 
   /**
