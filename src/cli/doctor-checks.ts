@@ -122,7 +122,13 @@ async function cardChecks(machine: () => Promise<FoundMachine>): Promise<Check[]
   return [...checks, { name: 'card', state: 'optional', found: oneLine(fault ?? 'none'), cure }];
 }
 
-const LIBRARY_TITLES = { driver: 'NVIDIA driver', nvml: 'NVML', nvrtc: 'NVRTC', cublasLt: 'cuBLASLt' } as const;
+const LIBRARY_TITLES = {
+  driver: 'NVIDIA driver',
+  nvml: 'NVML',
+  nvrtc: 'NVRTC',
+  cublasLt: 'cuBLASLt',
+  nccl: 'NCCL, to train on several cards',
+} as const;
 
 function libraryCheck({ name, fileNames, path, cure, folders }: FoundLibrary, version: string): Check {
   const title = LIBRARY_TITLES[name];

@@ -5,8 +5,8 @@
 import { eventLoopTurn } from '../async/event-loop.js';
 import { orAborted } from '../async/or-aborted.js';
 import type { Engine } from './engine.js';
-import { type Steps, Tape } from './tape.js';
-import type { Tensor } from './tensor.js';
+import { type OnFinal, type Steps, Tape } from './tape.js';
+import type { ParameterSet, Tensor } from './tensor.js';
 
 interface ComputationOptions {
   /** Looked at in each pause; its reason is thrown. */
@@ -15,6 +15,12 @@ interface ComputationOptions {
   readonly record?: boolean | undefined;
   /** Called at the beginning and after each pause: throws if what is computed with is gone. */
   readonly requireParts?: (() => void) | undefined;
+}
+
+/** Who hears during backward which gradients of a set are final. */
+interface GradientListener {
+  readonly set: ParameterSet;
+  final(parameterNames: readonly string[]): void;
 }
 
 /** By engine: settles when the last computation that runs or waits there has ended. */
@@ -125,9 +131,22 @@ class Pass {
     }
   }
 
-  /** Adds d loss / d parameter to every parameter's gradient. */
-  backward(loss: Tensor): Promise<void> {
-    return this.tape.backwardInStretches(loss, () => this.pause());
+  /**
+   * Adds d loss / d parameter to every parameter's gradient.
+   * @param finals hears, each name of the set once, as soon as nothing more is added to a gradient: first of the
+   *   parameters that the pass does not use
+   */
+  async backward(loss: Tensor, finals?: GradientListener): Promise<void> {
+    const pause = () => this.pause();
+    if (!finals) return this.tape.backwardInStretches(loss, pause);
+    const { set } = finals;
+    const own = new Set(set.parameters);
+    const tell: OnFinal = (parameters) => {
+      const names = parameters.filter((parameter) => own.has(parameter)).map(({ name }) => name);
+      if (names.length > 0) finals.final(names);
+    };
+    tell(set.parameters.filter((parameter) => !this.tape.uses(parameter)));
+    await this.tape.backwardInStretches(loss, pause, tell);
   }
 
   /** Lets the loader's threads deliver and signals arrive: engines block while they compute, or while they queue. */

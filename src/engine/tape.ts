@@ -10,7 +10,7 @@ import { isTurnDue } from '../async/event-loop.js';
 import { EngineError } from '../errors.js';
 import type { Engine } from './engine.js';
 import type { BlockName, Composition, EntryAttributes, LinearPart, Operation, OperationName } from './operations.js';
-import type { Tensor } from './tensor.js';
+import type { Parameter, Tensor } from './tensor.js';
 
 /**
  * A computation that can pause where it yields. Forward yields where a turn of the event loop is due (each yield passes
@@ -28,6 +28,8 @@ interface TapeEntry {
   readonly saved: readonly Tensor[];
   /** Those of `saved` that were moved to host memory. */
   readonly offloaded?: readonly Tensor[] | undefined;
+  /** Trainable parameters that no entry before it uses: backward adds nothing to their gradients once it has passed it. */
+  readonly firstUses: readonly Parameter[];
   backward(
     outputGradients: readonly (Tensor | undefined)[],
   ): readonly (Tensor | undefined)[] | Steps<readonly (Tensor | undefined)[]>;
@@ -51,6 +53,10 @@ export interface RegionOptions {
  * Recorded operations between two pauses of a backward pass: some 40 launches on a GPU. A recomputed region is many.
  */
 const STRETCH = 16;
+
+/** Hears during backward of parameters to whose gradients nothing more is added. */
+export type OnFinal = (parameters: readonly Parameter[]) => void;
+
 /** As how many operations a block counts: those of its composition. */
 const OPERATIONS: Readonly<Record<BlockName, number>> = { attentionBlock: 4, gatedBlock: 4 };
 
@@ -61,12 +67,15 @@ export class Tape {
   readonly #record: boolean;
   #entries: TapeEntry[] = [];
   #needsGradient = new Set<number>();
+  /** Trainable parameters that were used so far; undefined where nobody will ask. */
+  #used: Set<Parameter> | undefined;
   /** Tensors made in each open region, innermost last. */
   readonly #regions: Tensor[][] = [[]];
 
   constructor(engine: Engine, options: TapeOptions = {}) {
     this.engine = engine;
     this.#record = options.record ?? true;
+    this.#used = this.#record ? new Set() : undefined;
   }
 
   /** Runs one entry of the engine's table without pauses. The tensors belong to the innermost region. */
@@ -99,6 +108,7 @@ export class Tape {
     attributes: EntryAttributes[K],
   ): readonly Tensor[] {
     const record = this.#record && this.#isRecorded(name, inputs, attributes);
+    const firstUses = this.#used ? this.#noteUses(trainablesOf(name, attributes)) : [];
     const { outputs, saved } = entry.forward(inputs, attributes, record);
     for (const output of outputs) this.own(output);
     if (!record) return outputs;
@@ -111,9 +121,22 @@ export class Tape {
       needs,
       outputs,
       saved,
+      firstUses,
       backward: (gradients) => entry.backward(saved, gradients, attributes, needs),
     });
     return outputs;
+  }
+
+  /** Of a tape that notes them. @returns those that were not used before */
+  #noteUses(parameters: Iterable<Parameter>): Parameter[] {
+    const first: Parameter[] = [];
+    const used = this.#used!;
+    for (const parameter of parameters) {
+      if (used.has(parameter)) continue;
+      used.add(parameter);
+      first.push(parameter);
+    }
+    return first;
   }
 
   /** Whether a gradient flows through the operation. @throws EngineError if it would flow through a cache */
@@ -144,6 +167,11 @@ export class Tape {
     if (at < 0) return;
     region.splice(at, 1);
     this.engine.release(tensor);
+  }
+
+  /** Whether a recorded operation, or one that will be recomputed, has this parameter. */
+  uses(parameter: Parameter): boolean {
+    return this.#used?.has(parameter) ?? false;
   }
 
   /** Whether a gradient flows back through this tensor. */
@@ -184,6 +212,7 @@ export class Tape {
       }
     }
     const inner = new Tape(this.engine, { record: false });
+    inner.#used = new Set();
     const outputs = yield* inner.regionSteps(inputs, body);
     // What was made inside; an output that was handed through has its owner already.
     for (const output of inner.#regions[0]!) this.own(output);
@@ -207,7 +236,8 @@ export class Tape {
       }
     };
     const { offload: offloaded = [] } = options;
-    this.#entries.push({ operations: STRETCH, inputs, needs, outputs, saved: inputs, offloaded, backward });
+    const firstUses = this.#noteUses(inner.#used);
+    this.#entries.push({ operations: STRETCH, inputs, needs, outputs, saved: inputs, offloaded, firstUses, backward });
     for (const tensor of offloaded) engine.moveToHost?.(tensor);
     return outputs;
   }
@@ -220,10 +250,11 @@ export class Tape {
   /**
    * `backward` in stretches of a few operations, with a wait for `pause` after each. Where that throws, the pass is
    * given up.
+   * @param onFinal called for the parameters that the tape `uses`, each once
    */
-  async backwardInStretches(loss: Tensor, pause: () => Promise<void>): Promise<void> {
+  async backwardInStretches(loss: Tensor, pause: () => Promise<void>, onFinal?: OnFinal): Promise<void> {
     let done = 0;
-    for (const operations of this.#backwardSteps(loss)) {
+    for (const operations of this.#backwardSteps(loss, onFinal)) {
       done += operations;
       if (done < STRETCH && !isTurnDue()) continue;
       done = 0;
@@ -231,10 +262,10 @@ export class Tape {
     }
   }
 
-  *#backwardSteps(loss: Tensor): Steps<void> {
+  *#backwardSteps(loss: Tensor, onFinal?: OnFinal): Steps<void> {
     const one = this.engine.fromArray(Float32Array.of(1), loss.shape);
     try {
-      yield* this.#propagate([loss], [one], [], []);
+      yield* this.#propagate([loss], [one], [], [], onFinal);
     } finally {
       this.engine.release(one);
     }
@@ -247,6 +278,7 @@ export class Tape {
     this.#entries = [];
     this.#regions.splice(0, this.#regions.length, []);
     this.#needsGradient.clear();
+    this.#used?.clear();
   }
 
   /** Ends the innermost region, which keeps these alone: they belong to the one around it. */
@@ -269,6 +301,7 @@ export class Tape {
     outputGradients: readonly (Tensor | undefined)[],
     inputs: readonly Tensor[],
     needs: readonly boolean[],
+    onFinal?: OnFinal,
   ): Steps<(Tensor | undefined)[]> {
     const engine = this.engine;
     const gradients = new Map<number, Tensor>();
@@ -318,6 +351,7 @@ export class Tape {
         } finally {
           for (const tensor of entry.saved) engine.release(tensor);
         }
+        if (onFinal && entry.firstUses.length > 0) onFinal(entry.firstUses);
         yield entry.operations;
       }
       return inputs.map((input, i) => {
@@ -346,10 +380,21 @@ function isSteps<T>(made: T | Steps<T>): made is Steps<T> {
 
 /** Whether an entry holds trainable parameters of its own. */
 function hasTrainable<K extends OperationName | BlockName>(name: K, attributes: EntryAttributes[K]): boolean {
-  const has = (parts: readonly LinearPart[]): boolean => parts.some((part) => part.lora !== undefined);
-  if (name === 'linear') return has((attributes as EntryAttributes['linear']).parts);
-  if (name === 'attentionBlock') return has((attributes as EntryAttributes['attentionBlock']).projections);
-  if (name !== 'gatedBlock') return false;
+  return linearParts(name, attributes).some((part) => part.lora !== undefined);
+}
+
+/** The trainable parameters of an entry. */
+function trainablesOf<K extends OperationName | BlockName>(name: K, attributes: EntryAttributes[K]): Parameter[] {
+  return linearParts(name, attributes).flatMap(({ lora }) => (lora ? [lora.a, lora.b] : []));
+}
+
+function linearParts<K extends OperationName | BlockName>(
+  name: K,
+  attributes: EntryAttributes[K],
+): readonly LinearPart[] {
+  if (name === 'linear') return (attributes as EntryAttributes['linear']).parts;
+  if (name === 'attentionBlock') return (attributes as EntryAttributes['attentionBlock']).projections;
+  if (name !== 'gatedBlock') return [];
   const { gateUp, down } = attributes as EntryAttributes['gatedBlock'];
-  return has([...gateUp, down]);
+  return [...gateUp, down];
 }

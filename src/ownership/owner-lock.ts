@@ -40,6 +40,11 @@ export interface TakeOptions {
    * it only have been suspended: for work that goes on for hours.
    */
   readonly leaveTrace?: boolean | undefined;
+  /**
+   * The token of an owner that is known to be lost, though its process may still exist: stopped, say. It finds the trace if
+   * it wakes.
+   */
+  readonly heirOf?: string | undefined;
   readonly signal?: AbortSignal | undefined;
   /** Between two looks at a lock that another holds. Default as in {@link lockTimes}. */
   readonly pollMs?: number | undefined;
@@ -99,12 +104,16 @@ export class OwnerLock {
     else begin();
   }
 
+  get token(): string {
+    return this.#owner.token;
+  }
+
   /**
    * Makes the lock file; its folder is made if need be.
    * @throws HeldError; what the file system throws; the signal's reason
    */
   static async take(path: string, options: TakeOptions): Promise<OwnerLock> {
-    const { what, whenHeld, onWait, leaveTrace, signal, pollMs = lockTimes.pollMs } = options;
+    const { what, whenHeld, onWait, leaveTrace, heirOf, signal, pollMs = lockTimes.pollMs } = options;
     const watch = new Watch(pollMs);
     for (let waited = false; ; ) {
       signal?.throwIfAborted();
@@ -113,9 +122,10 @@ export class OwnerLock {
       if (made) return new OwnerLock(path, made, whenHeld === 'wait');
       const seen = before ?? (await lookAtLock(path));
       if (seen) {
-        const life = watch.judge(seen);
+        const isHeir = heirOf !== undefined && seen.owner?.token === heirOf;
+        const life = isHeir ? 'dead' : watch.judge(seen);
         if (life === 'dead') {
-          await takeAway(path, seen, leaveTrace === true && watch.wasWatched);
+          await takeAway(path, seen, isHeir || (leaveTrace === true && watch.wasWatched));
           continue;
         }
         if (life === 'alive' && whenHeld === 'refuse') throw new HeldError(path, seen.owner);

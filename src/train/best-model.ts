@@ -97,6 +97,12 @@ export class BestModelTracker {
     return this.#state;
   }
 
+  /** Takes up what another rank has found. */
+  take(state: BestModelState): void {
+    this.#state = state;
+    this.#before = state;
+  }
+
   get best(): BestModel | undefined {
     const { best } = this.#state;
     return best && { metric: this.#judge.metric, value: best.value, step: best.step, checkpoint: best.checkpoint };

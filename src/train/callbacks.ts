@@ -28,6 +28,11 @@ export interface TrainingControl {
 export interface TrainerCallback {
   /** For messages. Default: its place in the list. */
   readonly name?: string | undefined;
+  /**
+   * Of several processes that train together only the first calls it: for one that writes files or serves pages.
+   * Default: false, each process calls its own.
+   */
+  readonly isMainOnly?: boolean | undefined;
   /** Once, with the `start` event and before `onEvent` receives it. */
   onStart?(event: Extract<TrainingEvent, { type: 'start' }>, control: TrainingControl): void | Promise<void>;
   /** Every event. */

@@ -16,6 +16,8 @@ import type { CheckpointAdapter } from './checkpoint-adapter.js';
 import type { RunCourse } from './checkpoint-checks.js';
 import { checkpointName, removeCheckpointFolder, tidyCheckpointFolders } from './checkpoint-folder.js';
 import type { RunIdentity, RunState, TrainingTensors } from './checkpoint-state.js';
+import { shareBest, shareCheckpoint } from './rank-checkpoint.js';
+import type { RankExchange } from './rank-exchange.js';
 import { explainVanished } from './run-folder.js';
 
 interface Place {
@@ -51,14 +53,22 @@ export class CheckpointManager {
   readonly #run: RunIdentity;
   readonly #course: RunCourse | undefined;
   readonly #writeAdapter: CheckpointAdapter | undefined;
+  readonly #ranks: RankExchange | undefined;
   #kept: Place[] = [];
   #latest: Place | undefined;
   #best: BestCopy | undefined;
 
-  constructor(run: RunIdentity, writeAdapter?: CheckpointAdapter, course?: RunCourse) {
+  /** @param ranks of which the first has the files; undefined where one process trains alone */
+  constructor(run: RunIdentity, writeAdapter?: CheckpointAdapter, course?: RunCourse, ranks?: RankExchange) {
     this.#run = run;
     this.#writeAdapter = writeAdapter;
     this.#course = course;
+    this.#ranks = ranks;
+  }
+
+  /** On the rank that has the files, of several. */
+  #onMain<T>(what: string, work: () => Promise<T>): Promise<T> {
+    return this.#ranks ? this.#ranks.fromMain(what, work) : work();
   }
 
   /** The newest checkpoint of the run, which may be the one that it was resumed from. */
@@ -82,6 +92,15 @@ export class CheckpointManager {
    * @throws CheckpointError if there is none, it cannot be read, or it belongs to another run
    */
   async open(from: string | true): Promise<OpenedCheckpoint> {
+    if (!this.#ranks) return this.#open(from);
+    const open = async () => ({ ...(await this.#open(from)), latest: this.#latest!, kept: this.#kept });
+    const shared = await shareCheckpoint(this.#ranks, open, (path) => readCheckpoint(path, this.#run, this.#course));
+    this.#latest = shared.latest;
+    this.#kept = [...shared.kept];
+    return shared;
+  }
+
+  async #open(from: string | true): Promise<OpenedCheckpoint> {
     const { outputDir } = this.#run.config;
     if (from !== true) {
       // A process may have been killed there while it replaced just this one.
@@ -110,7 +129,11 @@ export class CheckpointManager {
   }
 
   /** For a new run: what lies in its folder already may be what a later resume takes up. */
-  async warnOfOthers(): Promise<string[]> {
+  warnOfOthers(): Promise<string[]> {
+    return this.#onMain('earlier checkpoints', () => this.#warnOfOthers());
+  }
+
+  async #warnOfOthers(): Promise<string[]> {
     const { outputDir, saveStrategy } = this.#run.config;
     const newest = saveStrategy === 'no' ? undefined : (await listCheckpoints(outputDir)).at(-1);
     if (!newest) return [];
@@ -144,6 +167,15 @@ export class CheckpointManager {
    * best of the saved ones takes its place. @returns warnings
    */
   async takeUpBest(tracker: BestModelTracker, size: number): Promise<string[]> {
+    if (!this.#ranks) return this.#takeUpBest(tracker, size);
+    const { warnings, state } = await this.#ranks.fromMain('best step', async () => {
+      return { warnings: await this.#takeUpBest(tracker, size), state: tracker.state };
+    });
+    tracker.take(state);
+    return warnings;
+  }
+
+  async #takeUpBest(tracker: BestModelTracker, size: number): Promise<string[]> {
     const before = tracker.best;
     if (!before) return [];
     const [faults, warnings]: [string[], string[]] = [[], []];
@@ -195,6 +227,10 @@ export class CheckpointManager {
    * @throws CheckpointError if they are in neither
    */
   async readBest(best: BestModel, size: number): Promise<{ parameters: Float32Array; fault: string | undefined }> {
+    return this.#ranks ? shareBest(this.#ranks, () => this.#readBest(best, size)) : this.#readBest(best, size);
+  }
+
+  async #readBest(best: BestModel, size: number): Promise<{ parameters: Float32Array; fault: string | undefined }> {
     const copy = this.#best?.step === best.step ? this.#best.parameters : undefined;
     if (best.checkpoint === undefined) {
       if (copy) return { parameters: copy, fault: 'it could not be saved' };
@@ -238,6 +274,8 @@ export class CheckpointManager {
   async saveBest(best: BestModelState): Promise<SavedCheckpoint | undefined> {
     const copy = this.#best;
     if (!copy?.unsaved || best.best?.step !== copy.step) return undefined;
+    // Its values were on the rank that is lost.
+    if (this.#ranks?.isAlone && !this.#ranks.isMain) return undefined;
     const { progress, tensors } = copy.unsaved;
     const { step } = copy;
     let path: string;
@@ -255,10 +293,12 @@ export class CheckpointManager {
   async #write(progress: Progress, tensors: TrainingTensors, isCurrent: boolean): Promise<string> {
     const { outputDir } = this.#run.config;
     const write = this.#writeAdapter;
-    const path = await writeCheckpoint(outputDir, { ...this.#run, ...progress }, tensors, (folder) =>
-      Promise.resolve(write?.(folder, tensors.parameters, isCurrent)),
-    );
     const step = progress.globalStep;
+    const path = await this.#onMain(`checkpoint ${step}`, () =>
+      writeCheckpoint(outputDir, { ...this.#run, ...progress }, tensors, (folder) =>
+        Promise.resolve(write?.(folder, tensors.parameters, isCurrent)),
+      ),
+    );
     const others = this.#kept.filter((checkpoint) => checkpoint.step !== step);
     this.#kept = [...others, { path, step }].sort((a, b) => a.step - b.step);
     return path;
@@ -273,24 +313,29 @@ export class CheckpointManager {
 
   async #removeSurplus(state: BestModelState | undefined): Promise<Pick<SavedCheckpoint, 'removed' | 'notRemoved'>> {
     const { saveTotalLimit } = this.#run.config;
-    const removed: string[] = [];
-    let notRemoved: string | undefined;
-    if (saveTotalLimit === undefined) return { removed, notRemoved };
+    if (saveTotalLimit === undefined) return { removed: [], notRemoved: undefined };
     const { best, saved } = state ?? {};
     const safe = new Set([this.#latest?.step, best?.step]);
     // As long as the best is in memory alone, the best on the disk is what a killed process leaves.
     if (best?.checkpoint === undefined) safe.add(saved?.step);
     const others = this.#kept.filter(({ step }) => !safe.has(step));
     const surplus = others.slice(0, Math.max(0, this.#kept.length - saveTotalLimit));
-    for (const old of surplus) {
-      try {
-        await removeCheckpointFolder(old.path);
-        removed.push(old.path);
-      } catch (error) {
-        notRemoved ??= `cannot remove ${old.path}: ${(error as Error).message}`;
-      }
-      this.#kept = this.#kept.filter((checkpoint) => checkpoint !== old);
-    }
-    return { removed, notRemoved };
+    this.#kept = this.#kept.filter((checkpoint) => !surplus.includes(checkpoint));
+    if (surplus.length === 0) return { removed: [], notRemoved: undefined };
+    return this.#onMain('removed checkpoints', () => removeAll(surplus));
   }
+}
+
+async function removeAll(surplus: readonly Place[]): Promise<Pick<SavedCheckpoint, 'removed' | 'notRemoved'>> {
+  const removed: string[] = [];
+  let notRemoved: string | undefined;
+  for (const old of surplus) {
+    try {
+      await removeCheckpointFolder(old.path);
+      removed.push(old.path);
+    } catch (error) {
+      notRemoved ??= `cannot remove ${old.path}: ${(error as Error).message}`;
+    }
+  }
+  return { removed, notRemoved };
 }

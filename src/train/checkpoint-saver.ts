@@ -9,6 +9,7 @@ import type { BestModelTracker } from './best-model.js';
 import type { CheckpointManager, Progress, SavedCheckpoint } from './checkpoint-manager.js';
 import type { TrainingTensors } from './checkpoint-state.js';
 import type { RunLog } from './history.js';
+import type { RankExchange } from './rank-exchange.js';
 import type { StepMetrics } from './step-metrics.js';
 
 export interface CheckpointSaverParts {
@@ -24,7 +25,12 @@ export interface CheckpointSaverParts {
   readonly answer: <T>(value: Promise<T>) => Promise<T>;
   /** Waits for readers that are handling an event: until then the parameters stay those of its step. */
   readonly whenRead: () => Promise<void>;
+  /** Undefined where one process trains alone. */
+  readonly ranks?: RankExchange | undefined;
 }
+
+/** On ranks that write nothing. */
+const NOT_READ: TrainingTensors = { parameters: new Float32Array(0), optimizer: {} };
 
 export class CheckpointSaver {
   readonly #parts: CheckpointSaverParts;
@@ -53,8 +59,9 @@ export class CheckpointSaver {
 
   /** Saves where the run is, everything settled. Gives whether it succeeded. */
   async save(at: Pick<Progress, 'globalStep' | 'epoch' | 'evaluationDue'>): Promise<boolean> {
-    const { engine, trainable, optimizer, totalSteps, log, metrics, best, checkpoints, answer } = this.#parts;
+    const { engine, trainable, optimizer, totalSteps, log, metrics, best, checkpoints, answer, ranks } = this.#parts;
     const step = at.globalStep;
+    const isWriter = !ranks || ranks.isMain || ranks.isAlone;
     return metrics.outside(async () => {
       const progress: Progress = {
         ...at,
@@ -63,10 +70,11 @@ export class CheckpointSaver {
         ...(best ? { best: best.state } : {}),
         logHistory: log.entries,
       };
-      const tensors = {
+      const read = async (): Promise<TrainingTensors> => ({
         parameters: await answer(engine.readParameters(trainable, true)),
         optimizer: await answer(engine.readOptimizerState(trainable, optimizer)),
-      };
+      });
+      const tensors = isWriter ? await read() : NOT_READ;
       try {
         const saved = await checkpoints.save(progress, tensors);
         // The last save of a run that is stopped may be the second try.

@@ -20,6 +20,7 @@ export const stateSchema = z
     totalSteps: z.int().min(0),
     epoch: z.number().min(0),
     config: z.record(z.string(), z.unknown()),
+    worldSize: z.int().min(1).optional(),
     settings: z.record(z.string(), z.unknown()).optional(),
     dataset: fingerprintSchema,
     evalDataset: fingerprintSchema.optional(),
@@ -52,6 +53,8 @@ export const stateSchema = z
 /** What must be the same for a run to go on as if it had not stopped. */
 export interface RunIdentity {
   readonly config: SftConfig;
+  /** Processes that train together; missing for one. */
+  readonly worldSize?: number | undefined;
   /** Of the model and the collator, by name: what else decides the result, as JSON. */
   readonly settings?: Readonly<Record<string, unknown>> | undefined;
   readonly dataset: DatasetFingerprint;

@@ -1,5 +1,6 @@
 /** In what a saved run and the present one differ: what a resume may change, and what to do about the rest. */
 import type { Collator } from '../data/data-loader.js';
+import { counted } from '../messages/counted.js';
 import { firstLines } from '../messages/short-list.js';
 import { showValue } from '../messages/show-value.js';
 import { judgeOf } from './best-model.js';
@@ -35,13 +36,16 @@ const SETTINGS_BEFORE: SftConfig = { ...parseSftConfig(), ...{ sharePrefix: fals
 
 /** Everything in which a saved run and the present one differ. */
 export function compareRuns(saved: TrainerState, now: RunIdentity): Difference[] {
+  const before = { ...SETTINGS_BEFORE, ...saved.config };
+  const isSpread = saved.worldSize !== undefined || now.worldSize !== undefined;
   const differences: Difference[] = [
     ...compareSettings(
-      comparable({ ...SETTINGS_BEFORE, ...saved.config }),
+      comparable(before),
       comparable(now.config),
-      RESUME_MAY_CHANGE,
+      isSpread ? new Set([...RESUME_MAY_CHANGE, ACCUMULATION]) : RESUME_MAY_CHANGE,
       Object.keys(SETTINGS_BEFORE).filter((name) => !(name in saved.config)),
     ),
+    ...(isSpread ? compareAccumulation({ ...saved, config: before }, now) : []),
     ...compareSettings(
       saved.settings ?? {},
       now.settings ?? {},
@@ -54,6 +58,26 @@ export function compareRuns(saved: TrainerState, now: RunIdentity): Difference[]
   differences.push(...compareParameters(saved.parameters, now.parameters));
   if (saved.best) differences.push(...compareJudges(saved, now));
   return differences;
+}
+
+const ACCUMULATION = 'gradientAccumulationSteps';
+
+/** A step must take as many micro-batches as before, on however many ranks. */
+function compareAccumulation(
+  saved: Pick<RunIdentity, 'config' | 'worldSize'>,
+  now: Pick<RunIdentity, 'config' | 'worldSize'>,
+): Difference[] {
+  const of = ({ config, worldSize = 1 }: typeof saved) => ({ each: config[ACCUMULATION], worldSize });
+  const [was, is] = [of(saved), of(now)];
+  const all = was.each * was.worldSize;
+  if (all === is.each * is.worldSize) return [];
+  const told = ({ each, worldSize }: typeof was) => `${each} on ${counted(worldSize, 'rank')}`;
+  const needed = all / is.worldSize;
+  const way = Number.isInteger(needed)
+    ? `set \`${ACCUMULATION}: ${needed}\``
+    : `a number of ranks that divides ${all} can go on with it`;
+  const text = `\`${ACCUMULATION}\` was ${told(was)}, ${all} micro-batches a step, now ${told(is)}, ${is.each * is.worldSize}: ${way}`;
+  return [{ of: 'ranks', text }];
 }
 
 /** Other evaluations than before where they decide nothing: worth a warning, as their losses are in one log. */
@@ -177,13 +201,16 @@ export function changedSettings(saved: Settings, now: Settings, step: number): s
 
 /** Something in which two runs differ. */
 interface Difference {
-  readonly of: 'setting' | 'training set' | 'base model' | 'tokenizer' | 'adapter' | 'best model';
+  readonly of: 'setting' | 'ranks' | 'training set' | 'base model' | 'tokenizer' | 'adapter' | 'best model';
   readonly name?: string;
   readonly text: string;
 }
 
 /** What to do about a difference, by its kind; settings are named. */
 const WAY_ON: Readonly<Record<Exclude<Difference['of'], 'setting'>, string>> = {
+  ranks:
+    'The number of ranks may change where `gradientAccumulationSteps` times it stays the same, and ' +
+    '`perDeviceTrainBatchSize` does.',
   'training set':
     'The training set: the order of the samples follows from it, so give it as it was. A sample that is too long can be ' +
     'left out by the collator (`overlong: "drop"` or "truncateText", or another `maxLength` or `longestEdge`), and an ' +

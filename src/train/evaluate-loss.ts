@@ -12,6 +12,8 @@ import type { Tensor } from '../engine/tensor.js';
 import { DataError } from '../errors.js';
 import { requireBoolean, requireSignal } from '../require-given.js';
 import { withLessMemory } from './pass-planner.js';
+import type { RankExchange } from './rank-exchange.js';
+import { SharedBatches } from './shared-batches.js';
 import type { EvaluateLossOptions, TrainableModel } from './trainable-model.js';
 
 /** What an evaluation measured, named as transformers names it. */
@@ -66,57 +68,93 @@ interface EvaluationParts extends EvaluateLossOptions {
   readonly onBatch?: (() => void) | undefined;
   /** Called at the start and after each batch: samples done, of so many. */
   readonly onProgress?: ((done: number, total: number) => void) | undefined;
+  /** Those that measure it together; undefined where one process does. */
+  readonly ranks?: RankExchange | undefined;
+}
+
+/** What a batch of an evaluation has come to. */
+interface Measured {
+  /** Samples that it was to have. */
+  readonly planned: number;
+  readonly rows: number;
+  readonly skipped: readonly SkippedSample[];
+  readonly lossSum: number;
+  readonly labelCount: number;
 }
 
 /**
- * The mean loss of a labelled token over a data set. The signal is heard though the engine never answers.
+ * The mean loss of a labelled token over a data set. The signal is heard though the engine never answers. Of several ranks
+ * each measures its share of the batches, and the sums are added in the order of all.
  * @throws DataError if no token of the data set carries a label; the signal's reason
  */
 export async function evaluateDataset(model: TrainableModel, parts: EvaluationParts): Promise<EvalResult> {
-  const { loader, length, batchSize, labelSmoothing, sharePrefix, signal, onSkipped, onDropped } = parts;
-  const { onBatch, onProgress } = parts;
+  const { loader, length, batchSize, signal, onSkipped, onDropped, onProgress, ranks } = parts;
   const start = performance.now();
   let lossSum = 0;
   let labelCount = 0;
   let skipped = 0;
   let dropped = 0;
   let done = 0;
+  const add = (measured: Measured): void => {
+    if (measured.skipped.length > 0) onSkipped?.(measured.skipped);
+    skipped += measured.skipped.length;
+    done += measured.planned;
+    dropped += Math.max(0, measured.planned - measured.rows - measured.skipped.length);
+    lossSum += measured.lossSum;
+    labelCount += measured.labelCount;
+  };
   onProgress?.(0, length);
-  for await (const batch of loader.batches(consecutive(length, batchSize), signal && { signal })) {
-    if (batch.skipped?.length) onSkipped?.(batch.skipped);
-    skipped += batch.skipped?.length ?? 0;
-    const planned = Math.min(length - done, batchSize);
-    done += planned;
-    dropped += Math.max(0, planned - batch.inputIds.shape[0]! - (batch.skipped?.length ?? 0));
-    // A collator may have dropped all samples.
-    if (batch.inputIds.shape[0] === 0) continue;
-    onBatch?.();
-    const loss = evaluateLoss(model, batch, { labelSmoothing, sharePrefix, signal }).catch((error: unknown) => {
-      throw withLessMemory(error, 'evaluation');
-    });
-    const result = await orAborted(loss, signal);
-    if (isTurnDue()) await eventLoopTurn();
-    lossSum += result.lossSum;
-    labelCount += result.labelCount;
-    onProgress?.(done, length);
+  const order = consecutive(length, batchSize);
+  const shared = ranks && new SharedBatches<Measured>(ranks, order.length, add);
+  const own = shared ? shared.dealt(order) : order;
+  let at = 0;
+  for await (const batch of loader.batches(own, signal && { signal })) {
+    const measured = await measure(model, batch, own[at++]!.length, parts);
+    if (!shared) {
+      add(measured);
+      // A collator may have dropped all samples.
+      if (measured.rows > 0) onProgress?.(done, length);
+    } else if (await shared.add(measured)) onProgress?.(done, length);
   }
+  await shared?.end();
+  if (shared) onProgress?.(done, length);
   if (labelCount === 0) {
     const unread = skipped > 0 ? `; ${skipped} of them cannot be read` : '';
-    throw new DataError(`no token of the ${length} evaluation samples carries a label${unread}`, {
+    const error = new DataError(`no token of the ${length} evaluation samples carries a label${unread}`, {
       hint:
         skipped > 0
           ? 'Is the folder of the images still there?'
           : 'Each sample needs an assistant message; an over-long prompt may have pushed the answer out.',
       details: { samples: length, skipped },
     });
+    throw ranks?.agreed(error) ?? error;
   }
   if (dropped > 0) onDropped?.(dropped);
-  const evalRuntime = (performance.now() - start) / 1000;
+  const seconds = (performance.now() - start) / 1000;
+  const evalRuntime = ranks ? await ranks.fromMain('seconds of the evaluation', async () => seconds) : seconds;
   return {
     evalLoss: lossSum / labelCount,
     evalRuntime,
     evalSamplesPerSecond: (length - skipped - dropped) / Math.max(evalRuntime, 1e-9),
   };
+}
+
+async function measure(
+  model: TrainableModel,
+  batch: VlmBatch,
+  planned: number,
+  { labelSmoothing, sharePrefix, signal, onBatch }: EvaluationParts,
+): Promise<Measured> {
+  const skipped = batch.skipped ?? [];
+  const rows = batch.inputIds.shape[0]!;
+  if (rows === 0) return { planned, rows, skipped, lossSum: 0, labelCount: 0 };
+  onBatch?.();
+  const loss = evaluateLoss(model, batch, { labelSmoothing, sharePrefix, signal }).catch((error: unknown) => {
+    throw withLessMemory(error, 'evaluation');
+  });
+  const result = await orAborted(loss, signal);
+  if (isTurnDue()) await eventLoopTurn();
+  return { planned, rows, skipped, ...result };
 }
 
 function consecutive(length: number, batchSize: number): number[][] {

@@ -53,11 +53,14 @@ export class RunLog {
   readonly #show: (event: TrainingEvent) => Promise<void>;
   #entries: (LogEntry | EvalEntry)[] = [];
   #saidNoHistory = false;
+  /** Of several ranks one writes the file; all keep the list. */
+  isWriter: boolean;
 
   /** @param show settles when whoever watches has handled the event */
-  constructor(outputDir: string, show: (event: TrainingEvent) => Promise<void>) {
+  constructor(outputDir: string, show: (event: TrainingEvent) => Promise<void>, isWriter = true) {
     this.#history = new TrainHistory(outputDir);
     this.#show = show;
+    this.isWriter = isWriter;
   }
 
   /** Log lines and evaluations so far, those before a resume included. */
@@ -70,7 +73,7 @@ export class RunLog {
   }
 
   async emit(event: TrainingEvent): Promise<void> {
-    await this.#append(event);
+    if (this.isWriter) await this.#append(event);
     if (event.type === 'log' || event.type === 'evaluate') this.#entries.push(withoutType(event));
     await this.#show(event);
   }

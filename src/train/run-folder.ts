@@ -29,6 +29,11 @@ export class RunFolder {
     this.#made = made && resolve(made);
   }
 
+  /** By which another rank of the run knows its lock. */
+  get token(): string {
+    return this.#lock.token;
+  }
+
   /** @throws TrainingError if the folder is another run's by now: the same one each time */
   async require(): Promise<void> {
     if (this.#lost) throw this.#lost;
@@ -64,14 +69,21 @@ export class RunFolder {
   }
 }
 
+interface ClaimOptions {
+  readonly signal?: AbortSignal | undefined;
+  readonly onWait?: ((message: string) => void) | undefined;
+  readonly heirOf?: string | undefined;
+}
+
 /**
  * Makes a run the owner of its output folder, which is made if need be.
  * @param onWait receives what it waits for: to see whether an owner in another container or on another host still lives
+ * @param heirOf the token of an owner that is known to be lost, whatever its lock says
  * @throws CheckpointError if another run owns it, or nothing can be written there; the signal's reason
  */
 export async function claimRunFolder(
   outputDir: string,
-  { signal, onWait }: { signal?: AbortSignal | undefined; onWait?: ((message: string) => void) | undefined } = {},
+  { signal, onWait, heirOf }: ClaimOptions = {},
 ): Promise<RunFolder> {
   const path = join(outputDir, RUN_LOCK);
   try {
@@ -79,7 +91,7 @@ export async function claimRunFolder(
     const seconds = Math.round(lockTimes.staleMs / 1000);
     const lock = await OwnerLock.take(resolve(path), {
       ...RUN,
-      signal,
+      ...{ signal, heirOf },
       onWait: (owner) =>
         onWait?.(
           `${outputDir} was left by ${describeOwner(owner)}; waiting to see whether it still lives, ${seconds} s at most`,

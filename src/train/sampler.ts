@@ -30,6 +30,27 @@ interface StepPlace {
 export interface Window extends StepPlace {
   /** Sample indices of each micro-batch. */
   readonly microBatches: readonly (readonly number[])[];
+  /** Place of each among all micro-batches of the run, where they do not follow one another: see `dealt`. */
+  readonly places?: readonly number[] | undefined;
+}
+
+/** Which of several processes takes its share, of how many. */
+export interface DealtTo {
+  readonly rank: number;
+  readonly worldSize: number;
+}
+
+/**
+ * What one of several ranks takes of a window: micro-batches are dealt round robin, as accelerate deals batches, but none
+ * is repeated. At the end of an epoch a rank may get fewer than others, or none.
+ */
+export function dealt(window: Window, { rank, worldSize }: DealtTo): Window {
+  const own = window.microBatches.flatMap((indices, m) => (m % worldSize === rank ? [{ indices, m }] : []));
+  return {
+    ...window,
+    microBatches: own.map(({ indices }) => indices),
+    places: own.map(({ m }) => window.firstMicroBatch + m),
+  };
 }
 
 /**
@@ -87,8 +108,11 @@ export class Sampler {
   }
 
   /** The micro-batches of every step from `step` on, made as they are asked for: a run may have any number of steps. */
-  *microBatches(step: number): Generator<readonly number[], void> {
-    for (let next = step; next < this.totalSteps; next++) yield* this.window(next).microBatches;
+  *microBatches(step: number, to?: DealtTo): Generator<readonly number[], void> {
+    for (let next = step; next < this.totalSteps; next++) {
+      const window = this.window(next);
+      yield* (to ? dealt(window, to) : window).microBatches;
+    }
   }
 
   /** Micro-batches of a step within its epoch. */

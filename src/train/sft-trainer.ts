@@ -6,6 +6,8 @@ import { afterAbort, orAborted } from '../async/or-aborted.js';
 import { checkNames, requirePath } from '../config.js';
 import { type Collator, DataLoader } from '../data/data-loader.js';
 import type { Dataset, SkippedSample, TrainingExample } from '../data/types.js';
+import type { ProcessGroup } from '../distributed/process-group.js';
+import { rankPlace } from '../distributed/rank-place.js';
 import { ParameterLease } from '../engine/parameter-lease.js';
 import { ConfigError, DataError, TrainingError } from '../errors.js';
 import { warningLine } from '../messages/one-line.js';
@@ -19,11 +21,12 @@ import type { TrainOutput } from './events.js';
 import { learningRateFactors } from './learning-rate-factors.js';
 import { requirePrecision } from './precision.js';
 import type { Progress } from './progress.js';
+import type { RankExchange } from './rank-exchange.js';
 import { runWarnings } from './run-warnings.js';
 import { Sampler } from './sampler.js';
 import { parseSftConfig, type SftConfig, type SftConfigInput, sftConfigSchema } from './sft-config.js';
 import type { TrainableModel } from './trainable-model.js';
-import { asDataset, checkMetrics, checkTrainerOptions } from './trainer-parts.js';
+import { asDataset, checkMetrics, checkTrainerOptions, requireRanks } from './trainer-parts.js';
 import type { TrainingLoop } from './training-loop.js';
 import { type RunControl, TrainingRun } from './training-run.js';
 import { describeSkipped } from './training-window.js';
@@ -60,6 +63,12 @@ export interface SftTrainerOptions {
    * write log files are in `ministral-tune/monitor`. Default: none.
    */
   readonly callbacks?: readonly TrainerCallback[] | undefined;
+  /**
+   * The processes that train together, each with its own GPU and this same program: see `ministral-tune/distributed`. Each
+   * calls `train`, `evaluate` and `saveModel`. Default: those that a launcher has started, by its environment variables;
+   * without these the process trains alone.
+   */
+  readonly processGroup?: ProcessGroup | undefined;
 }
 
 /**
@@ -97,6 +106,7 @@ interface EvaluationWatch {
   readonly onProgress?: ((done: number, total: number) => void) | undefined;
   /** The loss is known; `computeMetrics` begins. */
   readonly onMetrics?: (() => void) | undefined;
+  readonly ranks?: RankExchange | undefined;
 }
 
 const TRAINER_OPTIONS = {
@@ -108,6 +118,7 @@ const TRAINER_OPTIONS = {
   saveAdapter: false,
   computeMetrics: false,
   callbacks: false,
+  processGroup: false,
 } as const;
 /** Arguments of TRL's trainer that belong to something else here, with where. */
 const ELSEWHERE: Readonly<Record<string, string>> = {
@@ -142,6 +153,8 @@ export class SftTrainer {
   readonly #givenEvalDataset: SftTrainerOptions['evalDataset'];
   readonly #givenTrainDataset: SftTrainerOptions['trainDataset'];
   readonly #sampler: Sampler;
+  /** Of a process that trains with others. */
+  readonly #place: { readonly rank: number; readonly worldSize: number } | undefined;
   /** Sets of which it was said that some samples are not evaluated. */
   readonly #saidDropped = new WeakSet<Dataset<TrainingExample>>();
 
@@ -187,11 +200,14 @@ export class SftTrainer {
     // What cannot be had is an error here, not when the run begins.
     learningRateFactors(trainable, config.loraplusLrRatio);
     requirePrecision(options.model.engine, config.precision);
+    this.#place = options.processGroup ?? rankPlace();
+    const worldSize = this.#place?.worldSize ?? 1;
+    requireRanks(options.model.engine, worldSize);
     const { length } = trainDataset;
     this.#sampler = new Sampler({
       length,
       batchSize: config.perDeviceTrainBatchSize,
-      gradientAccumulationSteps: config.gradientAccumulationSteps,
+      gradientAccumulationSteps: config.gradientAccumulationSteps * worldSize,
       dropLast: config.dataloaderDropLast,
       seed: config.dataSeed ?? config.seed,
       numTrainEpochs: config.numTrainEpochs,
@@ -228,6 +244,8 @@ export class SftTrainer {
    *   another run is using, on this or another host, or that cannot be written to
    * - what the data set, the collator, `computeMetrics` and the model throw, and the signal's reason
    * - a callback that fails, as a TrainingError that names it, or that stops the run, as a DOMException `AbortError`
+   * - DistributedError, of a process that trains with others: one of them was lost, has failed or was asked to stop, or they
+   *   differ in what they run
    *
    * A checkpoint that cannot be written is a warning: the run goes on and later saves try again.
    */
@@ -254,7 +272,8 @@ export class SftTrainer {
     config: SftConfig,
     resumeFrom: string | true | undefined,
   ): Promise<TrainOutput> {
-    const { callbacks } = this.#options;
+    const isMain = (this.#place?.rank ?? 0) === 0;
+    const callbacks = this.#options.callbacks?.filter((callback) => isMain || callback.isMainOnly !== true);
     if (!callbacks?.length) return this.#run(control, config, resumeFrom, undefined);
     const runner = new CallbackRunner(callbacks, control);
     try {
@@ -268,11 +287,12 @@ export class SftTrainer {
   }
 
   async #run(
-    { emit, signal, whenRead, isRead }: RunControl,
+    control: RunControl,
     config: SftConfig,
     resumeFrom: string | true | undefined,
     callbacks: CallbackRunner | undefined,
   ): Promise<TrainOutput> {
+    const { emit, whenRead, isRead } = control;
     const { model } = this.#options;
     // Asked for now: another adapter may have become the active one since the trainer was made.
     const { trainable } = model;
@@ -282,13 +302,16 @@ export class SftTrainer {
       return `${where}, ${loop?.globalStep ?? 0} of ${this.totalSteps} steps done`;
     });
     let terminal: Progress | undefined;
+    let ranks: RankExchange | undefined;
     try {
+      ranks = this.#place && (await this.#exchange('training', control));
+      const signal = ranks?.signal ?? control.signal;
       // Loaded now, as most programs that import the package train nothing.
       const [{ TrainingLoop }, { Progress }] = await Promise.all([
         import('./training-loop.js'),
         import('./progress.js'),
       ]);
-      const progress = new Progress(this.config.progress);
+      const progress = new Progress(ranks?.isMain === false ? 'none' : this.config.progress);
       terminal = progress;
       loop = new TrainingLoop({
         model,
@@ -300,7 +323,7 @@ export class SftTrainer {
         checkData: (aborted) => this.#checkData(aborted, resumeFrom !== undefined),
         evaluate: (aborted, warn, onBatch) =>
           this.#evaluate(this.#options.evalDataset, {
-            ...{ signal: aborted, warn, onBatch },
+            ...{ signal: aborted, warn, onBatch, ranks },
             onProgress: (done, total) => progress.evaluating(done, total),
             onMetrics: () => progress.measuring(),
           }),
@@ -310,18 +333,53 @@ export class SftTrainer {
         whenRead,
         callbacks,
         lease,
+        ranks,
         show: (event) => {
           progress.show(event, isRead());
           return callbacks ? callbacks.handle(event).then(() => emit(event)) : emit(event);
         },
       });
       return await loop.run(resumeFrom);
+    } catch (error) {
+      throw ranks ? ranks.failed(error) : error;
     } finally {
       await terminal?.close();
+      await ranks?.close();
       // A model that computes on would add to the gradients of whoever comes next.
       const { unanswered } = loop ?? {};
       if (unanswered) void unanswered.then(() => lease.release());
       else lease.release();
+    }
+  }
+
+  /** What this process and the others tell each other. @param what they do */
+  async #exchange(
+    what: string,
+    control: Pick<RunControl, 'signal' | 'stop'> = { signal: new AbortController().signal, stop: () => undefined },
+  ): Promise<RankExchange | undefined> {
+    const [{ RankExchange }, { processGroup }] = await Promise.all([
+      import('./rank-exchange.js'),
+      import('../distributed/join-group.js'),
+    ]);
+    const { signal } = control;
+    const group = this.#options.processGroup ?? (await processGroup({ signal }));
+    return group && new RankExchange(group, control, what);
+  }
+
+  /** Work of all processes together; of one that trains alone it is just done. */
+  async #together<T>(
+    what: string,
+    signal: AbortSignal | undefined,
+    work: (ranks: RankExchange | undefined) => Promise<T>,
+  ): Promise<T> {
+    if (!this.#place) return work(undefined);
+    const ranks = await this.#exchange(what, signal && { signal, stop: () => undefined });
+    try {
+      return await work(ranks);
+    } catch (error) {
+      throw ranks ? ranks.failed(error) : error;
+    } finally {
+      await ranks?.close();
     }
   }
 
@@ -341,15 +399,20 @@ export class SftTrainer {
     const isOwn = dataset === this.#givenEvalDataset;
     const evaluated = isOwn ? this.#options.evalDataset : asDataset(dataset, 'evaluate');
     const { Progress } = await import('./progress.js');
-    const progress = new Progress(this.config.progress);
+    const isMain = (this.#place?.rank ?? 0) === 0;
+    const progress = new Progress(isMain ? this.config.progress : 'none');
     try {
-      return await this.#evaluate(evaluated, {
-        signal,
-        // No run has events for it.
-        warn: (message) => process.emitWarning(warningLine(message), 'EvaluationWarning'),
-        onProgress: (done, total) => progress.evaluating(done, total),
-        onMetrics: () => progress.measuring(),
-      });
+      return await this.#together('evaluation', signal, (ranks) =>
+        this.#evaluate(evaluated, {
+          ...{ signal: ranks?.signal ?? signal, ranks },
+          // No run has events for it.
+          warn: (message) => {
+            if (isMain) process.emitWarning(warningLine(message), 'EvaluationWarning');
+          },
+          onProgress: (done, total) => progress.evaluating(done, total),
+          onMetrics: () => progress.measuring(),
+        }),
+      );
     } finally {
       progress.clear();
       await progress.close();
@@ -359,7 +422,7 @@ export class SftTrainer {
   /**
    * Writes what was trained as the model has it now, as in its checkpoints: the adapter with the collator's chat template,
    * and what `saveAdapter` of the options writes. An adapter that is in the folder makes way. In the loop of a run it is
-   * that of the loop's step. `saveAdapter(adapter, directory, options)` also says another name of the base model.
+   * that of the loop's step. Of several processes the first writes and the others wait for it. `saveAdapter(adapter, directory, options)` also says another name of the base model.
    * transformers: `save_model`.
    * @param directory made if need be
    * @throws as the function `saveAdapter`; TrainingError if the model has nothing to train, or cannot write what it has
@@ -373,9 +436,14 @@ export class SftTrainer {
         hint: 'Its method `writeAdapter` is missing; give the trainer `saveAdapter`, which writes files of your own.',
       });
     }
-    await model.writeAdapter?.(directory, await model.engine.readParameters(trainable), collator, true);
-    if (!model.writeAdapter) await mkdir(directory, { recursive: true });
-    await saveAdapter?.(directory);
+    const write = async (): Promise<void> => {
+      await model.writeAdapter?.(directory, await model.engine.readParameters(trainable), collator, true);
+      if (!model.writeAdapter) await mkdir(directory, { recursive: true });
+      await saveAdapter?.(directory);
+    };
+    await this.#together(`saveModel ${directory}`, undefined, (ranks) =>
+      ranks ? ranks.fromMain('saved model', write) : write(),
+    );
   }
 
   async #checkData(signal: AbortSignal | undefined, isResumed: boolean): Promise<readonly string[]> {
@@ -395,7 +463,7 @@ export class SftTrainer {
 
   async #evaluate(
     dataset: Dataset<TrainingExample> | undefined,
-    { signal, warn, onBatch, onProgress, onMetrics }: EvaluationWatch,
+    { signal, warn, onBatch, onProgress, onMetrics, ranks }: EvaluationWatch,
   ): Promise<EvalResult> {
     if (!dataset?.length)
       throw new DataError('there is no evaluation set, or it is empty', {
@@ -412,7 +480,8 @@ export class SftTrainer {
       warn?.(`evaluation: ${what}, as \`overlong: "drop"\` does with long ones (said once)`);
     };
     const settings = { batchSize, labelSmoothing, sharePrefix, signal };
-    const parts = { loader, length: dataset.length, ...settings, onSkipped, onDropped, onBatch, onProgress };
+    const watch = { onSkipped, onDropped, onBatch, onProgress, ranks };
+    const parts = { loader, length: dataset.length, ...settings, ...watch };
     const [{ evaluateDataset }, { MODEL_GRACE }] = await Promise.all([
       import('./evaluate-loss.js'),
       import('./window-step.js'),
@@ -421,7 +490,8 @@ export class SftTrainer {
     const result = await (signal ? afterAbort(loss, signal, MODEL_GRACE) : loss);
     if (!computeMetrics || dataset !== evalDataset) return result;
     onMetrics?.();
-    const metrics = checkMetrics(await orAborted(computeMetrics({ signal }), signal));
+    const own = checkMetrics(await orAborted(computeMetrics({ signal }), signal));
+    const metrics = ranks ? await ranks.metricsOfMain(own) : own;
     return { ...result, ...(metrics && { metrics }) };
   }
 

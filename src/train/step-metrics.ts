@@ -1,7 +1,7 @@
 /** Losses and norms on their way from the engine, and the sums that a log line is made of. */
 
 import type { Deferred, EngineMemory } from '../engine/engine.js';
-import { TrainingError } from '../errors.js';
+import { TrainingError, type TuneError } from '../errors.js';
 import { oneLine } from '../messages/one-line.js';
 import type { LogEntry, TrainingEvent } from './events.js';
 
@@ -13,6 +13,8 @@ interface QueuedStep extends Omit<StepEvent, 'type' | 'loss' | 'gradNorm'> {
   /** Operations that the model asks for; undefined if it does not count. */
   readonly flops?: number | undefined;
   readonly sampleIds: readonly string[];
+  /** Where a loss that is not finite came from, if that is known. */
+  readonly suspects?: { readonly where: string; readonly sampleIds: readonly string[] };
   /** Seconds that the step waited for its data. */
   readonly dataWait: number;
   readonly loss: Deferred<number>;
@@ -41,7 +43,7 @@ export class StepMetrics {
   #flopsSinceLog = 0;
   #lastLog = performance.now();
   #last: StepEvent | undefined;
-  #failure: TrainingError | undefined;
+  #failure: TuneError | undefined;
   /** Real tokens of this call. */
   tokens = 0;
   /** Samples that were learned in this call; not those of a step whose update was left out. */
@@ -63,6 +65,7 @@ export class StepMetrics {
   /**
    * Fetches losses and norms of all steps that are under way, and reports each. Waits for the engine only here.
    * @param wait waits for a value, as long as that is wanted
+   * @param verify gives an error if the norm is not what it must be
    * @throws TrainingError naming the samples, if a loss or a norm is not finite and no step may be left out, and at every
    *   later call
    */
@@ -70,14 +73,17 @@ export class StepMetrics {
     lastCheckpoint: string | undefined,
     emit: (event: StepEvent | WarningEvent) => Promise<void>,
     wait: <T>(value: Promise<T>) => Promise<T>,
+    verify?: (step: number, gradNorm: number) => Promise<TuneError | undefined>,
   ): Promise<void> {
     if (this.#failure) throw this.#failure;
     while (this.#queue.length > 0) {
-      const { loss, gradNorm, dataWait, flops, sampleIds, ...known } = this.#queue[0]!;
+      const { loss, gradNorm, dataWait, flops, sampleIds, suspects, ...known } = this.#queue[0]!;
       const event: StepEvent = { type: 'step', ...known, loss: await wait(loss()), gradNorm: await wait(gradNorm()) };
+      this.#failure = await verify?.(event.step, event.gradNorm);
+      if (this.#failure) throw this.#failure;
       this.#queue.shift();
       if (!Number.isFinite(event.loss) || !Number.isFinite(event.gradNorm)) {
-        await this.#fail(event, sampleIds, lastCheckpoint, emit);
+        await this.#fail(event, suspects ?? { where: '', sampleIds }, lastCheckpoint, emit);
         continue;
       }
       this.#sums.totalLoss += event.loss;
@@ -98,11 +104,11 @@ export class StepMetrics {
 
   async #fail(
     event: StepEvent,
-    sampleIds: readonly string[],
+    { where: origin, sampleIds }: NonNullable<QueuedStep['suspects']>,
     lastCheckpoint: string | undefined,
     emit: (event: WarningEvent) => Promise<void>,
   ): Promise<void> {
-    const what = describeNonFinite(event, sampleIds);
+    const what = describeNonFinite(event, origin, sampleIds);
     const { step } = event;
     if (this.#sums.skippedSteps < this.#maxSkippedSteps) {
       this.#sums.skippedSteps++;
@@ -226,7 +232,7 @@ function once<T>(value: Deferred<T>): Deferred<T> {
   };
 }
 
-function describeNonFinite(event: StepEvent, sampleIds: readonly string[]): string {
+function describeNonFinite(event: StepEvent, origin: string, sampleIds: readonly string[]): string {
   const [what, value] = Number.isFinite(event.loss) ? ['gradient norm', event.gradNorm] : ['loss', event.loss];
-  return `the ${what} is ${value}; samples: ${sampleIds.map(oneLine).join(', ')}`;
+  return `the ${what} is ${value}${origin}; samples: ${sampleIds.map(oneLine).join(', ')}`;
 }

@@ -1,6 +1,7 @@
 /** What a trainer is given, checked by what it is: each error says what came and what to write instead. */
 import { IndexedDataset } from '../data/dataset.js';
 import type { Dataset, TrainingExample } from '../data/types.js';
+import type { Engine } from '../engine/engine.js';
 import { ConfigError, DataError } from '../errors.js';
 import { isKind, isObject, isPromise } from '../messages/given-kind.js';
 import { showValue } from '../messages/show-value.js';
@@ -48,6 +49,30 @@ export function checkTrainerOptions(options: unknown, configNames: readonly stri
   requireFunction(saveAdapter, 'saveAdapter', save);
   requireFunction(computeMetrics, 'computeMetrics', 'It returns values by name, such as { accuracy: 0.9 }.');
   if (callbacks !== undefined) requireCallbacks(callbacks);
+  requireGroup(options.processGroup);
+}
+
+/** @throws ConfigError for several processes with an engine that cannot sum their gradients, and for what is no group */
+export function requireRanks(engine: Engine, worldSize: number): void {
+  if (worldSize <= 1 || engine.joinGroup) return;
+  throw new ConfigError(
+    `SftTrainer: ${worldSize} processes are to train together, and the engine ${engine.name} cannot sum their gradients`,
+    {
+      hint:
+        'Only `cuda` trains on several GPUs. For one process unset RANK and WORLD_SIZE (or those of Slurm), or start the program ' +
+        'without a launcher.',
+      details: { worldSize, engine: engine.name },
+    },
+  );
+}
+
+function requireGroup(group: unknown): void {
+  if (group === undefined) return;
+  const what = 'SftTrainer: `processGroup`';
+  const hint = "Write await processGroup(), of 'ministral-tune/distributed', or leave it out.";
+  if (isPromise(group)) throw wrong(what, 'a group of processes', 'a promise', 'Await it.');
+  if (isObject(group) && typeof group.allGather === 'function' && Number.isInteger(group.worldSize)) return;
+  throw wrong(what, 'a group of processes', describe(group), hint);
 }
 
 const CALLBACK_METHODS = ['onStart', 'onEvent', 'onClose'];

@@ -4,62 +4,36 @@
  */
 
 import { afterAbort, orAborted } from '../async/or-aborted.js';
-import type { Collator, DataLoader } from '../data/data-loader.js';
-import type { Dataset, TrainingExample, VlmBatch } from '../data/types.js';
+import type { VlmBatch } from '../data/types.js';
 import type { OptimizerState } from '../engine/engine.js';
-import type { ParameterLease } from '../engine/parameter-lease.js';
 import type { ParameterSet } from '../engine/tensor.js';
 import { reasonOf, TrainingError, TuneError } from '../errors.js';
 import { BestModelTracker, judgeOf } from './best-model.js';
-import type { CallbackRunner } from './callback-runner.js';
-import { listCheckpoints, savedFingerprints } from './checkpoint.js';
 import { AdapterWriter } from './checkpoint-adapter.js';
 import { tidyCheckpointFolders } from './checkpoint-folder.js';
 import { CheckpointManager } from './checkpoint-manager.js';
 import { CheckpointSaver } from './checkpoint-saver.js';
-import { changedSettings, evaluationWarnings, runSettings } from './compare-runs.js';
-import { fingerprintDataset } from './dataset-fingerprint.js';
+import { changedSettings, evaluationWarnings } from './compare-runs.js';
 import type { EvalResult } from './evaluate-loss.js';
 import { ReaderLeft } from './event-readers.js';
-import type { TrainingEvent, TrainOutput } from './events.js';
+import type { TrainOutput } from './events.js';
 import { RunLog } from './history.js';
-import { claimRunFolder, type RunFolder } from './run-folder.js';
+import { identifyRun, onMain, RunOutputFolder } from './rank-run.js';
+import { compareNorms, joinWindow, takeLogOf } from './rank-window.js';
 import { runOutput } from './run-output.js';
-import type { Sampler } from './sampler.js';
+import { dealt } from './sampler.js';
 import { learningRateFactor, type ScheduleRun } from './schedule.js';
 import { scheduleOf } from './schedule-config.js';
 import { optimizerKind, resolveSteps, type SftConfig, scheduleRun } from './sft-config.js';
 import { StepMetrics } from './step-metrics.js';
-import type { TrainableModel } from './trainable-model.js';
-import { describeWindow, LeftOutSteps } from './training-window.js';
+import type { TrainingLoopOptions } from './training-loop-options.js';
+import { describeWindow, LeftOutSteps, requireLabels } from './training-window.js';
 import { MODEL_GRACE, type TakenStep, WindowStep } from './window-step.js';
 
 /** Milliseconds that the engine may take for each part of the last save. */
 const ENGINE_PATIENCE = 60_000;
-
-interface TrainingLoopOptions {
-  readonly model: TrainableModel;
-  readonly config: SftConfig;
-  readonly sampler: Sampler;
-  readonly dataset: Dataset<TrainingExample>;
-  readonly evalDataset: Dataset<TrainingExample> | undefined;
-  readonly loader: DataLoader;
-  /** Throws if the data is not fit to be trained on. Gives warnings for when the run has begun. */
-  readonly checkData: (signal: AbortSignal) => Promise<readonly string[]>;
-  /** `onBatch` is called before each batch: throws if it must not be measured. */
-  readonly evaluate: (signal: AbortSignal, warn: (message: string) => void, onBatch: () => void) => Promise<EvalResult>;
-  readonly saveAdapter: ((directory: string) => Promise<void>) | undefined;
-  readonly collator: Collator;
-  /** Aborted for whatever reason the run is to end before its time; a reader's leave is one. */
-  readonly signal: AbortSignal;
-  /** Settles when every reader has handled the event. */
-  readonly show: (event: TrainingEvent) => Promise<void>;
-  /** Settles when no reader is, also after one has left. */
-  readonly whenRead: (step: number) => Promise<void>;
-  /** Undefined without callbacks. */
-  readonly callbacks: CallbackRunner | undefined;
-  readonly lease: ParameterLease;
-}
+/** The same where others wait for the end of all. */
+const RANK_PATIENCE = 10_000;
 
 export class TrainingLoop {
   readonly #options: TrainingLoopOptions;
@@ -73,7 +47,7 @@ export class TrainingLoop {
   #saver!: CheckpointSaver;
   #optimizer!: OptimizerState;
   #steps!: WindowStep;
-  #folder: RunFolder | undefined;
+  readonly #folder: RunOutputFolder;
   /** The model's when the run began: its adapter may be switched off meanwhile. */
   readonly #trainable: ParameterSet;
   /** Optimizer steps done; then epochs done. */
@@ -93,7 +67,9 @@ export class TrainingLoop {
 
   constructor(options: TrainingLoopOptions) {
     this.#options = options;
-    this.#log = new RunLog(options.config.outputDir, options.show);
+    const { outputDir } = options.config;
+    this.#log = new RunLog(outputDir, options.show, options.ranks?.isMain);
+    this.#folder = new RunOutputFolder(outputDir, options.ranks);
     this.#schedule = scheduleRun(options.config, options.sampler.totalSteps);
     this.#adapter = new AdapterWriter(options);
     this.#trainable = options.model.trainable;
@@ -113,15 +89,16 @@ export class TrainingLoop {
     try {
       return await this.#run(resumeFrom);
     } finally {
+      await this.#options.ranks?.part();
       // Missing if the run failed before it was made.
       const made: OptimizerState | undefined = this.#optimizer;
       if (made) this.#options.model.engine.releaseOptimizerState(this.#trainable, made);
-      await this.#folder?.release();
+      await this.#folder.release();
     }
   }
 
   async #run(resumeFrom: string | true | undefined): Promise<TrainOutput> {
-    const { model, config, signal, loader, sampler } = this.#options;
+    const { model, config, signal, loader, sampler, ranks } = this.#options;
     let start = performance.now();
     let isStopped = false;
     let batches: AsyncGenerator<VlmBatch, void> | undefined;
@@ -132,7 +109,8 @@ export class TrainingLoop {
       model.engine.resetPeak();
       start = performance.now();
       this.#metrics.startClock();
-      batches = loader.batches(sampler.microBatches(this.#firstStep), { signal });
+      if (ranks) ranks.hasSteps = true;
+      batches = loader.batches(sampler.microBatches(this.#firstStep, ranks?.group), { signal });
       // Beside the making of the first batches.
       this.#steps.prepare();
       if (config.evalOnStart && this.#globalStep === 0) await this.#evaluate(false);
@@ -145,7 +123,8 @@ export class TrainingLoop {
       await this.#settle();
       await this.#logUnlogged();
       this.#options.callbacks?.requireSound();
-    } catch (error) {
+    } catch (thrown) {
+      const error = ranks ? ranks.failed(thrown) : thrown;
       await this.#rescue(error);
       // Errors that an abort caused say less than its reason.
       if (!signal.aborted || error instanceof TuneError) throw error;
@@ -165,11 +144,11 @@ export class TrainingLoop {
   }
 
   async #begin(resumeFrom: string | true | undefined): Promise<void> {
-    const { model, config, sampler, dataset, signal } = this.#options;
+    const { model, config, sampler, dataset, signal, ranks } = this.#options;
     signal.throwIfAborted();
     const onWait = (message: string) => void this.#log.warn(0, message).catch(() => undefined);
-    this.#folder = await claimRunFolder(config.outputDir, { signal, onWait });
-    const doubts = await this.#options.checkData(signal);
+    await this.#folder.claim({ signal, onWait });
+    const doubts = await onMain(ranks, 'a look at the data', () => this.#options.checkData(signal));
     const found = await this.#prepare(resumeFrom);
     await this.#log.emit({
       type: 'start',
@@ -185,30 +164,20 @@ export class TrainingLoop {
 
   /** Makes the optimizer's state, or takes up that of a checkpoint. Gives warnings for when the run has begun. */
   async #prepare(resumeFrom: string | true | undefined): Promise<string[]> {
-    const { model, config, dataset, evalDataset, sampler, collator, lease, signal } = this.#options;
+    const { model, config, sampler, lease, signal, ranks } = this.#options;
     const { engine } = model;
     const trainable = this.#trainable;
     const judge = judgeOf(config);
-    const evaluated = config.evalStrategy !== 'no' || config.evalOnStart ? evalDataset : undefined;
-    const from = resumeFrom === true ? (await listCheckpoints(config.outputDir)).at(-1)?.path : resumeFrom;
-    const saved = from === undefined ? {} : await savedFingerprints(from);
-    const identity = {
-      config,
-      settings: runSettings(model, collator),
-      dataset: await fingerprintDataset(dataset, signal, { before: saved.dataset }),
-      ...(evaluated && { evalDataset: await fingerprintDataset(evaluated, signal, { before: saved.evalDataset }) }),
-      parameters: trainable.parameters.map(({ name, shape }) => ({ name, shape })),
-    };
-    this.#checkpoints = new CheckpointManager(identity, this.#adapter.write, {
-      totalSteps: sampler.totalSteps,
-      epochAfter: (steps) => (steps === 0 ? 0 : sampler.place(steps - 1).epochAfter),
-    });
-    await tidyCheckpointFolders(config.outputDir, true);
+    const identity = await identifyRun(this.#options, resumeFrom);
+    const epochAfter = (steps: number) => (steps === 0 ? 0 : sampler.place(steps - 1).epochAfter);
+    const course = { totalSteps: sampler.totalSteps, epochAfter };
+    this.#checkpoints = new CheckpointManager(identity, this.#adapter.write, course, ranks);
+    await onMain(ranks, 'left folders', () => tidyCheckpointFolders(config.outputDir, true));
     const resumed = resumeFrom === undefined ? undefined : await orAborted(this.#checkpoints.open(resumeFrom), signal);
     this.#optimizer = engine.createOptimizerState(trainable, optimizerKind(config));
     engine.zeroGradients(trainable);
     this.#steps = new WindowStep({
-      ...{ model, trainable, optimizer: this.#optimizer, config, lease, signal },
+      ...{ model, trainable, optimizer: this.#optimizer, config, lease, signal, ranks },
       answer: (value) => this.#answer(value),
     });
     const maxSkippedSteps = config.onNonFiniteLoss === 'skip' ? config.maxSkippedSteps : 0;
@@ -216,15 +185,16 @@ export class TrainingLoop {
     this.#best = judge && new BestModelTracker(judge, config, resumed?.state.best);
     this.#saver = new CheckpointSaver({
       ...{ engine, trainable, optimizer: this.#optimizer, totalSteps: sampler.totalSteps, log: this.#log },
-      ...{ metrics: this.#metrics, best: this.#best, checkpoints: this.#checkpoints },
+      ...{ metrics: this.#metrics, best: this.#best, checkpoints: this.#checkpoints, ranks },
       answer: (value) => this.#answer(value),
       whenRead: () => this.#options.whenRead(this.#globalStep),
     });
+    await ranks?.join(engine, trainable);
     if (!resumed) return this.#checkpoints.warnOfOthers();
     const { state, tensors, damaged } = resumed;
     const warnings = damaged.map((reason) => `passed over a checkpoint that cannot be read: ${reason}`);
     warnings.push(...resumed.warnings, ...evaluationWarnings(state, identity));
-    warnings.push(...changedSettings(state.settings ?? {}, identity.settings, state.globalStep));
+    warnings.push(...changedSettings(state.settings ?? {}, identity.settings ?? {}, state.globalStep));
     await this.#saver.restore(tensors);
     this.#log.restore(state.logHistory);
     this.#globalStep = state.globalStep;
@@ -240,19 +210,23 @@ export class TrainingLoop {
   }
 
   async #step(batches: AsyncGenerator<VlmBatch, void>): Promise<void> {
-    const { config, sampler, loader, signal } = this.#options;
-    const plan = sampler.window(this.#globalStep);
+    const { config, sampler, loader, signal, ranks } = this.#options;
+    const whole = sampler.window(this.#globalStep);
+    const plan = ranks ? dealt(whole, ranks.group) : whole;
     const step = plan.step + 1;
     const epoch = plan.epochAfter;
     const waited = loader.waitSeconds;
     const collated: VlmBatch[] = [];
     while (collated.length < plan.microBatches.length) collated.push((await batches.next()).value!);
-    const dataWait = loader.waitSeconds - waited;
-    const window = describeWindow(plan, collated);
-    const planned = plan.microBatches.reduce((sum, indices) => sum + indices.length, 0);
-    for (const message of this.#leftOut.add(planned, collated, !window)) await this.#log.warn(step, message);
-    this.#leftOut.requireReadable(step, collated);
-    if (!window) {
+    const ownWait = loader.waitSeconds - waited;
+    const { window, dataWait } = await (ranks
+      ? joinWindow(ranks, plan, collated, ownWait)
+      : { window: describeWindow(plan, collated), dataWait: ownWait });
+    await this.#alike(() => requireLabels(step, window));
+    const planned = whole.microBatches.reduce((sum, indices) => sum + indices.length, 0);
+    for (const message of this.#leftOut.add(planned, window)) await this.#log.warn(step, message);
+    await this.#alike(() => this.#leftOut.requireReadable(step, window));
+    if (window.sampleIds.length === 0) {
       await this.#settle();
       signal.throwIfAborted();
       // The step still counts, so that schedule and resume do not depend on what the collator drops.
@@ -304,6 +278,12 @@ export class TrainingLoop {
     }
   }
 
+  /** What all ranks decide alike is no failure of one of them. */
+  #alike(decide: () => void): void | Promise<void> {
+    const { ranks } = this.#options;
+    return ranks ? ranks.alike(decide) : decide();
+  }
+
   #count(step: number, epoch: number): void {
     this.#globalStep = step;
     this.#epoch = epoch;
@@ -312,10 +292,11 @@ export class TrainingLoop {
 
   /** The engine's answer: given up once the run is to stop, and for the last save when it takes too long. */
   #answer<T>(value: Promise<T>): Promise<T> {
-    const { signal } = this.#options;
+    const { signal, ranks } = this.#options;
     if (!this.#isEnding) return afterAbort(value, signal, MODEL_GRACE);
-    return afterAbort(value, AbortSignal.abort(), ENGINE_PATIENCE, () => {
-      return new TrainingError(`the engine has not answered within ${ENGINE_PATIENCE / 1000} s`);
+    const patience = ranks ? RANK_PATIENCE : ENGINE_PATIENCE;
+    return afterAbort(value, AbortSignal.abort(), patience, () => {
+      return new TrainingError(`the engine has not answered within ${patience / 1000} s`);
     });
   }
 
@@ -331,7 +312,8 @@ export class TrainingLoop {
     if (endsEpoch) {
       await this.#settle();
       const { learnedSteps, skippedSteps } = this.#metrics;
-      if (learnedSteps === 0) throw this.#leftOut.nothingLearned(step, skippedSteps);
+      const none = () => this.#leftOut.nothingLearned(step, skippedSteps);
+      if (learnedSteps === 0) throw this.#options.ranks?.agreed(none()) ?? none();
     }
     if (!this.#evaluationDue) {
       await this.#closeStep();
@@ -355,7 +337,7 @@ export class TrainingLoop {
 
   /** Logs the last step, and decides whether its evaluation is due. */
   async #closeStep(): Promise<void> {
-    const { config, model } = this.#options;
+    const { config } = this.#options;
     const step = this.#globalStep;
     const { totalSteps } = this.#options.sampler;
     // Of a run that is shorter than the interval nothing would be logged.
@@ -365,15 +347,22 @@ export class TrainingLoop {
     this.#isStepOpen = false;
     const isLate = config.evalDelay <= (config.evalStrategy === 'epoch' ? this.#epoch : step);
     this.#evaluationDue = isLate && this.#isDue(config.evalStrategy, config.evalSteps ?? config.loggingSteps);
-    const entry = isLogged && this.#metrics.takeLog(model.engine.memory(), this.#matrixTflops);
+    if (isLogged) await this.#logInterval();
+  }
+
+  async #logInterval(): Promise<void> {
+    const { model, ranks } = this.#options;
+    const memory = model.engine.memory();
+    const entry = ranks
+      ? await takeLogOf(ranks, this.#metrics, memory, this.#matrixTflops)
+      : this.#metrics.takeLog(memory, this.#matrixTflops);
     if (entry) await this.#log.emit({ type: 'log', ...entry });
   }
 
   /** Early stopping may come before the first log line was due: then it comes at the end. */
   async #logUnlogged(): Promise<void> {
     if (this.#log.entries.some((entry) => 'loss' in entry)) return;
-    const entry = this.#metrics.takeLog(this.#options.model.engine.memory(), this.#matrixTflops);
-    if (entry) await this.#log.emit({ type: 'log', ...entry });
+    await this.#logInterval();
   }
 
   get #endsEpoch(): boolean {
@@ -426,13 +415,18 @@ export class TrainingLoop {
    * Not after a broken step.
    */
   async #rescue(error: unknown): Promise<void> {
-    const { model, config } = this.#options;
+    const { model, config, ranks } = this.#options;
     // Missing if the run failed before it was made.
     const made: OptimizerState | undefined = this.#optimizer;
     if (!made) return;
     this.#isEnding = true;
     try {
+      // Until then a device may wait for the others.
+      await ranks?.part();
       model.engine.zeroGradients(this.#trainable);
+      if (ranks && !ranks.savesLast) return;
+      await this.#folder.takeOver();
+      this.#log.isWriter ||= ranks?.isAlone === true;
       await this.#settle();
       // Stopped before it was reported: a resume evaluates it, and logs what comes after it.
       if (this.#isStepOpen) await this.#closeStep();
@@ -449,6 +443,7 @@ export class TrainingLoop {
       // Where a reader left the run goes on to its end, and takes what is best from memory.
       if (!(this.#options.signal.reason instanceof ReaderLeft)) await this.#saver.rescueBest(this.#globalStep);
     } catch (fault) {
+      ranks?.failed(fault);
       const message = `cannot save the last step: ${reasonOf(fault)}`;
       if (fault !== error) await this.#log.warn(this.#globalStep, message);
     }
@@ -457,7 +452,9 @@ export class TrainingLoop {
   /** Reports all steps that are under way. */
   #settle(): Promise<void> {
     const wait = <T>(value: Promise<T>) => this.#answer(value);
-    return this.#metrics.settle(this.#checkpoints.latest?.path, this.#options.show, wait);
+    const { ranks, show } = this.#options;
+    const verify = ranks && ((step: number, norm: number) => compareNorms(ranks, step, norm));
+    return this.#metrics.settle(this.#checkpoints.latest?.path, show, wait, verify);
   }
 
   /** The checkpoint with the adapter as the model has it at the end. */

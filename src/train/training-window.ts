@@ -9,55 +9,85 @@ import { countLabels } from './trainable-model.js';
 
 const LISTED = 5;
 
-export interface TrainingWindow {
-  readonly batches: readonly VlmBatch[];
-  /** Labelled tokens as the loss counts them; at least 1. */
+/** What is known of a collated micro-batch, on whatever rank it is: as JSON. */
+export interface MicroBatchFacts {
+  /** Among all micro-batches of the run. */
+  readonly place: number;
+  /** Labelled tokens as the loss counts them. */
   readonly labelCount: number;
-  /** The place of each batch among all micro-batches of the run. */
-  readonly dropoutSlots: readonly number[];
   /** Real tokens, padding left out. */
   readonly tokens: number;
   readonly sampleIds: readonly string[];
   /** Names of the samples from which nothing is learned, for messages. */
   readonly unlabelled: readonly string[];
+  /** Samples that are missing because an image cannot be read. */
+  readonly skipped: readonly SkippedSample[];
+}
+
+/** The same of a whole optimizer step, over all ranks. */
+export interface WindowFacts extends Omit<MicroBatchFacts, 'place'> {
+  /** By rank, where there are several: what each of them has. */
+  readonly idsByRank?: readonly (readonly string[])[] | undefined;
+}
+
+export interface TrainingWindow extends WindowFacts {
+  /** Those of this rank. */
+  readonly batches: readonly VlmBatch[];
+  /** The place of each batch among all micro-batches of the run. */
+  readonly dropoutSlots: readonly number[];
 }
 
 /**
+ * The batches of a window that hold samples, and what is known of each.
  * @param plan the indices that the batches were collated from; a collator may have dropped samples
- * @returns undefined if no sample is left
- * @throws TrainingError if there are samples, but no token of the whole window carries a label
  */
-export function describeWindow(plan: Window, collated: readonly VlmBatch[]): TrainingWindow | undefined {
+export function describeBatches(
+  plan: Window,
+  collated: readonly VlmBatch[],
+): Pick<TrainingWindow, 'batches' | 'dropoutSlots'> & { readonly facts: readonly MicroBatchFacts[] } {
   const batches: VlmBatch[] = [];
   const dropoutSlots: number[] = [];
-  const sampleIds: string[] = [];
-  const unlabelled: string[] = [];
-  let labelCount = 0;
-  let tokens = 0;
-  collated.forEach((batch, b) => {
+  const facts = collated.map((batch, b): MicroBatchFacts => {
+    const place = plan.places?.[b] ?? plan.firstMicroBatch + b;
+    const skipped = batch.skipped ?? [];
     const rows = batch.inputIds.shape[0]!;
-    if (rows === 0) return;
+    if (rows === 0) return { place, skipped, labelCount: 0, tokens: 0, sampleIds: [], unlabelled: [] };
     batches.push(batch);
-    dropoutSlots.push(plan.firstMicroBatch + b);
+    dropoutSlots.push(place);
     const ids = batch.sampleIds ?? plan.microBatches[b]!.slice(0, rows).map(String);
-    sampleIds.push(...ids);
-    unlabelled.push(...unlabelledRows(batch).map((row) => oneLine(ids[row]!)));
-    labelCount += countLabels(batch);
+    const unlabelled = unlabelledRows(batch).map((row) => oneLine(ids[row]!));
+    let tokens = 0;
     for (const real of batch.attentionMask.data) tokens += real;
+    return { place, skipped, labelCount: countLabels(batch), tokens, sampleIds: ids, unlabelled };
   });
-  if (batches.length === 0) return undefined;
-  if (labelCount === 0) {
-    throw new TrainingError(`step ${plan.step + 1}: no token of its ${sampleIds.length} samples carries a label`, {
-      hint: 'Each sample needs an assistant message; an over-long prompt may have pushed the answer out.',
-      details: { step: plan.step + 1, sampleIds },
-    });
-  }
-  return { batches, dropoutSlots, labelCount, tokens, sampleIds, unlabelled };
+  return { batches, dropoutSlots, facts };
 }
 
-/** Samples of a window that are missing because an image cannot be read. */
-function skippedSamples(collated: readonly VlmBatch[]): SkippedSample[] {
-  return collated.flatMap(({ skipped }) => skipped ?? []);
+/** @param facts of all micro-batches of a step, in any order */
+export function joinFacts(facts: readonly MicroBatchFacts[]): WindowFacts {
+  const ordered = [...facts].sort((a, b) => a.place - b.place);
+  return {
+    labelCount: ordered.reduce((sum, { labelCount }) => sum + labelCount, 0),
+    tokens: ordered.reduce((sum, { tokens }) => sum + tokens, 0),
+    sampleIds: ordered.flatMap(({ sampleIds }) => sampleIds),
+    unlabelled: ordered.flatMap(({ unlabelled }) => unlabelled),
+    skipped: ordered.flatMap(({ skipped }) => skipped),
+  };
+}
+
+/** The window of a process that trains alone. */
+export function describeWindow(plan: Window, collated: readonly VlmBatch[]): TrainingWindow {
+  const { facts, ...own } = describeBatches(plan, collated);
+  return { ...own, ...joinFacts(facts) };
+}
+
+/** @throws TrainingError if there are samples, but no token of the whole window carries a label */
+export function requireLabels(step: number, { labelCount, sampleIds }: WindowFacts): void {
+  if (labelCount > 0 || sampleIds.length === 0) return;
+  throw new TrainingError(`step ${step}: no token of its ${sampleIds.length} samples carries a label`, {
+    hint: 'Each sample needs an assistant message; an over-long prompt may have pushed the answer out.',
+    details: { step, sampleIds },
+  });
 }
 
 /** `2 samples cannot be read and are left out: a.jpg (...), b.jpg (...)` */
@@ -92,13 +122,11 @@ export class LeftOutSteps {
   /**
    * Takes in the micro-batches of a step.
    * @param planned samples that they were collated from
-   * @param isEmpty whether no sample is left in them
    * @returns warnings
    */
-  add(planned: number, collated: readonly VlmBatch[], isEmpty: boolean): string[] {
-    const skipped = skippedSamples(collated);
-    const left = collated.reduce((sum, { inputIds }) => sum + inputIds.shape[0]!, 0);
-    const dropped = planned - left - skipped.length;
+  add(planned: number, { skipped, sampleIds }: WindowFacts): string[] {
+    const isEmpty = sampleIds.length === 0;
+    const dropped = planned - sampleIds.length - skipped.length;
     const isFirstDrop = this.droppedSamples === 0 && dropped > 0;
     this.droppedSamples += Math.max(0, dropped);
     const isUnreadable = skipped.length > 0 && isEmpty;
@@ -118,9 +146,8 @@ export class LeftOutSteps {
   }
 
   /** @throws TrainingError if no sample of several steps in a row can be read */
-  requireReadable(step: number, collated: readonly VlmBatch[]): void {
+  requireReadable(step: number, { skipped }: WindowFacts): void {
     if (this.#unreadableInRow < MAX_UNREADABLE_STEPS) return;
-    const skipped = skippedSamples(collated);
     throw new TrainingError(
       `step ${step}: no sample of ${MAX_UNREADABLE_STEPS} steps in a row can be read; ${describeSkipped(skipped)}`,
       {

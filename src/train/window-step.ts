@@ -7,6 +7,7 @@ import { eventLoopTurn } from '../async/event-loop.js';
 import { afterAbort } from '../async/or-aborted.js';
 import { PackedWindow, type WindowSample } from '../batch/packed-window.js';
 import type { VlmBatch } from '../data/types.js';
+import type { GradientSum } from '../distributed/process-group.js';
 import { exclusively, runPass } from '../engine/computation.js';
 import type { Deferred, Engine, OptimizerState, OptimizerStep } from '../engine/engine.js';
 import { changesOf, type ParameterLease, requireOwnCall } from '../engine/parameter-lease.js';
@@ -18,6 +19,8 @@ import { learningRateFactors } from './learning-rate-factors.js';
 import type { PlannedPass } from './pass-plan.js';
 import { PassPlanner } from './pass-planner.js';
 import { preparePrecision } from './precision.js';
+import type { RankExchange } from './rank-exchange.js';
+import { blame, joinGradients } from './rank-window.js';
 import { optimizerKind, type SftConfig } from './sft-config.js';
 import type { AccumulateOptions, PassSummary, TrainableModel } from './trainable-model.js';
 import type { TrainingWindow } from './training-window.js';
@@ -58,11 +61,12 @@ function packWindow(
   });
 }
 
-/** Alone on the engine, with the adapter that is on now. */
+/** Alone on the engine, with the adapter that is on now. @param sum of the gradients of all ranks, if there are several */
 function forwardBackward(
   model: TrainableModel,
   window: PackedWindow,
   options: AccumulateOptions,
+  sum?: GradientSum,
 ): Promise<Deferred<number>> {
   const { engine, trainable } = model;
   const { signal, labelCount, labelSmoothing, neftuneNoiseAlpha, precision = 'bf16' } = options;
@@ -82,7 +86,7 @@ function forwardBackward(
       const mark = engine.mark();
       const losses: Tensor[] = [];
       try {
-        for (const { samples, recompute } of plan.passes) {
+        for (const [i, { samples, recompute }] of plan.passes.entries()) {
           await runPass(engine, { signal, requireParts, record: true }, async (pass) => {
             const settings = { recompute, labelSmoothing, neftuneNoiseAlpha, precision, adapter };
             const loss = await pass.run(model.lossSteps(pass.tape, window.join(samples), 1 / labelCount, settings));
@@ -90,7 +94,8 @@ function forwardBackward(
             engine.retain(loss);
             losses.push(loss);
             await pass.pause();
-            await pass.backward(loss);
+            const early = i === plan.passes.length - 1 ? sum?.overlap?.() : undefined;
+            await pass.backward(loss, early && { set: trainable, final: (names) => early.final(names) });
             await pass.pause();
           });
         }
@@ -98,6 +103,7 @@ function forwardBackward(
       } catch (error) {
         engine.releaseSince(mark);
         if (!(error instanceof OutOfMemoryError)) throw error;
+        await sum?.restart?.();
         engine.zeroGradients(trainable);
         plan = planner.planSmaller(plan, error, window.samples, costs, planned);
       }
@@ -150,6 +156,8 @@ interface StepParts {
   readonly signal: AbortSignal;
   /** Waits for the engine, as long as the run is to go on. */
   readonly answer: <T>(value: Promise<T>) => Promise<T>;
+  /** Undefined where one process trains alone. */
+  readonly ranks?: RankExchange | undefined;
 }
 
 /** An optimizer step that was given to the engine. */
@@ -163,6 +171,8 @@ export interface TakenStep {
   readonly sharedTokens: number;
   /** Of the first step, as text. */
   readonly plan?: string;
+  /** Where a loss that is not finite came from, if not from all ranks alike. */
+  readonly suspects?: { readonly where: string; readonly sampleIds: readonly string[] };
 }
 
 /** Takes the steps of a run, on nobody's parameters but those that are trained. */
@@ -220,15 +230,16 @@ export class WindowStep {
     meanwhile: () => Promise<void>,
     onWarning: (message: string) => void,
   ): Promise<TakenStep> {
-    const { model, trainable, optimizer, config, lease, answer } = this.#parts;
+    const { model, trainable, optimizer, config, lease, answer, ranks } = this.#parts;
     const { engine } = model;
-    const { loss: late, flops, sharedTokens, plan } = await this.#gradients(step, window, meanwhile, onWarning);
-    // Only where a step may be left out is the loss waited for before the update.
-    const value = config.onNonFiniteLoss === 'skip' ? await answer(late()) : undefined;
+    const { loss: late, ...made } = await this.#gradients(step, window, meanwhile, onWarning);
+    // Only where a step may be left out is the loss waited for before the update; several ranks know it by then.
+    const value = config.onNonFiniteLoss === 'skip' || ranks ? await answer(late()) : undefined;
     const loss = value === undefined ? late : async () => value;
     let gradNorm: Deferred<number> = async () => Number.NaN;
     if (value === undefined || Number.isFinite(value)) {
-      const warning = await answer(this.#coverage.check(engine, trainable, step, learningRate));
+      const checked = this.#coverage.check(engine, trainable, step, learningRate);
+      const warning = await answer(ranks ? ranks.alike(() => checked) : checked);
       if (warning) onWarning(warning);
       const update: OptimizerStep = {
         kind: optimizerKind(config),
@@ -246,52 +257,82 @@ export class WindowStep {
       );
     }
     engine.zeroGradients(trainable);
-    return { loss, gradNorm, flops, sharedTokens, ...(plan === undefined ? {} : { plan }) };
+    return { ...made, loss, gradNorm };
   }
 
   /** Loss and gradients of the window; computed again if `meanwhile`, or a reader in it, changed the parameters. */
   async #gradients(
     step: number,
-    { batches, labelCount, dropoutSlots }: TrainingWindow,
+    window: TrainingWindow,
     meanwhile: () => Promise<void>,
     onWarning: (message: string) => void,
   ): Promise<Omit<TakenStep, 'gradNorm'>> {
-    const { model, trainable, config, signal } = this.#parts;
+    const { model, trainable, signal, ranks } = this.#parts;
+    for (;;) {
+      this.requireSameParameters(step);
+      // Those of all ranks are told together.
+      const warnings: string[] = [];
+      const { loss, ...own } = await this.#compute(window, ranks ? (message) => warnings.push(message) : onWarning);
+      const changes = changesOf(trainable);
+      try {
+        await meanwhile();
+        // Several ranks end together, once their sums have arrived.
+        if (!ranks) signal.throwIfAborted();
+        this.requireSameParameters(step);
+        const hasChanged = changesOf(trainable) !== changes;
+        const described = own.plan === undefined ? {} : { plan: own.plan };
+        if (ranks) {
+          const made = { ...own, loss, hasChanged, warnings };
+          const joined = await joinGradients(ranks, step, trainable, made, this.#parts.answer);
+          for (const message of joined?.warnings ?? warnings) onWarning(message);
+          if (joined) {
+            this.#hasPlan = true;
+            const { flops, sharedTokens } = joined;
+            const suspects = Number.isFinite(joined.loss) ? {} : { suspects: blame(joined.losses, window) };
+            return { loss: async () => joined.loss, flops, sharedTokens, ...described, ...suspects };
+          }
+        } else if (!hasChanged) {
+          this.#hasPlan = true;
+          return { loss: loss!, flops: own.flops, sharedTokens: own.sharedTokens, ...described };
+        }
+      } catch (error) {
+        if (loss) discard(loss);
+        throw error;
+      }
+      if (loss) discard(loss);
+      model.engine.zeroGradients(trainable);
+    }
+  }
+
+  /** Gradients of the batches that are here; without any, as on a rank at the end of an epoch, there is no loss. */
+  async #compute(
+    { batches, labelCount, dropoutSlots }: TrainingWindow,
+    onWarning: (message: string) => void,
+  ): Promise<{
+    readonly loss: Deferred<number> | undefined;
+    readonly flops: number | undefined;
+    readonly sharedTokens: number;
+    readonly plan: string | undefined;
+  }> {
+    if (batches.length === 0) return { loss: undefined, flops: 0, sharedTokens: 0, plan: undefined };
+    const { model, config, signal, ranks } = this.#parts;
     const { labelSmoothingFactor: labelSmoothing, neftuneNoiseAlpha, sharePrefix, precision } = config;
     const { gradientCheckpointing, memoryBudget, autoMicroBatch } = config;
     const dropoutSeeds = dropoutSlots.map((slot) => counterHash(config.seed, slot));
     const memory = { gradientCheckpointing, memoryBudget, autoMicroBatch };
     let plan: string | undefined;
-    for (;;) {
-      this.requireSameParameters(step);
-      let sharedTokens = 0;
-      const onPlan: AccumulateOptions['onPlan'] = (passes, describe) => {
-        sharedTokens = passes.reduce((sum, pass) => sum + pass.sharedTokens, 0);
-        if (!this.#hasPlan) plan = describe();
-      };
-      const computed = { labelSmoothing, neftuneNoiseAlpha, sharePrefix, precision };
-      const options = { labelCount, dropoutSeeds, ...computed, ...memory, signal, onWarning, onPlan };
-      const packed = packWindow(model, batches, options);
-      const work = forwardBackward(model, packed, options);
-      this.#leave(work);
-      const loss = await afterAbort(work, signal, MODEL_GRACE);
-      const changes = changesOf(trainable);
-      try {
-        await meanwhile();
-        signal.throwIfAborted();
-        this.requireSameParameters(step);
-        if (changesOf(trainable) === changes) {
-          this.#hasPlan = true;
-          const described = plan === undefined ? {} : { plan };
-          return { loss, flops: model.trainingFlops?.(packed.size), sharedTokens, ...described };
-        }
-      } catch (error) {
-        discard(loss);
-        throw error;
-      }
-      discard(loss);
-      model.engine.zeroGradients(trainable);
-    }
+    let sharedTokens = 0;
+    const onPlan: AccumulateOptions['onPlan'] = (passes, describe) => {
+      sharedTokens = passes.reduce((sum, pass) => sum + pass.sharedTokens, 0);
+      if (!this.#hasPlan) plan = describe();
+    };
+    const computed = { labelSmoothing, neftuneNoiseAlpha, sharePrefix, precision };
+    const options = { labelCount, dropoutSeeds, ...computed, ...memory, signal, onWarning, onPlan };
+    const packed = packWindow(model, batches, options);
+    const work = forwardBackward(model, packed, options, ranks?.sum);
+    this.#leave(work);
+    const loss = await afterAbort(work, signal, MODEL_GRACE);
+    return { loss, flops: model.trainingFlops?.(packed.size), sharedTokens, plan };
   }
 
   /** @throws TrainingError if the model would compute with another adapter than the one that is trained */

@@ -13,6 +13,7 @@ import type { Parameter, ParameterSet, Tensor } from '../../src/engine/tensor.js
 import type { SftConfigInput } from '../../src/train/sft-config.js';
 import { SftTrainer, type SftTrainerOptions } from '../../src/train/sft-trainer.js';
 import type { TrainableModel } from '../../src/train/trainable-model.js';
+import type { GradientAccess } from '../distributed/loopback-sum.js';
 
 interface LinearState extends OptimizerState {
   readonly steps: Float32Array;
@@ -22,6 +23,8 @@ interface LinearState extends OptimizerState {
 }
 
 export interface LinearModel extends TrainableModel {
+  /** For `withLoopback`. */
+  readonly gradients: GradientAccess;
   readonly values: Float32Array;
   /** Micro-batches by their sample ids, in the order in which they came. */
   readonly seen: string[][];
@@ -85,6 +88,7 @@ export function linearModel(
     backward: (_: unknown, __: unknown, { packed, scale }: { packed: PackedBatch; scale: number }) => {
       const [a0, a1, b] = values as unknown as [number, number, number];
       if (options.disconnected) return [];
+      isTouched = true;
       errors(packed, (x, error) => {
         grads[0]! += scale * 2 * error * b * x;
         grads[1]! += scale * 2 * error * b;
@@ -123,6 +127,7 @@ export function linearModel(
     zeroGradients: (set: ParameterSet) => {
       noteChange(set);
       grads.fill(0);
+      isTouched = false;
     },
     createOptimizerState: (set: ParameterSet, kind: OptimizerStep['kind']): LinearState => {
       return {
@@ -154,7 +159,18 @@ export function linearModel(
     },
   } as unknown as Engine;
 
+  let isTouched = false;
+  const gradients: GradientAccess = {
+    read: async () => grads.slice(),
+    write: (_, sums, touched) => {
+      grads.set(sums);
+      isTouched = touched[0]!;
+    },
+    touched: () => [isTouched, isTouched],
+  };
+
   const model: LinearModel = {
+    gradients,
     engine,
     trainable,
     values,
@@ -189,7 +205,8 @@ export function linearModel(
       } else if (!isTrained) hook = () => model.onEvaluate?.();
       yield 0;
       if (packed.labelRows.length === 0) return undefined;
-      const attributes = { parts: [{ lora: {} }], packed, scale: isTrained ? scale * lossScale : scale };
+      const [a, b] = trainable.parameters;
+      const attributes = { parts: [{ lora: { a, b } }], packed, scale: isTrained ? scale * lossScale : scale };
       return tape.apply('linear', [], attributes as unknown as OperationAttributes['linear'])[0];
     },
   };

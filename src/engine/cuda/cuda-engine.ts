@@ -4,6 +4,7 @@
  */
 import { z } from 'zod';
 import { type Given, type Mismatch, type NoMismatch, parseOptions } from '../../config.js';
+import type { ProcessGroup } from '../../distributed/process-group.js';
 import { EngineError } from '../../errors.js';
 import { sizeOf, type WeightSource } from '../../formats/weight-source.js';
 import { CountingEngine } from '../counted-tensors.js';
@@ -29,12 +30,14 @@ import { KernelCompiler } from './compiler.js';
 import { CublasLt, type E4m3Scales } from './cublas-lt.js';
 import { CudaDriver } from './driver.js';
 import { E4m3Products, e4m3ScalesOf } from './e4m3-products.js';
+import { type Communication, type CudaGradientSum, GradientSums } from './gradient-sum.js';
 import { KernelLoader } from './kernel-loading.js';
 import { Kernels, PLAIN_PROGRAMS } from './kernels.js';
 import type { KernelLauncher } from './launch.js';
 import { MatrixProducts, type ProductDriver, type ProductLibrary } from './matrix-products.js';
 import { matrixRate, type RateDriver } from './matrix-rate.js';
 import { DeviceAllocator, type PhysicalMemory } from './memory.js';
+import { Nccl } from './nccl.js';
 import { usualAttentionPrograms } from './operations/attention-kernels.js';
 import { MAX_LOGITS } from './operations/cross-entropy.js';
 import { imagePatches } from './operations/image-patches.js';
@@ -53,7 +56,7 @@ import { WeightStore } from './weights.js';
 
 /** Options of the `cuda` engine: `createEngine('cuda', { cuda: … })`. */
 export interface CudaEngineOptions {
-  /** Number of the card in the order of nvidia-smi, from 0. Default: 0. */
+  /** Number of the card, from 0, as nvidia-smi counts. Default: LOCAL_RANK where as many are visible, else 0. */
   readonly device?: number;
   /**
    * Most bytes of device memory for the process, as nvidia-smi shows it: weights, tensors, context, code and library
@@ -140,6 +143,8 @@ export interface CudaParts {
   readonly loader?: Pick<KernelLoader, 'load' | 'dispose'>;
   /** Settles when the kernels are compiled; loading waits for it at its end. */
   readonly prepared?: Promise<void>;
+  /** What connects the card with those of other ranks. Default: the engine trains alone. */
+  readonly communication?: Communication;
 }
 
 export class CudaEngine extends CountingEngine implements PartEngine {
@@ -166,6 +171,7 @@ export class CudaEngine extends CountingEngine implements PartEngine {
   readonly #sets = new Map<unknown, CudaParameterSet>();
   #matrixTflops: number | undefined;
   readonly #pace: Pace;
+  readonly #sums: GradientSums;
   #loading = 0;
   #isDisposed = false;
 
@@ -185,6 +191,7 @@ export class CudaEngine extends CountingEngine implements PartEngine {
     this.#staging = staging;
     this.#activations = activations;
     this.#pace = new Pace(driver, staging);
+    this.#sums = new GradientSums(parts.communication, { memory: parts.memory, staging, allocator });
     this.#products = products;
     const made = `${driver.device.name} ${library.version}`;
     this.#saved = parts.loader && new SavedProducts(products, parts.loader, made);
@@ -325,6 +332,10 @@ export class CudaEngine extends CountingEngine implements PartEngine {
     this.#e4m3.prepare(known, precision);
   }
 
+  joinGroup(group: ProcessGroup, set: ParameterSet, signal?: AbortSignal): Promise<CudaGradientSum> {
+    return this.#sums.join(group, this.#set(set), signal);
+  }
+
   createParameters(specs: readonly ParameterSpec[]): ParameterSet {
     const set = new CudaParameterSet(this.#store, specs);
     for (const parameter of set.parameters) this.#sets.set(parameter, set);
@@ -426,6 +437,7 @@ export class CudaEngine extends CountingEngine implements PartEngine {
     if (this.#isDisposed) return;
     this.#isDisposed = true;
     const { driver, kernels } = this.#parts;
+    await this.#sums.close();
     await this.#weights.dispose();
     driver.synchronize();
     this.#weights.disposeHost();
@@ -477,7 +489,7 @@ export function createCudaEngine(
     const compilerVersion = compiler.version;
     const loader = new KernelLoader(driver);
     const made = { driver, memory, overhead, kernels, library, compilerVersion, loader, prepared };
-    return new CudaEngine({ ...made, ...parts }, options);
+    return new CudaEngine({ ...made, communication: { driver, load: () => new Nccl() }, ...parts }, options);
   } catch (error) {
     // Else the card's memory stays taken, though the process may go on with another engine.
     driver.dispose();

@@ -6,6 +6,7 @@ import { EngineError, OutOfMemoryError } from '../../errors.js';
 import { type ForeignFunction, foreignCalls } from './foreign-calls.js';
 import { type DevicePointer, type Grid, ParameterBlock } from './launch.js';
 import { foreignFunctions, loadLibrary, outHandle } from './library-search.js';
+import { ownCard } from './own-card.js';
 import { NvmlProcess } from './process-memory.js';
 
 const CUDA_ERROR_OUT_OF_MEMORY = 2;
@@ -73,10 +74,11 @@ export class CudaDriver {
   /** CUDA_MEMCPY2D: sixteen 8-byte fields. */
   readonly #copyBlock = new DataView(new ArrayBuffer(128));
 
-  /** @param ordinal which card, as nvidia-smi counts them; CUDA_VISIBLE_DEVICES applies */
-  constructor(ordinal = 0) {
+  /** @param given which card, as nvidia-smi counts them; CUDA_VISIBLE_DEVICES applies. Default: that of `ownCard` */
+  constructor(given?: number) {
     this.#function = foreignFunctions(loadLibrary('driver').library);
     this.#plainCall('cuInit', ['uint'], 0);
+    const ordinal = given ?? ownCard(this.#outInt((out) => this.#plainCall('cuDeviceGetCount', ['void*'], out)));
     const device = this.#outInt((out) => this.#plainCall('cuDeviceGet', ['void*', 'int'], out, ordinal));
     this.#deviceHandle = device;
     this.process = new NvmlProcess(this.#busId(device));
@@ -102,6 +104,17 @@ export class CudaDriver {
 
   createStream(): number {
     return outHandle((out) => this.call('cuStreamCreate', ['void*', 'uint'], out, STREAM_NON_BLOCKING));
+  }
+
+  destroyStream(stream: number): void {
+    this.call('cuStreamDestroy_v2', ['uint64'], stream);
+  }
+
+  /** Of the card itself, also for a part of one (MIG): the same for all processes of all machines. */
+  cardId(): string {
+    const id = new Uint8Array(16);
+    this.call('cuDeviceGetUuid', ['void*', 'int'], id, this.#deviceHandle);
+    return Buffer.from(id).toString('hex');
   }
 
   /** @throws OutOfMemoryError for a full card; EngineError */
@@ -274,7 +287,7 @@ export class CudaDriver {
   dispose(): void {
     this.synchronize();
     if (this.#handover !== undefined) this.destroyEvent(this.#handover);
-    for (const stream of [this.stream, this.copyStream]) this.call('cuStreamDestroy_v2', ['uint64'], stream);
+    for (const stream of [this.stream, this.copyStream]) this.destroyStream(stream);
     this.call('cuDevicePrimaryCtxRelease_v2', ['int'], this.#deviceHandle);
     // The context may be gone: the next call of any card sets its own.
     current = undefined;

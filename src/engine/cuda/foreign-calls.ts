@@ -29,6 +29,9 @@ interface ForeignCalls {
   /** Memory at an address as an ArrayBuffer that does not own it. */
   view(address: bigint, bytes: number): ArrayBuffer;
   decode(address: Address, type: 'str'): string;
+  /** Makes a type known by its name: a value of it is passed as an object, by value. */
+  struct(name: string, members: Readonly<Record<string, unknown>>): unknown;
+  array(type: string, length: number): unknown;
   /** Sizes of the stacks on which calls run; they are settled with the first load. */
   config(settings: { readonly sync_stack_size: number; readonly async_stack_size: number }): unknown;
 }

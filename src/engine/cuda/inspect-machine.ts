@@ -41,18 +41,11 @@ const NAME_BYTES = 256;
 /** @throws EngineError of `foreignCalls`: without it nothing can be looked for */
 export function inspectMachine(): FoundMachine {
   foreignCalls();
-  const libraries = (['driver', 'nvml', 'nvrtc', 'cublasLt'] as const).map((name): FoundLibrary => {
-    const { names: fileNames, cure } = libraryNeeds(name);
-    try {
-      return { name, fileNames, cure, path: loadLibrary(name).path, folders: [] };
-    } catch (error) {
-      const folders = error instanceof EngineError ? (error.details.folders as readonly string[]) : [];
-      return { name, fileNames, cure, path: undefined, folders };
-    }
-  });
+  const libraries = (['driver', 'nvml', 'nvrtc', 'cublasLt'] as const).map(findLibrary);
   if (libraries[0]!.path === undefined) return { libraries, driverVersion: undefined, cards: [], fault: undefined };
   try {
-    return { libraries, ...readCards() };
+    const found = readCards();
+    return { libraries: found.cards.length > 1 ? [...libraries, findLibrary('nccl')] : libraries, ...found };
   } catch (error) {
     return {
       libraries,
@@ -60,6 +53,16 @@ export function inspectMachine(): FoundMachine {
       cards: [],
       fault: error instanceof Error ? error.message : String(error),
     };
+  }
+}
+
+function findLibrary(name: LibraryName): FoundLibrary {
+  const { names: fileNames, cure } = libraryNeeds(name);
+  try {
+    return { name, fileNames, cure, path: loadLibrary(name).path, folders: [] };
+  } catch (error) {
+    const folders = error instanceof EngineError ? (error.details.folders as readonly string[]) : [];
+    return { name, fileNames, cure, path: undefined, folders };
   }
 }
 

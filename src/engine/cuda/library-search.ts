@@ -55,12 +55,26 @@ const LIBRARIES = {
     names: ['libcublasLt.so.13', 'libcublasLt.so.12'],
     cure: 'install the CUDA toolkit (libcublas), or `pip install nvidia-cublas`, or set CUDA_HOME to a toolkit',
   },
-} as const;
+  nccl: {
+    names: ['libnccl.so.2'],
+    cure:
+      'install NCCL (the package libnccl2 of NVIDIA, or nvidia-nccl-cu12 or -cu13 from PyPI), the same version for all ' +
+      'ranks; LD_LIBRARY_PATH, VIRTUAL_ENV and CONDA_PREFIX are looked at',
+    user: 'training on several GPUs',
+  },
+} as const satisfies Readonly<Record<string, LibraryNeeds>>;
 
 export type LibraryName = keyof typeof LIBRARIES;
 
+interface LibraryNeeds {
+  readonly names: readonly string[];
+  readonly cure: string;
+  /** What needs it. Default: the cuda engine. */
+  readonly user?: string;
+}
+
 /** What is looked for, and how to install it. */
-export function libraryNeeds(name: LibraryName): { readonly names: readonly string[]; readonly cure: string } {
+export function libraryNeeds(name: LibraryName): LibraryNeeds {
   return LIBRARIES[name];
 }
 
@@ -131,7 +145,7 @@ function enlargeCallStack(calls: ReturnType<typeof foreignCalls>): void {
 export function loadLibrary(name: LibraryName): { readonly library: ForeignLibrary; readonly path: string } {
   const calls = foreignCalls();
   enlargeCallStack(calls);
-  const { names, cure } = LIBRARIES[name];
+  const { names, cure, user = 'the cuda engine' } = libraryNeeds(name);
   const attempts: string[] = [];
   const folders = libraryFolders();
   const inFolders = folders.flatMap((folder) => names.map((file) => join(folder, file)));
@@ -145,7 +159,7 @@ export function loadLibrary(name: LibraryName): { readonly library: ForeignLibra
   const tried = attempts.join('\n    ');
   const places = folders.join('\n    ');
   throw new EngineError(
-    `the cuda engine needs ${names.join(' or ')}, which was not found.\n  tried:\n    ${tried}\n  looked for it in:\n    ${places}`,
+    `${user} needs ${names.join(' or ')}, which was not found.\n  tried:\n    ${tried}\n  looked for it in:\n    ${places}`,
     { hint: cure, details: { library: name, attempts, folders } },
   );
 }

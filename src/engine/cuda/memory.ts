@@ -170,8 +170,8 @@ export class DeviceAllocator {
   readonly #pools: Readonly<Record<PoolName, Pool>>;
   readonly #budget: number;
   readonly #overhead: Overhead;
-  /** Free memory of the card at the start, less a margin. */
-  readonly #cardBytes: number;
+  /** Free memory of the card at the start, less a margin and what libraries took later. */
+  #cardBytes: number;
   readonly #byHolder = new Map<string, number>();
   #peak = 0;
 
@@ -219,6 +219,11 @@ export class DeviceAllocator {
       overheadBytes: this.#overhead.counted,
       deviceBytes: this.#capacity + this.#overhead.bytes,
     };
+  }
+
+  /** A library has taken so much of the card, or given it back (negative): the pools can have the rest. */
+  noteTaken(bytes: number): void {
+    this.#cardBytes -= bytes;
   }
 
   resetPeak(): void {

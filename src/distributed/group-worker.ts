@@ -1,0 +1,96 @@
+/**
+ * The program of the thread that holds a rank's connections: the main thread may compute for minutes without a pause,
+ * and still lives.
+ */
+import { writeSync } from 'node:fs';
+import { parentPort, workerData } from 'node:worker_threads';
+import { RendezvousError } from './hub-server.js';
+import type { FromRank, ToRank } from './messages.js';
+import type { FromWorker, ToWorker, WorkerSettings } from './worker-protocol.js';
+import { HubSide, RankSide, type Side } from './worker-sides.js';
+
+const settings = workerData as WorkerSettings;
+const { own, seconds, times, left } = settings;
+const say = (message: FromWorker): void => parentPort?.postMessage(message);
+/** What the others count on this rank for, and the calls that it waits for: then a failure must be heard. */
+let isCountedOn = false;
+const waiting = new Map<number, number>();
+let reaction: NodeJS.Timeout | undefined;
+
+/** Straight to the descriptor: what goes by the main thread waits for it. */
+function notice(text: string): void {
+  try {
+    writeSync(2, `ministral-tune: ${text}\n`);
+  } catch {
+    // Nobody reads it.
+  }
+}
+
+const side: Side = own.rank === 0 ? new HubSide(settings, receive) : new RankSide(settings, receive);
+
+function receive(message: ToRank): void {
+  if (message.type === 'part') {
+    const missing = (waiting.get(message.sequence) ?? 0) - 1;
+    if (missing > 0) waiting.set(message.sequence, missing);
+    else waiting.delete(message.sequence);
+  }
+  if (message.type === 'failure' && !reaction && (isCountedOn || waiting.size > 0)) {
+    reaction = setTimeout(() => {
+      notice(
+        `rank ${own.rank} has not answered for ${times.reactMs / 1000} s to the failure of its group ` +
+          `(${message.failure.message}): its process is ended by SIGKILL`,
+      );
+      process.kill(process.pid, 'SIGKILL');
+    }, times.reactMs);
+  }
+  say({ type: 'message', message });
+}
+
+function send(message: FromRank): void {
+  if (message.type === 'begin') isCountedOn = true;
+  else if (message.type === 'end') isCountedOn = false;
+  else if (message.type === 'call') waiting.set(message.sequence, own.worldSize);
+  side.send(message);
+}
+
+let isLeaving = false;
+parentPort?.on('message', async (message: ToWorker) => {
+  if (message.type === 'send') send(message.message);
+  else if (message.type === 'seen') clearTimeout(reaction);
+  else if (!isLeaving) {
+    isLeaving = true;
+    clearTimeout(reaction);
+    await side.leave(message.message);
+    Atomics.store(left, 0, 1);
+    Atomics.notify(left, 0);
+    say({ type: 'left' });
+  }
+});
+
+async function join(): Promise<void> {
+  let pause = times.noticeMs;
+  const tell = (): void => {
+    const text = side.waitingFor;
+    if (text) notice(text);
+    pause = Math.min(pause * 2, LONGEST_PAUSE_MS);
+    noticing = setTimeout(tell, pause);
+  };
+  let noticing = setTimeout(tell, pause);
+  const limit = new Promise<never>((_, reject) => {
+    limiting = setTimeout(() => reject(side.timeoutError()), seconds * 1000);
+  });
+  try {
+    const identities = await Promise.race([side.join(), limit]);
+    say({ type: 'joined', identities });
+  } catch (error) {
+    if (!(error instanceof RendezvousError)) throw error;
+    say({ type: 'refused', failure: error.failure });
+  } finally {
+    clearTimeout(noticing);
+    clearTimeout(limiting);
+  }
+}
+
+let limiting: NodeJS.Timeout | undefined;
+const LONGEST_PAUSE_MS = 60_000;
+void join();
