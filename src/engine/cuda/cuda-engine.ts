@@ -10,7 +10,6 @@ import { sizeOf, type WeightSource } from '../../formats/weight-source.js';
 import { CountingEngine } from '../counted-tensors.js';
 import type {
   Deferred,
-  Engine,
   EngineMemory,
   OptimizerArrays,
   OptimizerState,
@@ -23,6 +22,7 @@ import { memoryBudgetSchema } from '../memory-budget.js';
 import type { Precision } from '../operations.js';
 import { requireOwnSet, requireValues } from '../parameter-layout.js';
 import { noteChange, requireIdleEngine, requireNotTraining, requireOwnCall } from '../parameter-lease.js';
+import type { PartEngine, SquaredGradients } from '../split/part-engine.js';
 import { type ParameterSet, type ParameterSpec, requireFilled, type Tensor, type Weight } from '../tensor.js';
 import { ActivationOffload } from './activation-offload.js';
 import { CudaParameterSet } from './adapters.js';
@@ -147,7 +147,7 @@ export interface CudaParts {
   readonly communication?: Communication;
 }
 
-export class CudaEngine extends CountingEngine implements Engine {
+export class CudaEngine extends CountingEngine implements PartEngine {
   readonly name = 'cuda';
   readonly description: string;
   readonly operations: CudaOperations;
@@ -250,6 +250,12 @@ export class CudaEngine extends CountingEngine implements Engine {
     return this.#store.zeros(shape);
   }
 
+  /** @throws EngineError for a tensor of another kind of engine; OutOfMemoryError */
+  receive(tensor: Tensor, from: PartEngine): Tensor {
+    if (!(from instanceof CudaEngine)) throw new EngineError('receive: the tensor is of another kind of engine');
+    return this.#store.receive(tensor, from.#store);
+  }
+
   moveToHost(tensor: Tensor): void {
     this.#store.moveToHost(tensor);
   }
@@ -294,6 +300,10 @@ export class CudaEngine extends CountingEngine implements Engine {
     const { offload = 'auto', tokensPerPass } = this.#options;
     const isStreamed = this.#weights.place(sources, offload, trainingBytes);
     this.tokensPerPass = tokensPerPass ?? (isStreamed ? STREAMED_TOKENS_PER_PASS : this.tokensPerPass);
+  }
+
+  weightBytes(source: WeightSource): number {
+    return this.#weights.bytesOf(source);
   }
 
   async loadWeight(source: WeightSource): Promise<Weight> {
@@ -364,9 +374,13 @@ export class CudaEngine extends CountingEngine implements Engine {
     return new CudaOptimizerState(this.#store, this.#set(set), kind);
   }
 
-  optimizerStep(set: ParameterSet, state: OptimizerState, options: OptimizerStep): Deferred<number> {
+  squaredGradients(set: ParameterSet, state: OptimizerState): SquaredGradients {
+    return this.#state(set, state).squaredGradients();
+  }
+
+  optimizerStep(...[set, state, options, parts]: Parameters<PartEngine['optimizerStep']>): Deferred<number> {
     requireOwnCall(set, options, 'optimizerStep');
-    return this.#state(set, state).step(options);
+    return this.#state(set, state).step(options, parts);
   }
 
   releaseOptimizerState(set: ParameterSet, state: OptimizerState): void {
@@ -467,7 +481,7 @@ export function createCudaEngine(
   try {
     const compiler = new KernelCompiler();
     const kernels = new Kernels(driver, compiler);
-    const library = new CublasLt();
+    const library = new CublasLt(() => driver.makeCurrent());
     const attention = usualAttentionPrograms(driver.device.capability, kernels.hasWarpgroups);
     const prepared = kernels.prepare([...PLAIN_PROGRAMS, ...attention]);
     const memory = physicalMemory(driver);
