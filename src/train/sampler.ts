@@ -35,7 +35,7 @@ export interface Window extends StepPlace {
 }
 
 /** Which of several processes takes its share, of how many. */
-interface DealtTo {
+export interface DealtTo {
   readonly rank: number;
   readonly worldSize: number;
 }

@@ -4,7 +4,7 @@ import { mkdir } from 'node:fs/promises';
 import { resolve } from 'node:path';
 import { afterAbort, orAborted } from '../async/or-aborted.js';
 import { checkNames, requirePath } from '../config.js';
-import { type Collator, DataLoader } from '../data/data-loader.js';
+import { DataLoader } from '../data/data-loader.js';
 import type { Dataset, SkippedSample, TrainingExample } from '../data/types.js';
 import { rankPlace } from '../distributed/rank-place.js';
 import { ParameterLease } from '../engine/parameter-lease.js';
