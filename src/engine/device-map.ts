@@ -1,6 +1,7 @@
 /** The options that lay one model over several cards, with the names that transformers gives them. */
 import { z } from 'zod';
 import { lazySchema } from '../config.js';
+import { rankPlace } from '../distributed/rank-place.js';
 import { ConfigError } from '../errors.js';
 import { showValue } from '../messages/show-value.js';
 import { budgetUnitFault } from './memory-budget.js';
@@ -41,14 +42,15 @@ function maxMemoryFault(value: unknown): string | undefined {
 export const deviceMapSchema = lazySchema(() => z.strictObject(deviceMapShape()));
 
 /** For a schema that has more options. */
-export const deviceMapShape = () => ({
-  deviceMap: z.literal('auto', { error: ({ input }) => `expected 'auto', got ${showValue(input)}` }).optional(),
-  maxMemory: z
-    .custom<Readonly<Record<number, number>>>((value) => maxMemoryFault(value) === undefined, {
-      error: ({ input }) => maxMemoryFault(input) ?? 'expected bytes by the number of the card',
-    })
-    .optional(),
-}) satisfies Record<keyof DeviceMapOptions, z.ZodType>;
+export const deviceMapShape = () =>
+  ({
+    deviceMap: z.literal('auto', { error: ({ input }) => `expected 'auto', got ${showValue(input)}` }).optional(),
+    maxMemory: z
+      .custom<Readonly<Record<number, number>>>((value) => maxMemoryFault(value) === undefined, {
+        error: ({ input }) => maxMemoryFault(input) ?? 'expected bytes by the number of the card',
+      })
+      .optional(),
+  }) satisfies Record<keyof DeviceMapOptions, z.ZodType>;
 
 /**
  * That the two go together, and with how the process was started.
@@ -62,12 +64,13 @@ export function requireDeviceMap({ deviceMap, maxMemory }: DeviceMapOptions, wha
       hint: "Add deviceMap: 'auto'; for one card alone: createEngine('cuda', { cuda: { memoryBudget } }).",
     });
   }
-  const ranks = Number(process.env.WORLD_SIZE ?? '1');
-  if (!(ranks > 1) || maxMemory !== undefined) return;
-  throw new ConfigError(`${what}: deviceMap: 'auto' takes all cards for one process, and WORLD_SIZE is ${ranks}`, {
+  // Ranks that name cards of their own may each evaluate on them.
+  const worldSize = maxMemory === undefined ? (rankPlace()?.worldSize ?? 1) : 1;
+  if (worldSize === 1) return;
+  throw new ConfigError(`${what}: deviceMap: 'auto' takes all cards for one process, and WORLD_SIZE is ${worldSize}`, {
     hint:
       'Start one process, without torchrun or launch, or leave deviceMap out, so that each process trains on a card of its ' +
-      'own. Processes that each lay a model over cards of their own name them in maxMemory.',
-    details: { worldSize: ranks },
+      'own. Processes that each evaluate a model over cards of their own name them in maxMemory; training takes one process.',
+    details: { worldSize },
   });
 }

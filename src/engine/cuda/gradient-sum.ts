@@ -19,6 +19,7 @@ export type SumDriver = Pick<
   | 'stream'
   | 'device'
   | 'cardId'
+  | 'makeCurrent'
   | 'createStream'
   | 'destroyStream'
   | 'createEvent'
@@ -103,7 +104,7 @@ export async function joinGradientSum(
   const cuts = [set.size, ...pieces.map(({ first }) => first)];
   const library = await requireSamePeers(group, parts.load, { id: driver.cardId(), name, ordinal }, cuts, signal);
   const { free } = parts.memory.memoryInfo();
-  const communicator = await NcclCommunicator.join(library, group, ordinal, signal);
+  const communicator = await NcclCommunicator.join(library, group, driver, signal);
   const sum = new CudaGradientSum(parts, group, set, communicator, pieces);
   try {
     await sum.probe(signal);

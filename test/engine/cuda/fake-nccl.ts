@@ -142,6 +142,7 @@ export class SumCard {
       stream: COMPUTE,
       device: { ...device, totalBytes: MEMORY, driverVersion: 13000, hasVirtualMemory: true },
       cardId: () => this.id,
+      makeCurrent: () => void this.log.push('current'),
       createStream: () => {
         this.#queues.set(++this.#next, []);
         return this.#next;
