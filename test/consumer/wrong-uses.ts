@@ -149,6 +149,14 @@ export async function wrongUses(): Promise<void> {
   { createEngine('cuda', { cuda: { memoryBudget: '16GB' } }); }
   // @ts-expect-error
   { createEngine('cuda', { cuda: { device: 'cuda:0' } }); }
+  // @ts-expect-error
+  { createEngine('cuda', { deviceMap: 'balanced' }); }
+  { createEngine('cpu', { deviceMap: 'auto' }); }
+  // @ts-expect-error
+  { createEngine('cuda', { deviceMap: 'auto', maxMemory: { 0: '20GiB', 1: '20GiB' } }); }
+  { createEngine('cuda', { deviceMap: 'auto', maxMemory: { 0: 20, 1: 20 } }); }
+  { createEngine('cuda', { maxMemory: { 0: 20 * 2 ** 30 } }); }
+  { createEngine('cuda', { deviceMap: 'auto', cuda: { device: 0 } }); }
   { createEngine('tfjs'); }
   // @ts-expect-error
   { createEngine('tfjs', { tf: 'tfjs-node' }); }
@@ -166,6 +174,7 @@ export async function wrongUses(): Promise<void> {
   // @ts-expect-error
   { fromPretrained(new URL('file:///models/ministral')); }
   { fromPretrained('./nowhere'); }
+  { fromPretrained('~/model'); }
   { fromPretrained('./xrays'); }
   { fromPretrained('./notes.txt'); }
   // @ts-expect-error
@@ -174,6 +183,7 @@ export async function wrongUses(): Promise<void> {
   { fromPretrained('./model', { engine: createEngine('cpu') }); }
   // @ts-expect-error
   { fromPretrained('./model', { engine, device_map: 'auto' }); }
+  { fromPretrained('./model', { engine, deviceMap: 'auto' }); }
   // @ts-expect-error
   { fromPretrained('./model', { engine, load_in_4bit: true }); }
   // @ts-expect-error
@@ -216,6 +226,8 @@ export async function wrongUses(): Promise<void> {
   { verifyAdapter(model, './adapter'); }
   // @ts-expect-error
   { mergeAdapter('./model', './adapter', './merged'); }
+  // @ts-expect-error
+  { mergeAdapter({ checkpointDir: './model', adapterDir: './adapter', outputDir: './merged' }, { batchSize: 4 }); }
   // @ts-expect-error
   { mergeAdapter({ model: './model', adapterDir: './adapter', outputDir: './merged' }); }
   { mergeAdapter({ checkpointDir: './model', adapterDir: './empty', outputDir: './merged' }); }
@@ -332,6 +344,8 @@ export async function wrongUses(): Promise<void> {
   // @ts-expect-error
   { new Evaluator(); }
   // @ts-expect-error
+  { new Evaluator({ classNames: ['a', 'b'], generate: async () => [] }, { batchSize: 4 }); }
+  // @ts-expect-error
   { new Evaluator({ class_names: ['a'], generate: async () => [] }); }
   // @ts-expect-error
   { new Evaluator({ classNames: 'cat, dog', generate: async () => [] }); }
@@ -397,6 +411,8 @@ export async function wrongUses(): Promise<void> {
   { livePage({ host: 'http://localhost' }).open(); }
   // @ts-expect-error
   { tensorBoard('./runs'); }
+  // @ts-expect-error
+  { tensorBoard({ folder: './runs' }, { flushSecs: 5 }); }
   // @ts-expect-error
   { showProgress({ stream: 'stdout' }); }
   { writeRunReport('./nowhere'); }
