@@ -17,6 +17,7 @@ export default defineConfig({
       'monitor',
       'report',
       'demo',
+      'distributed',
       'types',
     ].map((door) => `src/${door}.ts`),
   ],

@@ -1,8 +1,8 @@
 /**
- * ministral-tune: LoRA fine-tuning of the vision-language models Ministral 3 and Mistral Small 3 in one Node process. This
- * door has what one calls, and the types that one writes down; it follows the data. Parts that can be used alone, and the
- * types that only signatures mention, have doors of their own: `ministral-tune/data`, `/engine`, `/safetensors`, `/hub`, `/charts`,
- * `/types`, `/plan`.
+ * ministral-tune: LoRA fine-tuning of the vision-language models Ministral 3 and Mistral Small 3 in one Node process, or one
+ * for each GPU. This door has what one calls, and the types that one writes down; it follows the data. Parts that can be used
+ * alone, and the types that only signatures mention, have doors of their own: `ministral-tune/data`, `/engine`,
+ * `/safetensors`, `/hub`, `/charts`, `/types`, `/plan`, `/distributed`.
  */
 
 // Data: from files to batches.

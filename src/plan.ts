@@ -3,10 +3,13 @@
  * texts, headers of images and the configuration of a model; `formatTrainingPlan` shows them in a terminal.
  */
 export { formatTrainingPlan } from './plan/format-training-plan.js';
+export type { LinkName } from './plan/links.js';
 export { plan, type TrainingPlanOptions } from './plan/plan.js';
 export type {
   CardPlan,
   CardRun,
+  DataParallelPlan,
+  DataParallelStep,
   DataPlan,
   FormatPlan,
   MemoryPlan,

@@ -19,6 +19,7 @@ const DOORS = [
   'monitor',
   'report',
   'demo',
+  'distributed',
   'types',
 ];
 
@@ -173,6 +174,7 @@ describe('the doors of the package', () => {
         'prepareDemonstration',
         'writeTinyCheckpoint',
       ],
+      distributed: ['isMainProcess', 'mainProcessFirst', 'onMainProcess', 'processGroup', 'rankPlace'],
       types: [],
       plan: ['formatTrainingPlan', 'plan'],
     });

@@ -11,6 +11,7 @@ import { inspect } from 'node:util';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { extractZip } from '../src/archive/extract-zip.js';
 import { decodeImage } from '../src/data.js';
+import { joinGroup } from '../src/distributed/join-group.js';
 import * as errors from '../src/errors.js';
 import { snapshotDownload } from '../src/hub.js';
 import {
@@ -64,6 +65,11 @@ const BY_CODE: Readonly<Record<TuneErrorCode, () => unknown>> = {
       collator,
       trainDataset: [],
     });
+  },
+  DISTRIBUTED: () => {
+    const place = { rank: 0, worldSize: 4, localRank: 0, localWorldSize: 2 };
+    const meeting = { masterAddr: 'gpu-1', masterPort: 29_500, jobId: '', isPortTaken: false };
+    return joinGroup({ ...place, ...meeting, launcher: 'torchrun' }, { env: {} });
   },
   DISK: () => downloadFile({ url: `${endpoint}/x`, path: join(dir, 'damaged.zip', 'below') }),
   TRANSFER: () => downloadFile({ url: `${endpoint}/x`, path: join(dir, 'x'), retry: { maxAttempts: 1 } }),

@@ -213,7 +213,7 @@ function engines() {
     ]),
   );
   const names = [
-    ['cuda', 'bfloat16, one NVIDIA card', 'real models'],
+    ['cuda', 'bfloat16, NVIDIA cards', 'real models'],
     ['cpu', 'float32, WebAssembly, all cores', 'tiny models, tests'],
     ['tfjs', 'float32, your TensorFlow.js', 'where you use it already'],
   ];

@@ -13,6 +13,8 @@ interface CommandParts<Values> {
   /** Shown behind the options: what the exit code says, and examples. */
   readonly epilogue: string;
   readonly run: (values: Values, output: Output) => Promise<number>;
+  /** Whether what follows the first argument belongs to another program, as with commander's `passThroughOptions`. */
+  readonly passesOn?: boolean;
 }
 
 /** Of help. */
@@ -37,16 +39,27 @@ export function defineCommand<Values extends object>(parts: CommandParts<Values>
     },
     check: (args) => readArguments(make(), args),
     async run(args, output) {
-      if (args.some((arg) => arg === '--help' || arg === '-h')) {
+      const program = make();
+      const own = parts.passesOn ? args.slice(0, args.length - passedOn(program, args)) : args;
+      if (own.some((arg) => arg === '--help' || arg === '-h')) {
         output.print(this.help);
         return 0;
       }
-      const program = make();
       readArguments(program, args);
       const named = program.registeredArguments.map((argument, i) => [argument.name(), program.processedArgs[i]]);
       return parts.run({ ...Object.fromEntries(named), ...program.opts() } as Values, output);
     },
   };
+}
+
+/** How many arguments at the end are another program's. */
+function passedOn(program: Program, args: readonly string[]): number {
+  for (let i = 0; i < args.length; i++) {
+    const option = program.options.find(({ long, short }) => [long, short].includes(args[i]!));
+    if (option?.required) i++;
+    else if (!args[i]!.startsWith('-')) return args.length - i;
+  }
+  return 0;
 }
 
 /** @throws UsageError for an unknown option, one without its value, or a text that belongs to none */

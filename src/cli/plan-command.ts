@@ -1,9 +1,10 @@
 /** `npx ministral-tune plan`: what a run takes. */
+import { LINK_NAMES, type LinkName } from '../plan/links.js';
 import type { TrainingPlanOptions } from '../plan/plan.js';
 import type { WeightFormat } from '../plan/training-plan.js';
 import type { SftConfigInput } from '../train/sft-config.js';
 import { defineCommand } from './command.js';
-import { defined, GIB, list, positive, requireOption } from './option-values.js';
+import { defined, GIB, list, oneOf, positive, requireOption, whole } from './option-values.js';
 import { readConfigFile, readTextOption } from './read-config-file.js';
 import { UsageError } from './usage.js';
 
@@ -17,6 +18,9 @@ interface PlanValues {
   readonly maxLength?: number;
   readonly cards?: string[];
   readonly formats?: string[];
+  readonly gpus?: number[];
+  readonly link?: LinkName;
+  readonly pricePerHour?: number;
   readonly memoryBudget?: number;
   readonly precision?: string;
   readonly rank?: number;
@@ -58,6 +62,13 @@ export const planCommand = defineCommand<PlanValues>({
       .option('--cards <names>', 'e.g. h100,h200 (default: 12, 16, 24, 40, 48, 80, 141 GB)', list)
       .option('--formats <names>', 'bf16, fp8, nf4 (default: all)', list)
       .option('--memory-budget <gib>', 'most memory that the run may take on a card', positive('plan: --memory-budget'))
+      .option('--gpus <numbers>', 'compute runs on several cards, one process each, e.g. 1,2,4,8', counts)
+      .option(
+        '--link <name>',
+        `between them: ${LINK_NAMES.join(', ')} (default: NVLink where the card has it, else PCI Express)`,
+        oneOf('plan: --link', LINK_NAMES),
+      )
+      .option('--price-per-hour <amount>', 'of one card: adds the cost', positive('plan: --price-per-hour'))
       .optionsGroup('Training:')
       .option('--epochs <n>', 'passes over the data (default: 1)', positive('plan: --epochs'))
       .option('--batch <n>', 'samples of a micro-batch (default: 2)', positive('plan: --batch'))
@@ -83,7 +94,7 @@ failed, 2 the command line was not understood.`,
 async function planOptions(values: PlanValues): Promise<TrainingPlanOptions> {
   const data = requireOption(values.data, 'plan', '--data');
   const model = requireOption(values.model, 'plan', '--model');
-  const { processor, template, precision, optim, cards, maxLength, memoryBudget } = values;
+  const { processor, template, precision, optim, cards, maxLength, memoryBudget, gpus, link, pricePerHour } = values;
   const prompt = await promptOf(values);
   const config: Record<string, unknown> = {
     numTrainEpochs: 1,
@@ -117,11 +128,17 @@ async function planOptions(values: PlanValues): Promise<TrainingPlanOptions> {
       chatTemplate: template as 'own' | undefined,
       maxLength,
       cards,
+      gpus,
+      link,
+      pricePerHour,
       formats: values.formats as WeightFormat[] | undefined,
       cuda: memoryBudget === undefined ? undefined : { memoryBudget: memoryBudget * GIB },
     }),
   };
 }
+
+const count = whole('plan: --gpus');
+const counts = (text: string): number[] => list(text).map(count);
 
 async function promptOf({ prompt, promptFile }: PlanValues): Promise<string | undefined> {
   if (promptFile === undefined) return prompt;

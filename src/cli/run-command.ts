@@ -15,6 +15,7 @@ const COMMANDS: Readonly<Record<string, () => Promise<Command>>> = {
   merge: async () => (await import('./merge-command.js')).mergeCommand,
   push: async () => (await import('./push-command.js')).pushCommand,
   plan: async () => (await import('./plan-command.js')).planCommand,
+  launch: async () => (await import('./launch-command.js')).launchCommand,
   doctor: async () => (await import('./doctor-command.js')).doctorCommand,
 };
 
@@ -26,6 +27,7 @@ evaluate   how many test images an adapter, or a model, answers right
 merge      writes a full model with an adapter in it
 push       uploads an adapter or a merged model to the Hugging Face Hub
 plan       what a run takes before a card is rented: tokens, memory, time, cards
+launch     starts a program once for each GPU, to train on all of them
 doctor     what this machine has and lacks: driver, libraries, card, disk, tokens
 
   npx ministral-tune demo

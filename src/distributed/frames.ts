@@ -12,7 +12,7 @@ export interface Framed {
 const PREFIX_BYTES = 10;
 const MAX_HEADER_BYTES = 2 ** 20;
 /** What one array holds in every Node. */
-export const MAX_BODY_BYTES = 2 ** 32 - 1;
+const MAX_BODY_BYTES = 2 ** 32 - 1;
 
 /** The pieces of a frame, in order. */
 export function frameOf({ body, ...header }: Framed): Uint8Array[] {
@@ -27,7 +27,7 @@ export function frameOf({ body, ...header }: Framed): Uint8Array[] {
 }
 
 /** What came is no frame. */
-export class FrameError extends Error {}
+class FrameError extends Error {}
 
 /** Puts frames together from what a connection brings. */
 export class FrameReader {

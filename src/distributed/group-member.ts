@@ -13,7 +13,7 @@ import {
 import type { ProcessGroup, RankPlace } from './process-group.js';
 
 /** Carries messages to the hub and back. */
-export interface GroupLink {
+interface GroupLink {
   /** @param transfer buffers that may be moved */
   send(message: FromRank, transfer?: ArrayBuffer[]): void;
   /** Whether the process must stay for an answer. */

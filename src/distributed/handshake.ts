@@ -7,11 +7,11 @@ import { createHash, createHmac, randomBytes, timingSafeEqual } from 'node:crypt
 
 /** Of the protocol's first version. */
 const MAGIC = Buffer.from('MTGROUP1');
-export const MARK_BYTES = 16;
+const MARK_BYTES = 16;
 const CHALLENGE_BYTES = 32;
 const PROOF_BYTES = 32;
 const MAX_TEXT_BYTES = 16 * 1024;
-export const GREETING_BYTES = MAGIC.length + MARK_BYTES + CHALLENGE_BYTES;
+const GREETING_BYTES = MAGIC.length + MARK_BYTES + CHALLENGE_BYTES;
 
 /** Sets a job's hub apart from that of another job; no secret. */
 export function jobMark(masterPort: number, jobId: string): Buffer {

@@ -5,7 +5,7 @@
 import { describeRank, type Failure, type FromRank, listRanks, type RankIdentity, type ToRank } from './messages.js';
 
 /** How the hub reaches a rank. */
-export interface RankPort {
+interface RankPort {
   send(message: ToRank): void;
   /** What was sent has left this process. */
   flushed?(): Promise<void>;

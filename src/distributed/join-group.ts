@@ -20,7 +20,7 @@ export interface ProcessGroupOptions {
 }
 
 /** In milliseconds, and beats; tests take shorter ones. */
-export const GROUP_TIMES: RendezvousTimes = {
+const GROUP_TIMES: RendezvousTimes = {
   beatMs: 1000,
   lostBeats: 10,
   helloMs: 5000,

@@ -172,7 +172,7 @@ class Variables {
   }
 
   shown(name: string): string {
-    return showValue(this.text(name)).replace(/^"([\w.:()[\],-]*)"$/, '$1');
+    return showValue(this.text(name)).replace(/^"([\w.:()[\],/-]*)"$/, '$1');
   }
 
   missing(name: string, hint: string): never {
@@ -234,7 +234,7 @@ export function isLoopback(address: string): boolean {
 }
 
 const MAX_WORLD = 65_536;
-export const LOOPBACK = '127.0.0.1';
+const LOOPBACK = '127.0.0.1';
 /** Of torchrun and accelerate. */
 const DEFAULT_PORT = 29_500;
 const TORCH_HINT =

@@ -73,7 +73,9 @@ export async function joinOverNetwork(
     return await joined;
   } catch (error) {
     stop();
-    await worker.terminate();
+    // Else it tells ranks that still come why, as long as this process lives.
+    if (own.rank !== 0 || signal?.aborted) await worker.terminate();
+    else worker.unref();
     signal?.throwIfAborted();
     throw error;
   } finally {

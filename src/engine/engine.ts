@@ -6,7 +6,7 @@ import type { ImagePatches } from './image-patches.js';
 import type { Operations, Precision } from './operations.js';
 import type { ParameterSet, ParameterSpec, Tensor, Weight } from './tensor.js';
 
-/** The engines: WebAssembly on the CPU, TensorFlow.js, one NVIDIA card. */
+/** The engines: WebAssembly on the CPU, TensorFlow.js, NVIDIA cards. */
 export type EngineName = 'cpu' | 'tfjs' | 'cuda';
 
 /** An engine's memory accounting, in bytes. */

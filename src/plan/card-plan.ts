@@ -12,6 +12,9 @@ import type { PlannerEngine } from '../train/pass-planner.js';
 import type { SftConfig } from '../train/sft-config.js';
 import { largestPassOf, memoryOf, misfitOf, planWindows } from './card-run.js';
 import { type Card, cardNamed, MEASURED_CARD } from './cards.js';
+import { onSeveral } from './data-parallel.js';
+import type { DealtWindows } from './dealt-windows.js';
+import { type Link, linkOf } from './links.js';
 import { asLoaded, onCard, type PlannedModel, type Rehearsal, rehearse } from './rehearsal.js';
 import type { RunWindows } from './run-windows.js';
 import { computationSeconds, secondsOf, type TimedRun } from './step-time.js';
@@ -26,6 +29,15 @@ export interface CommonParts {
   readonly memoryBudget: number | undefined;
   readonly run: RunWindows;
   readonly imageShare: number;
+  readonly parallel?: ParallelParts | undefined;
+}
+
+/** Several cards, where they were asked for. */
+interface ParallelParts {
+  readonly dealt: readonly DealtWindows[];
+  /** Default: what links the cards in a machine. */
+  readonly link: Link | undefined;
+  readonly pricePerHour: number | undefined;
 }
 
 /** A format on a card without a limit: what the plans on real cards are compared with. */
@@ -117,10 +129,11 @@ function runOn(
   const most = (value: (pass: PlannedPass) => number): number =>
     all.reduce((max, pass) => Math.max(max, value(pass)), 0);
   const evenly = planned.slice(0, run.representative);
-  const seconds = secondsOf(evenly, timed(format, card, { ...rehearsal, storage: engine.storage }, common));
+  const time = timed(format, card, { ...rehearsal, storage: engine.storage }, common);
+  const seconds = secondsOf(evenly, time);
   const tokens = evenly.reduce((sum, { window }) => sum + window.size.tokens, 0);
   const total = tokens === 0 ? 0 : (seconds * run.tokens) / tokens;
-  return {
+  const single: CardRun = {
     memory: memoryOf(rehearsal, largestPassOf(planned)),
     passes: planned.reduce((max, { plan }) => Math.max(max, plan.passes.length), 0),
     microBatchSize: planned.reduce((least, { plan }) => Math.min(least, plan.microBatchSize), Number.POSITIVE_INFINITY),
@@ -135,6 +148,11 @@ function runOn(
     seconds: total,
     basis: card.name === MEASURED_CARD ? 'measured' : 'estimated',
   };
+  if (!common.parallel || total === 0) return single;
+  const { dealt, link = linkOf(card), pricePerHour } = common.parallel;
+  const { costs, trainableParameters } = rehearsal;
+  const several = { engine, costs, config, timed: time, trainableParameters, single, pricePerHour };
+  return { ...single, dataParallel: dealt.map((windows) => onSeveral(windows, link, several)) };
 }
 
 function timed(

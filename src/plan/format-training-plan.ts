@@ -4,10 +4,10 @@ import { displayWidth } from '../messages/display-width.js';
 import { formatBytes } from '../messages/format-bytes.js';
 import { describeGiven, isObject, isPromise } from '../messages/given-kind.js';
 import { oneLine } from '../messages/one-line.js';
-import { splitText } from '../messages/wrap-text.js';
+import { duration, rate, row, WIDTH, wrapped } from './format-cells.js';
+import { dataParallelLines } from './format-data-parallel.js';
 import type { CardPlan, DataPlan, FormatPlan, SampleFault, TrainingPlan } from './training-plan.js';
 
-const WIDTH = 80;
 const GIB = 2 ** 30;
 /** Faulty samples that are named of each kind. */
 const LISTED = 10;
@@ -29,6 +29,7 @@ export function formatTrainingPlan(plan: TrainingPlan): string {
     ...plan.formats.flatMap((format) => ['', ...formatLines(format)]),
     '',
     ...cardLines(plan.cards),
+    ...dataParallelLines(plan.cards),
     ...memoryLines(plan.cards),
     '',
     ...plan.notes.flatMap((note) => wrapped(`- ${oneLine(note)}`, '  ')),
@@ -164,37 +165,12 @@ function memoryLines(cards: readonly CardPlan[]): string[] {
   });
 }
 
-/** Cells of a width each; a negative one aligns at the right. */
-function row(cells: readonly (readonly [string, number])[]): string {
-  return cells
-    .map(([text, width]) => (width < 0 ? text.padStart(-width) : text.padEnd(width)))
-    .join('')
-    .trimEnd();
-}
-
-function wrapped(text: string, indent: string): string[] {
-  const lines: string[] = [];
-  let line: string | undefined;
-  for (const word of text.split(' ').flatMap((one) => splitText(one, WIDTH - indent.length))) {
-    if (line === undefined) line = word;
-    else if (line.trim() !== '' && displayWidth(line) + 1 + displayWidth(word) > WIDTH) {
-      lines.push(line);
-      line = `${indent}${word}`;
-    } else line = `${line} ${word}`;
-  }
-  return [...lines, line ?? ''];
-}
-
 function count(value: number): string {
   return value.toLocaleString('en');
 }
 
 function percent(share: number): string {
   return `${(100 * share).toFixed(0)} %`;
-}
-
-function rate(value: number): string {
-  return value < 100 ? value.toPrecision(3) : value.toFixed(0);
 }
 
 function gib(bytes: number): string {
@@ -207,11 +183,4 @@ function billions(value: number): string {
 
 function operations(flops: number): string {
   return flops === 0 ? 'no' : flops.toExponential(2).replace('e+', 'e');
-}
-
-function duration(seconds: number): string {
-  if (seconds < 1) return '<1 s';
-  if (seconds < 90) return `${seconds.toFixed(0)} s`;
-  if (seconds < 5400) return `${(seconds / 60).toFixed(0)} min`;
-  return seconds < 172_800 ? `${(seconds / 3600).toFixed(1)} h` : `${(seconds / 86_400).toFixed(1)} d`;
 }

@@ -16,7 +16,9 @@ import { parseSftConfig, type SftConfig, type SftConfigInput } from '../train/sf
 import type { CommonParts } from './card-plan.js';
 import { type Card, cardNamed, MEASURED_CARD, USUAL_CARDS } from './cards.js';
 import { trainingData } from './data-source.js';
+import { LINK_NAMES, type LinkName, linkNamed } from './links.js';
 import { collatorFrom, plannedModel } from './model-source.js';
+import { dealtRuns, gpusSchema, notesOfSeveral, wantedGpus } from './planned-gpus.js';
 import type { Rehearsal } from './rehearsal.js';
 import { type RunWindows, runWindows } from './run-windows.js';
 import { measureData } from './sample-tokens.js';
@@ -64,6 +66,20 @@ export interface TrainingPlanOptions {
   readonly formats?: readonly WeightFormat[] | undefined;
   /** Names of cards, also as `h200`. Default: one each of 12, 16, 24, 40, 48, 80 and 141 GB. */
   readonly cards?: readonly string[] | undefined;
+  /**
+   * Numbers of cards, from 1 to 64, of which to compute runs with one process each: `CardRun.dataParallel`.
+   * `gradientAccumulationSteps` is per device, so the effective batch grows with them; both are planned, and the batch of
+   * each device that keeps the effective one. More than 8 need a network as `link`. Default: one card.
+   */
+  readonly gpus?: number | readonly number[] | undefined;
+  /**
+   * What the slowest link between these cards is: `nvlink3` to `nvlink5` or `pcie4`, `pcie5` in a machine, `25gbit`,
+   * `100gbit`, `400gbit` between machines. Needs `gpus`. Default: NVLink for A100 SXM, H100, H200 and B200, PCI Express for
+   * all others.
+   */
+  readonly link?: LinkName | undefined;
+  /** Of one card, in any currency: gives `cost` for each of `gpus`, which it needs. Default: no cost. */
+  readonly pricePerHour?: number | undefined;
   /** Stops the work; `plan` then fails with its reason. Default: none. */
   readonly signal?: AbortSignal | undefined;
   /** Receives what is worth knowing of the data set, a line each; they are among the `notes` too. Default: nothing. */
@@ -89,6 +105,9 @@ const schema = z.strictObject({
     .readonly()
     .optional(),
   cards: z.array(z.string()).min(1).readonly().optional(),
+  gpus: gpusSchema.optional(),
+  link: z.enum(LINK_NAMES).optional(),
+  pricePerHour: z.number().positive().optional(),
   signal: z.instanceof(AbortSignal).optional(),
   onNote: z.custom<(line: string) => void>().optional(),
 } satisfies Record<keyof TrainingPlanOptions, z.ZodType>);
@@ -101,7 +120,8 @@ const ALIASES: Readonly<Record<string, string>> = {
   data: 'trainDataset',
   args: 'config',
   quantization: 'formats',
-  gpus: 'cards',
+  worldsize: 'gpus',
+  price: 'pricePerHour',
   card: 'cards',
   template: 'chatTemplate',
 };
@@ -145,6 +165,7 @@ export async function plan(options: TrainingPlanOptions): Promise<TrainingPlan> 
     const { requireCudaOptions } = await import('../engine/cuda/cuda-engine.js');
     requireCudaOptions(parsed.cuda, 'plan: `cuda`');
   }
+  const wanted = wantedGpus(parsed);
   // Named twice, a card is still one.
   const cards = [...new Set((parsed.cards ?? USUAL_CARDS).map((name) => cardNamed(name, 'plan')))];
   const config = parseSftConfig(parsed.config);
@@ -169,9 +190,15 @@ export async function plan(options: TrainingPlanOptions): Promise<TrainingPlan> 
   const few = cards.length * formats.length <= FEW_COMBINATIONS;
   const run = runWindows(data.packed, config, few ? WINDOWS_OF_FEW : WINDOWS_OF_MANY);
   const { memoryBudget, device: _, ...engine } = parsed.cuda ?? {};
+  const parallel = wanted && {
+    dealt: dealtRuns(wanted, data.packed, config, few ? WINDOWS_OF_FEW : WINDOWS_OF_MANY),
+    link: parsed.link && linkNamed(parsed.link),
+    pricePerHour: parsed.pricePerHour,
+  };
   // With the engine that it rehearses on, which is half of the package.
   const { imageShareOf, planOnCard, rehearseFormat } = await import('./card-plan.js');
-  const common: CommonParts = { model, lora, config, engine, memoryBudget, run, imageShare: imageShareOf(data.packed) };
+  const imageShare = imageShareOf(data.packed);
+  const common: CommonParts = { model, lora, config, engine, memoryBudget, run, imageShare, parallel };
   const planned: { readonly formats: FormatPlan[]; readonly cards: CardPlan[] } = { formats: [], cards: [] };
   let trainableParameters = 0;
   let flops = 0;
@@ -202,7 +229,7 @@ export async function plan(options: TrainingPlanOptions): Promise<TrainingPlan> 
     flops,
     formats: planned.formats,
     cards: planned.cards.sort((a, b) => order(a.card) - order(b.card)),
-    notes: [...notes, ...notesOf(cards, run, config)],
+    notes: [...notes, ...notesOf(cards, run, config), ...(parallel ? notesOfSeveral(parallel.dealt, config) : [])],
   };
 }
 

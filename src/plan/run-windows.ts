@@ -1,7 +1,7 @@
 /** The windows of a run: which samples its optimizer steps see, packed without their pixels. */
 import { joinPacked, type PackedBatch } from '../batch/packed-batch.js';
 import { PackedWindow } from '../batch/packed-window.js';
-import { Sampler } from '../train/sampler.js';
+import { type DealtTo, dealt, Sampler } from '../train/sampler.js';
 import type { SftConfig } from '../train/sft-config.js';
 
 /**
@@ -23,19 +23,36 @@ export interface RunWindows {
   readonly samples: number;
 }
 
-/** @param packed samples by their place in the data set, undefined where one is left out */
-export function runWindows(
-  packed: readonly (PackedBatch | undefined)[],
-  config: SftConfig,
-  most = MOST_WINDOWS,
-): RunWindows {
-  const { perDeviceTrainBatchSize, gradientAccumulationSteps, dataloaderDropLast, seed, dataSeed } = config;
+/** How micro-batches are cut, and how many make a step: of one device, or of all together. */
+export type StepBatch = Pick<SftConfig, 'perDeviceTrainBatchSize' | 'gradientAccumulationSteps'>;
+
+/** Packed samples by their place in the data set, undefined where one is left out. */
+export type PackedSamples = readonly (PackedBatch | undefined)[];
+
+/** What the optimizer steps of a run see, in sizes. */
+interface RunSteps extends Pick<RunWindows, 'steps' | 'tokens' | 'samples'> {
+  /** Of the steps that were looked at, those with a sample. */
+  readonly full: readonly StepSize[];
+  /** Of those as many as were asked for, evenly spread. */
+  readonly chosen: readonly number[];
+  /** Of a step, or of one rank's share of it: the samples that are left of each micro-batch. */
+  microBatches(step: number, to?: DealtTo): readonly (readonly PackedBatch[])[];
+}
+
+interface StepSize {
+  readonly step: number;
+  readonly tokens: number;
+  readonly patches: number;
+  readonly samples: number;
+}
+
+export function runSteps(packed: PackedSamples, config: SftConfig, batch: StepBatch, most: number): RunSteps {
   const sampler = new Sampler({
     length: packed.length,
-    batchSize: perDeviceTrainBatchSize,
-    gradientAccumulationSteps,
-    dropLast: dataloaderDropLast,
-    seed: dataSeed ?? seed,
+    batchSize: batch.perDeviceTrainBatchSize,
+    gradientAccumulationSteps: batch.gradientAccumulationSteps,
+    dropLast: config.dataloaderDropLast,
+    seed: config.dataSeed ?? config.seed,
     numTrainEpochs: config.numTrainEpochs,
     maxSteps: config.maxSteps,
   });
@@ -43,8 +60,7 @@ export function runWindows(
     return { tokens: sample?.ids.length ?? 0, patches: sample?.images?.starts.at(-1) ?? 0 };
   });
   const { totalSteps } = sampler;
-  const all: { readonly step: number; readonly tokens: number; readonly patches: number; readonly samples: number }[] =
-    [];
+  const all: StepSize[] = [];
   // The steps of one epoch tell about all: each sees every sample.
   const looked = Math.min(totalSteps, Math.max(sampler.stepsPerEpoch, most));
   for (let step = 0; step < looked; step++) {
@@ -58,26 +74,34 @@ export function runWindows(
   }
   const full = all.filter(({ samples }) => samples > 0);
   const count = Math.min(most, full.length);
-  const chosen = Array.from({ length: count }, (_, i) => full[Math.floor((i * full.length) / count)]!.step);
-  const heaviest = (['tokens', 'patches'] as const).flatMap((what) =>
-    [...full].sort((a, b) => b[what] - a[what]).slice(0, HEAVIEST),
-  );
-  const others = new Set(heaviest.map(({ step }) => step).filter((step) => !chosen.includes(step)));
-  const sharePrefix = config.sharePrefix && config.neftuneNoiseAlpha === 0;
-  const windows = [...chosen, ...others].map((step) => {
-    const microBatches = sampler.window(step).microBatches.flatMap((indices) => {
-      const samples = indices.flatMap((index) => packed[index] ?? []);
-      return samples.length === 0 ? [] : [joinPacked(samples)];
-    });
-    return new PackedWindow(microBatches, { sharePrefix });
-  });
   const perStep = (what: 'tokens' | 'samples'): number =>
     all.length === 0 ? 0 : (all.reduce((sum, one) => sum + one[what], 0) * totalSteps) / all.length;
   return {
     steps: totalSteps,
-    windows,
-    representative: chosen.length,
     tokens: Math.round(perStep('tokens')),
     samples: Math.round(perStep('samples')),
+    full,
+    chosen: Array.from({ length: count }, (_, i) => full[Math.floor((i * full.length) / count)]!.step),
+    microBatches: (step, to) => {
+      const window = sampler.window(step);
+      const { microBatches } = to ? dealt(window, to) : window;
+      return microBatches.map((indices) => indices.flatMap((index) => packed[index] ?? []));
+    },
   };
+}
+
+/** Samples of a step, packed as the trainer packs them. */
+export function windowOf(microBatches: readonly (readonly PackedBatch[])[], config: SftConfig): PackedWindow {
+  const full = microBatches.filter((samples) => samples.length > 0);
+  return new PackedWindow(full.map(joinPacked), { sharePrefix: config.sharePrefix && config.neftuneNoiseAlpha === 0 });
+}
+
+export function runWindows(packed: PackedSamples, config: SftConfig, most = MOST_WINDOWS): RunWindows {
+  const { steps, tokens, samples, full, chosen, microBatches } = runSteps(packed, config, config, most);
+  const heaviest = (['tokens', 'patches'] as const).flatMap((what) =>
+    [...full].sort((a, b) => b[what] - a[what]).slice(0, HEAVIEST),
+  );
+  const others = new Set(heaviest.map(({ step }) => step).filter((step) => !chosen.includes(step)));
+  const windows = [...chosen, ...others].map((step) => windowOf(microBatches(step), config));
+  return { steps, windows, representative: chosen.length, tokens, samples };
 }

@@ -41,7 +41,7 @@ const WIDENED_BYTES: Readonly<Record<WeightFormat, number>> = { bf16: 0, fp8: 3,
  * Seconds in which the host queues a pass and each layer of it, which a small model waits for: the example's own trains in
  * 9.7 ms a step on an H200 without the wait for data.
  */
-const QUEUEING = { pass: 0.004, layer: 0.0014 } as const;
+export const QUEUEING = { pass: 0.004, layer: 0.0014 } as const;
 /** Backward of attention by its forward. */
 const ATTENTION_BACKWARD = 2.5;
 
@@ -88,7 +88,8 @@ export function computationSeconds(pass: Pick<PlannedPass, 'samples' | 'size' | 
   return Math.max(text + vision, read) + moved + widened + attention;
 }
 
-function secondsOfPass(pass: PlannedPass, run: TimedRun): number {
+/** Seconds of a pass with its copies from the host. */
+export function secondsOfPass(pass: PlannedPass, run: TimedRun): number {
   const { card, costs, storage } = run;
   const queueing = QUEUEING.pass + QUEUEING.layer * (costs.layers.text + costs.layers.vision);
   const computation = Math.max(computationSeconds(pass, run), queueing);

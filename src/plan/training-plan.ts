@@ -1,5 +1,7 @@
 /** What `plan` tells: plain data, that `JSON.stringify` takes as it is. */
 
+import type { LinkName } from './links.js';
+
 /** Tokens of a sample, as the collator makes them. */
 export interface PlannedSample {
   /** Its place in the data set. */
@@ -124,6 +126,54 @@ export interface CardRun {
   readonly seconds: number;
   /** Whether a run of this kind was measured on this card, or the figures are scaled from another one. */
   readonly basis: 'measured' | 'estimated';
+  /**
+   * On several cards of the kind, where `gpus` was asked for: for each number of cards first the batch of each device as it
+   * is written, then the one with which the effective batch stays that of one card, if it divides.
+   */
+  readonly dataParallel?: readonly DataParallelPlan[] | undefined;
+}
+
+/** Seconds of an optimizer step on several cards, on average. All but `allReduceSeconds` add up to `seconds`. */
+export interface DataParallelStep {
+  /** Passes of a card, on average over the ranks. */
+  readonly computeSeconds: number;
+  /** How much longer the slowest rank takes than the average: its samples are longer, or others have none. */
+  readonly unevenSeconds: number;
+  /** The sum of the gradients by itself; most of it is hidden behind backward. */
+  readonly allReduceSeconds: number;
+  /** What is left of it when backward has ended. */
+  readonly exposedSeconds: number;
+  /** Exchanging label counts, and the wait of the card until the host has seen the sum and queued what follows. */
+  readonly fixedSeconds: number;
+  readonly seconds: number;
+}
+
+/**
+ * A run on several cards, one process each, with the memory of one card. Computed from the passes of one card and published
+ * rates of links: no run of this kind was measured.
+ */
+export interface DataParallelPlan {
+  /** Cards, and processes. */
+  readonly gpus: number;
+  /** What links them; undefined for one card. */
+  readonly link?: LinkName | undefined;
+  readonly perDeviceTrainBatchSize: number;
+  /** Micro-batches of each device. */
+  readonly gradientAccumulationSteps: number;
+  /** Samples of an optimizer step, over all cards. */
+  readonly effectiveBatchSize: number;
+  /** Optimizer steps of the run. */
+  readonly steps: number;
+  readonly step: DataParallelStep;
+  /** Of all cards together. */
+  readonly samplesPerSecond: number;
+  /** Samples per second by those of one card. */
+  readonly speedup: number;
+  /** Time of the whole run without loading, evaluation and saving. */
+  readonly seconds: number;
+  /** Of these seconds on all cards, by `pricePerHour`, in its currency. */
+  readonly cost?: number | undefined;
+  readonly basis: 'computed';
 }
 
 /** Formats of the decoder's linear layers: as `quantization` names them, `bf16` is `none`. */

@@ -15,6 +15,7 @@ import { type AuditInput, auditDataset, formatAudit } from 'ministral-tune/audit
 import { confusionChart, renderPng } from 'ministral-tune/charts';
 import { type Collator, decodeImage, type RgbImage } from 'ministral-tune/data';
 import { type DemonstrationOptions, prepareDemonstration } from 'ministral-tune/demo';
+import { isMainProcess, type ProcessGroup, processGroup } from 'ministral-tune/distributed';
 import { Tape, type Tensor } from 'ministral-tune/engine';
 import { bootstrapIntervals, wilsonInterval } from 'ministral-tune/eval';
 import { type HubProgress, snapshotDownload } from 'ministral-tune/hub';
@@ -50,6 +51,7 @@ export const intervals = (report: EvaluationReport) => [bootstrapIntervals(repor
 export const watch = async (): Promise<TrainerCallback[]> => [jsonLines(), await livePage()];
 export const planned = async (options: TrainingPlanOptions): Promise<string> => formatTrainingPlan(await plan(options));
 export const page = (parts: RunReportParts) => renderRunReport(parts);
+export const ranks = async (): Promise<ProcessGroup | undefined> => (isMainProcess() ? processGroup() : undefined);
 export const answers = (options: EvaluatorOptions) => options.generate;
 export const download = (id: string, onProgress: (progress: HubProgress) => void) =>
   snapshotDownload(id, { onProgress });

@@ -35,11 +35,10 @@ export function trainRanks(
     const model = more.model?.(rank) ?? linearModel();
     const trace = newTrace();
     if (worldSize > 0) withLoopback(model.engine, model.gradients, trace);
-    const trainer = linearTrainer(
-      model,
-      { ...config, ...more.config?.(rank) } as SftConfigInput,
-      { ...(worldSize > 0 && { processGroup: group }), ...more.options?.(rank, model) },
-    );
+    const trainer = linearTrainer(model, { ...config, ...more.config?.(rank) } as SftConfigInput, {
+      ...(worldSize > 0 && { processGroup: group }),
+      ...more.options?.(rank, model),
+    });
     const run = trainer.train(more.train?.(rank));
     const { events, error } = await follow(run);
     const output = error === undefined ? await run : undefined;

@@ -1,0 +1,82 @@
+/** Sets the places of the ranks, as torchrun does, and starts them. */
+import { randomBytes } from 'node:crypto';
+import { createServer } from 'node:net';
+import { ConfigError, reasonOf } from '../errors.js';
+import { oneLine } from '../messages/one-line.js';
+import { nodeArguments } from './launch-program.js';
+import { type LAUNCH_TIMES, launchRanks } from './launch-ranks.js';
+import { type Output, UsageError } from './usage.js';
+
+export interface LaunchRequest {
+  /** Default: as many as there are cards. */
+  readonly gpus?: number | undefined;
+  /** Default: a free one. */
+  readonly masterPort?: number | undefined;
+  readonly allOutput?: boolean | undefined;
+  readonly program: string;
+  readonly programArguments: readonly string[];
+  readonly times?: typeof LAUNCH_TIMES | undefined;
+}
+
+/** More processes than cards that one machine has are a slip. */
+const MAX_RANKS = 128;
+
+/** @returns the exit code @throws UsageError for what cannot be started; ConfigError inside of a rank */
+export async function launch(request: LaunchRequest, { print, printError }: Output): Promise<number> {
+  const { gpus, masterPort, allOutput = false, program, programArguments, times } = request;
+  const env = process.env;
+  if (env['RANK']) {
+    throw new ConfigError(`launch: this process is a rank of a launcher already: RANK=${oneLine(env['RANK'])}`, {
+      hint: 'Start `launch` by itself, or the program by the other launcher.',
+    });
+  }
+  if (gpus !== undefined && gpus > MAX_RANKS) {
+    throw new UsageError(`launch: --gpus: expected at most ${MAX_RANKS}, got ${gpus}`);
+  }
+  if (masterPort !== undefined && masterPort > 65_535) {
+    throw new UsageError(`launch: --master-port: expected at most 65535, got ${masterPort}`);
+  }
+  const command = nodeArguments(program, programArguments, process.argv[1]);
+  const count = gpus ?? (await visibleCards());
+  const shared = {
+    WORLD_SIZE: String(count),
+    LOCAL_WORLD_SIZE: String(count),
+    MASTER_ADDR: '127.0.0.1',
+    MASTER_PORT: String(masterPort ?? (await freePort())),
+    // In the environment alone, which other users cannot read.
+    MINISTRAL_TUNE_SECRET: env['MINISTRAL_TUNE_SECRET'] || randomBytes(32).toString('hex'),
+    // Of a launcher around this one.
+    TORCHELASTIC_USE_AGENT_STORE: undefined,
+  };
+  const environments = Array.from({ length: count }, (_, rank) => {
+    return { ...env, ...shared, RANK: String(rank), LOCAL_RANK: String(rank) };
+  });
+  return launchRanks({ command, count, environments, allOutput, print, printError, times });
+}
+
+async function visibleCards(): Promise<number> {
+  const hint = 'Say how many processes: --gpus 2. `ministral-tune doctor` tells what is missing.';
+  let cards: number;
+  try {
+    const { inspectMachine } = await import('../engine/cuda/inspect-machine.js');
+    cards = inspectMachine().cards.length;
+  } catch (cause) {
+    throw new UsageError(`launch: the cards of this machine cannot be counted: ${oneLine(reasonOf(cause))}`, {
+      hint,
+      cause,
+    });
+  }
+  if (cards > 0) return cards;
+  throw new UsageError('launch: no card was found on this machine', { hint });
+}
+
+function freePort(): Promise<number> {
+  return new Promise((resolve, reject) => {
+    const server = createServer();
+    server.on('error', reject);
+    server.listen(0, '127.0.0.1', () => {
+      const { port } = server.address() as { readonly port: number };
+      server.close(() => resolve(port));
+    });
+  });
+}

@@ -1,0 +1,126 @@
+/**
+ * Time of a run on several cards, one process each: the slowest rank's passes, what is left of the all-reduce when backward
+ * has ended, and what a step costs beside. Computed; see docs/planning.md for what the figures rest on.
+ */
+import type { PassCosts } from '../model/network/pass-costs.js';
+import type { PlannerEngine } from '../train/pass-planner.js';
+import type { SftConfig } from '../train/sft-config.js';
+import { planWindows } from './card-run.js';
+import type { DealtWindows } from './dealt-windows.js';
+import { allReduceSeconds, type Link } from './links.js';
+import type { StepBatch } from './run-windows.js';
+import { QUEUEING, secondsOfPass, type TimedRun } from './step-time.js';
+import type { CardRun, DataParallelPlan } from './training-plan.js';
+
+/** Gradients are float32. */
+const GRADIENT_BYTES = 4;
+/** The flat gradient is summed in a few pieces, the last layers' first: at most so many, each of at least so many bytes. */
+const PIECES = 8;
+const PIECE_BYTES = 4 * 2 ** 20;
+/**
+ * Share of a pass that is backward, at least: LoRA's backward multiplies by each frozen matrix as often as forward does, and
+ * its attention and recomputed layers take more.
+ */
+const BACKWARD_SHARE = 0.5;
+/** Rounds of small messages in a step: its window, what has gradients, the loss, the norm. */
+const EXCHANGES = 4;
+const EXCHANGE_SECONDS = { machine: 0.5e-3, network: 1e-3 } as const;
+/** Updates, and queueing the next pass: the card waits for it, as the host waits for the sum first. */
+const WAIT_SECONDS = QUEUEING.pass;
+
+interface ParallelRun {
+  readonly engine: PlannerEngine;
+  readonly costs: PassCosts;
+  readonly config: SftConfig;
+  readonly timed: TimedRun;
+  readonly trainableParameters: number;
+  /** On one card. */
+  readonly single: CardRun;
+  readonly pricePerHour?: number | undefined;
+}
+
+/**
+ * What is left of the sum of a flat gradient when the backward in which it becomes final has ended. Pieces are final one
+ * after the other, evenly over backward, and are summed one after the other meanwhile: the last is never hidden.
+ */
+export function exposedSeconds(bytes: number, backwardSeconds: number, gpus: number, link: Link): number {
+  const pieces = Math.min(PIECES, Math.max(1, Math.floor(bytes / PIECE_BYTES)));
+  const piece = allReduceSeconds(bytes / pieces, gpus, link);
+  return Math.max(piece, backwardSeconds / pieces + pieces * piece - backwardSeconds);
+}
+
+/** One process alone: what the plan of the card says. */
+function onOne({ steps, samples, ...dealt }: DealtWindows, { single, pricePerHour }: ParallelRun): DataParallelPlan {
+  const { samplesPerSecond } = single;
+  const seconds = samples / samplesPerSecond;
+  const none = { unevenSeconds: 0, allReduceSeconds: 0, exposedSeconds: 0, fixedSeconds: 0 };
+  return {
+    ...batchOf(dealt),
+    steps,
+    step: { computeSeconds: seconds / steps, ...none, seconds: seconds / steps },
+    samplesPerSecond,
+    speedup: 1,
+    seconds,
+    ...costOf(pricePerHour, 1, seconds),
+    basis: 'computed',
+  };
+}
+
+/** @throws OutOfMemoryError if the passes of a rank do not fit */
+export function onSeveral(dealt: DealtWindows, link: Link, run: ParallelRun): DataParallelPlan {
+  const { gpus, steps, windows } = dealt;
+  if (gpus === 1) return onOne(dealt, run);
+  const bytes = run.trainableParameters * GRADIENT_BYTES;
+  const fixedSeconds = EXCHANGES * EXCHANGE_SECONDS[link.isNetwork ? 'network' : 'machine'] + WAIT_SECONDS;
+  let [slowest, mean, exposed, tokens] = [0, 0, 0, 0];
+  for (const ranks of windows) {
+    const times = planWindows(run.engine, run.costs, ranks, run.config).map(({ plan }) => {
+      const passes = plan.passes.map((pass) => secondsOfPass(pass, run.timed));
+      return { seconds: passes.reduce((sum, one) => sum + one, 0), last: passes.at(-1) ?? 0 };
+    });
+    const most = times.reduce((longest, one) => (one.seconds > longest.seconds ? one : longest));
+    slowest += most.seconds;
+    mean += times.reduce((sum, { seconds }) => sum + seconds, 0) / gpus;
+    exposed += exposedSeconds(bytes, BACKWARD_SHARE * most.last, gpus, link);
+    tokens += ranks.reduce((sum, { size }) => sum + size.tokens, 0);
+  }
+  // By tokens, as on one card: the windows that were looked at may be heavier than others.
+  const all = slowest + exposed + windows.length * fixedSeconds;
+  const seconds = (all * dealt.tokens) / tokens;
+  const samplesPerSecond = dealt.samples / seconds;
+  const perStep = dealt.tokens / tokens / steps;
+  return {
+    ...batchOf(dealt),
+    link: link.name,
+    steps,
+    step: {
+      computeSeconds: mean * perStep,
+      unevenSeconds: (slowest - mean) * perStep,
+      allReduceSeconds: allReduceSeconds(bytes, gpus, link),
+      exposedSeconds: exposed * perStep,
+      fixedSeconds: fixedSeconds * windows.length * perStep,
+      seconds: seconds / steps,
+    },
+    samplesPerSecond,
+    speedup: samplesPerSecond / run.single.samplesPerSecond,
+    seconds,
+    ...costOf(run.pricePerHour, gpus, seconds),
+    basis: 'computed',
+  };
+}
+
+function batchOf({
+  gpus,
+  perDeviceTrainBatchSize,
+  gradientAccumulationSteps,
+}: Pick<DealtWindows, 'gpus' | keyof StepBatch>): Pick<
+  DataParallelPlan,
+  'gpus' | 'effectiveBatchSize' | keyof StepBatch
+> {
+  const effectiveBatchSize = perDeviceTrainBatchSize * gradientAccumulationSteps * gpus;
+  return { gpus, perDeviceTrainBatchSize, gradientAccumulationSteps, effectiveBatchSize };
+}
+
+function costOf(pricePerHour: number | undefined, gpus: number, seconds: number): { cost?: number } {
+  return pricePerHour === undefined ? {} : { cost: (pricePerHour * gpus * seconds) / 3600 };
+}

@@ -1,0 +1,123 @@
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { launch } from '../../src/cli/launch.js';
+import { nodeArguments } from '../../src/cli/launch-program.js';
+import { runCommand } from '../../src/cli/run-command.js';
+import { onLinux, onPosix } from '../where.js';
+
+let dir: string;
+beforeAll(async () => {
+  dir = await mkdtemp(join(tmpdir(), 'launch-'));
+});
+afterAll(() => rm(dir, { recursive: true, force: true }));
+
+let count = 0;
+async function program(text: string): Promise<string> {
+  const path = join(dir, `program-${count++}.mjs`);
+  await writeFile(path, `const { RANK, LOCAL_RANK, WORLD_SIZE } = process.env;\n${text}`);
+  return path;
+}
+
+interface Run {
+  readonly code: number;
+  readonly out: string[];
+  readonly err: string[];
+}
+
+async function run(text: string, changes: Partial<Parameters<typeof launch>[0]> = {}): Promise<Run> {
+  const out: string[] = [];
+  const err: string[] = [];
+  const request = { gpus: 2, program: await program(text), programArguments: [], allOutput: true, ...changes };
+  const output = { print: (line: string) => void out.push(line), printError: (line: string) => void err.push(line) };
+  return { code: await launch(request, output), out, err };
+}
+
+const QUICK = { graceMs: 150, killMs: 150, stoppedMs: 50 };
+
+describe('launch', () => {
+  it('gives each process its place, one secret and its arguments, and passes on what the others write', async () => {
+    const text = `
+      import { writeFileSync } from 'node:fs';
+      const { MASTER_ADDR, MASTER_PORT, LOCAL_WORLD_SIZE, MINISTRAL_TUNE_SECRET } = process.env;
+      const place = [RANK, LOCAL_RANK, WORLD_SIZE, LOCAL_WORLD_SIZE, MASTER_ADDR, MASTER_PORT, MINISTRAL_TUNE_SECRET];
+      writeFileSync(process.argv[2] + RANK, JSON.stringify([place, process.argv.slice(3)]));
+      if (RANK === '1') { process.stderr.write('one\\ntw'); process.stderr.write('o'); console.log('result'); }`;
+    const place = join(dir, 'place-');
+    const { code, out, err } = await run(text, { programArguments: [place, '--gpus', '9'] });
+    expect([code, out]).toEqual([0, ['[rank 1] result']]);
+    expect(err).toEqual(['[rank 1] one', '[rank 1] two']);
+    const [first, second] = await Promise.all([0, 1].map(async (r) => JSON.parse(await readFile(place + r, 'utf8'))));
+    expect(first[0].slice(0, 5)).toEqual(['0', '0', '2', '2', '127.0.0.1']);
+    expect(second[0].slice(0, 5)).toEqual(['1', '1', '2', '2', '127.0.0.1']);
+    expect(first[0].slice(5)).toEqual(second[0].slice(5));
+    expect(first[0][6]).toMatch(/^[0-9a-f]{64}$/);
+    expect(first[1]).toEqual(['--gpus', '9']);
+  });
+
+  it('ends with the code of the first that failed, and says which; the others may end by themselves', async () => {
+    const { code, err } = await run(`if (RANK === '1') process.exit(3); setTimeout(() => process.exit(4), 60);`, {
+      gpus: 3,
+    });
+    expect(code).toBe(3);
+    expect(err.at(-1)).toMatch(/^launch: rank 1 of 3 ended with exit code 3 after \d+ s, the first that failed$/);
+  });
+
+  onPosix.it('ends those that go on with SIGTERM, and SIGKILL', async () => {
+    const text = `
+      if (RANK === '0') setTimeout(() => process.exit(5), 60);
+      else { process.on('SIGTERM', () => console.error('hears')); setInterval(() => {}, 1000); }`;
+    const { code, err } = await run(text, { times: QUICK });
+    expect(code).toBe(5);
+    expect(err[0]).toBe('[rank 1] hears');
+    expect(err.at(-1)).toMatch(/^launch: rank 0 of 2 ended .*; rank 1 had to be ended$/);
+  });
+
+  onLinux.it('kills a stopped one', async () => {
+    const text = `
+      if (RANK === '1') process.kill(process.pid, 'SIGSTOP');
+      else setTimeout(() => process.kill(process.pid, 'SIGKILL'), 60);`;
+    const { code, err } = await run(text, { times: { ...QUICK, graceMs: 60_000 } });
+    expect(code).toBe(137);
+    expect(err.at(-1)).toMatch(/^launch: rank 0 of 2 was ended by SIGKILL .*; rank 1 had to be ended$/);
+  });
+
+  onPosix.it('passes signals on, once', async () => {
+    const ready = join(dir, 'rank-0-is-ready');
+    const text = `
+      import { existsSync, writeFileSync } from 'node:fs';
+      let count = 0;
+      process.on('SIGUSR2', () => { count++; setTimeout(() => process.exit(count === 1 ? 0 : 9), 50); });
+      if (RANK === '0') writeFileSync(process.argv[2], '');
+      setInterval(() => { if (RANK === '1' && existsSync(process.argv[2])) console.error('ready'); }, 20);`;
+    let isSent = false;
+    const request = { gpus: 2, program: await program(text), programArguments: [ready] };
+    const printError = (line: string): void => {
+      expect(line).toBe('[rank 1] ready');
+      if (!isSent) process.kill(process.pid, 'SIGUSR2');
+      isSent = true;
+    };
+    expect(await launch(request, { print: () => undefined, printError })).toBe(0);
+  });
+
+  it('says what it starts, and what not', async () => {
+    const path = await program('');
+    expect(nodeArguments(path, ['a'], 'main.js')).toEqual([path, 'a']);
+    expect(nodeArguments('train', ['--data', 'x'], 'main.js').slice(-4)).toEqual(['main.js', 'train', '--data', 'x']);
+    expect(() => nodeArguments('traim', [], 'main.js')).toThrow(/traim is not there/);
+    expect(() => nodeArguments(dir, [], 'main.js')).toThrow(/is no file/);
+    const said: string[] = [];
+    const output = {
+      print: (line: string) => void said.push(line),
+      printError: (line: string) => void said.push(line),
+    };
+    expect(await runCommand(['launch', '--help'], output)).toBe(0);
+    expect(said[0]).toContain('--all-output');
+    expect(await runCommand(['launch', '--gpu', '2', path], output)).toBe(2);
+    expect(said[1]).toContain('--gpus');
+    expect(await runCommand(['launch', '--gpus', '0', path, '--help'], output)).toBe(2);
+    expect(await runCommand(['launch'], output)).toBe(2);
+    expect(await runCommand(['launch', '--gpus', '500', path], output)).toBe(2);
+  });
+});

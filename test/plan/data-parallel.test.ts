@@ -1,0 +1,215 @@
+import { describe, expect, it } from 'vitest';
+import type { PackedBatch } from '../../src/batch/packed-batch.js';
+import { ChatTemplate, TUTORIAL_TEMPLATE } from '../../src/data/chat-template.js';
+import { ImageProcessor } from '../../src/data/image-processor.js';
+import { MinistralTokenizer } from '../../src/data/tokenizer.js';
+import type { TrainingExample } from '../../src/data/types.js';
+import { VlmCollator } from '../../src/data/vlm-collator.js';
+import { LAYER_PROJECTIONS } from '../../src/lora/lora-config.js';
+import { cardNamed } from '../../src/plan/cards.js';
+import { exposedSeconds } from '../../src/plan/data-parallel.js';
+import { dealtWindows, sameEffectiveBatch } from '../../src/plan/dealt-windows.js';
+import { formatTrainingPlan } from '../../src/plan/format-training-plan.js';
+import { allReduceSeconds, linkNamed, linkOf } from '../../src/plan/links.js';
+import { plan, type TrainingPlanOptions } from '../../src/plan/plan.js';
+import type { DataParallelPlan } from '../../src/plan/training-plan.js';
+import { parseSftConfig } from '../../src/train/sft-config.js';
+import { TINY_CONFIG, tinyTokenizerJson } from '../data/tiny-tokenizer.js';
+
+const MIB = 2 ** 20;
+const nvlink = linkNamed('nvlink4');
+
+describe('allReduceSeconds', () => {
+  it('meets what two H200 took', () => {
+    // MiB of float32, ms: NCCL 2.28.9. 64 MiB took 0.46, where NCCL changes its protocol.
+    const measured = { 1: 0.07, 16: 0.09, 128: 0.48, 256: 0.92, 512: 1.82 };
+    for (const [mib, ms] of Object.entries(measured)) {
+      const computed = 1000 * allReduceSeconds(Number(mib) * MIB, 2, nvlink);
+      expect(Math.abs(computed - ms), `${mib} MiB`).toBeLessThan(0.07);
+    }
+  });
+
+  it('moves 2 (W - 1) / W of the bytes, and nothing for one card', () => {
+    const bytes = 2 ** 34;
+    const rate = 1e9 * nvlink.gbs * nvlink.share;
+    for (const gpus of [2, 4, 8]) {
+      expect(allReduceSeconds(bytes, gpus, nvlink)).toBeCloseTo((2 * (gpus - 1) * bytes) / gpus / rate, 3);
+    }
+    expect(allReduceSeconds(bytes, 1, nvlink)).toBe(0);
+  });
+});
+
+describe('exposedSeconds', () => {
+  const bytes = 256 * MIB;
+  const alone = allReduceSeconds(bytes, 4, nvlink);
+
+  it('leaves the last piece of a sum that backward hides, and never more than the sum by itself', () => {
+    const piece = allReduceSeconds(32 * MIB, 4, nvlink);
+    expect(exposedSeconds(bytes, 1, 4, nvlink)).toBe(piece);
+    expect(exposedSeconds(bytes, 0, 4, nvlink)).toBeCloseTo(8 * piece);
+    expect(piece).toBeLessThan(alone / 5);
+  });
+
+  it('leaves what backward is too short for, where the link is slow', () => {
+    const slow = linkNamed('25gbit');
+    const sum = 8 * allReduceSeconds(32 * MIB, 4, slow);
+    const backward = sum / 2;
+    // Seven eighths of backward pass while pieces are summed: the first piece must be final before.
+    expect(exposedSeconds(bytes, backward, 4, slow)).toBeCloseTo(sum - (7 / 8) * backward);
+  });
+});
+
+describe('linkOf', () => {
+  it('is what the cards of a kind have', () => {
+    const names = ['h200', 'h100', 'a100 sxm', 'b200', 'a100 pcie', '4090', '5090'];
+    expect(names.map((name) => linkOf(cardNamed(name, 'test')).name)).toEqual([
+      'nvlink4',
+      'nvlink4',
+      'nvlink3',
+      'nvlink5',
+      'pcie4',
+      'pcie4',
+      'pcie5',
+    ]);
+  });
+});
+
+describe('sameEffectiveBatch', () => {
+  it('keeps the samples of a step, and micro-batches as they are where that divides', () => {
+    const batch = { perDeviceTrainBatchSize: 2, gradientAccumulationSteps: 6 };
+    expect([2, 3, 4, 6, 12, 5, 24].map((gpus) => sameEffectiveBatch(batch, gpus))).toEqual([
+      { perDeviceTrainBatchSize: 2, gradientAccumulationSteps: 3 },
+      { perDeviceTrainBatchSize: 2, gradientAccumulationSteps: 2 },
+      { perDeviceTrainBatchSize: 1, gradientAccumulationSteps: 3 },
+      { perDeviceTrainBatchSize: 2, gradientAccumulationSteps: 1 },
+      { perDeviceTrainBatchSize: 1, gradientAccumulationSteps: 1 },
+      undefined,
+      undefined,
+    ]);
+  });
+});
+
+/** A sample without images, of so many tokens that it is known by. */
+function packedText(tokens: number): PackedBatch {
+  return {
+    ids: Int32Array.from({ length: tokens }, (_, i) => 1000 * tokens + i),
+    positions: Int32Array.from({ length: tokens }, (_, i) => i),
+    starts: Int32Array.of(0, tokens),
+    labelRows: Int32Array.of(tokens - 1),
+    labelTargets: Int32Array.of(1),
+    images: undefined,
+  };
+}
+
+describe('dealtWindows', () => {
+  it('deals micro-batches round robin, an uneven last window too, with nothing twice', () => {
+    // 11 samples in micro-batches of 2: 6, of which two ranks take two each a step.
+    const packed = Array.from({ length: 11 }, (_, i) => (i === 4 ? undefined : packedText(3 + i)));
+    const config = parseSftConfig({ numTrainEpochs: 1, gradientAccumulationSteps: 2, perDeviceTrainBatchSize: 2 });
+    const { windows, steps, samples, tokens } = dealtWindows(packed, config, 2, config, 99);
+    expect([steps, samples, tokens]).toEqual([2, 10, 11 * 3 + 55 - 7]);
+    const lengths = windows.map((ranks) => ranks.map((rank) => rank.samples.map(({ size }) => size.tokens)));
+    expect(lengths.flat(2).sort((a, b) => a - b)).toEqual([3, 4, 5, 6, 8, 9, 10, 11, 12, 13]);
+    const one = dealtWindows(packed, config, 1, { ...config, gradientAccumulationSteps: 4 }, 99).windows;
+    // The global order: a micro-batch after the other from rank to rank.
+    for (const [step, ranks] of windows.entries()) {
+      const whole = one[step]![0]!.samples;
+      for (const [rank, window] of ranks.entries()) {
+        const own = whole.filter(({ microBatch }) => microBatch % 2 === rank);
+        expect(window.samples.map(({ size }) => size.tokens)).toEqual(own.map(({ size }) => size.tokens));
+      }
+    }
+  });
+
+  it('leaves out ranks for which nothing is left', () => {
+    const packed = [3, 4, 5].map(packedText);
+    const config = parseSftConfig({ numTrainEpochs: 1, gradientAccumulationSteps: 1, perDeviceTrainBatchSize: 1 });
+    expect(dealtWindows(packed, config, 8, config, 9).windows.map((ranks) => ranks.length)).toEqual([3]);
+  });
+});
+
+describe('plan with `gpus`', () => {
+  const collator = new VlmCollator({
+    tokenizer: new MinistralTokenizer(tinyTokenizerJson(), TINY_CONFIG),
+    chatTemplate: new ChatTemplate(TUTORIAL_TEMPLATE),
+    imageProcessor: new ImageProcessor({ longestEdge: 280 }),
+  });
+  const trainDataset = Array.from({ length: 32 }, (_, i): TrainingExample => {
+    return { id: String(i), text: 'yesno'.repeat(600 + (i % 5) * 20) };
+  });
+  const told = (options: Partial<TrainingPlanOptions>) =>
+    plan({
+      model: '3B',
+      collator,
+      trainDataset,
+      config: { perDeviceTrainBatchSize: 2, gradientAccumulationSteps: 4, numTrainEpochs: 1, optim: 'adamw_8bit' },
+      lora: { r: 16, alpha: 32, dropout: 0.05, targetModules: [...LAYER_PROJECTIONS] },
+      cards: ['h200'],
+      formats: ['bf16'],
+      ...options,
+    });
+
+  it('computes each number of cards with the batch as written and with the effective one kept', async () => {
+    const { cards, notes } = await told({ gpus: [8, 1, 2], pricePerHour: 3 });
+    const { dataParallel: plans, ...single } = cards[0]!.run!;
+    const { cards: alone } = await told({});
+    expect(alone[0]!.run).toEqual(single);
+    const shape = ({ gpus, link, effectiveBatchSize, gradientAccumulationSteps, steps }: DataParallelPlan) => [
+      gpus,
+      link,
+      effectiveBatchSize,
+      gradientAccumulationSteps,
+      steps,
+    ];
+    expect(plans!.map(shape)).toEqual([
+      [1, undefined, 8, 4, 4],
+      [2, 'nvlink4', 16, 4, 2],
+      [2, 'nvlink4', 8, 2, 4],
+      [8, 'nvlink4', 64, 4, 1],
+      [8, 'nvlink4', 8, 1, 4],
+    ]);
+    for (const { gpus, step, speedup, samplesPerSecond, seconds, cost, steps, basis } of plans!) {
+      const { computeSeconds, unevenSeconds, exposedSeconds: exposed, fixedSeconds } = step;
+      expect(computeSeconds + unevenSeconds + exposed + fixedSeconds).toBeCloseTo(step.seconds, 9);
+      expect(step.seconds * steps).toBeCloseTo(seconds, 9);
+      expect(samplesPerSecond * seconds).toBeCloseTo(32, 6);
+      expect(cost).toBeCloseTo((3 * gpus * seconds) / 3600, 9);
+      expect(speedup).toBeCloseTo(samplesPerSecond / single.samplesPerSecond, 9);
+      expect(speedup).toBeLessThanOrEqual(gpus);
+      expect(basis).toBe('computed');
+    }
+    // More cards with as many samples each are faster; the same samples over more cards less so.
+    const speedups = plans!.map(({ speedup }) => speedup);
+    expect(speedups[0]).toBe(1);
+    expect(speedups[1]).toBeGreaterThan(1.5);
+    expect(speedups[3]).toBeGreaterThan(speedups[1]!);
+    expect(speedups[4]).toBeLessThan(speedups[3]!);
+    expect(notes.join('\n')).toContain('so the effective batch of 8 grows with the cards: on 2 cards');
+    expect(notes.join('\n')).toContain('not measured');
+  });
+
+  it('is slower over a slower link, and says all of it in 80 columns', async () => {
+    const byLink = await Promise.all(
+      (['nvlink4', '25gbit'] as const).map((link) => told({ gpus: 2, link, pricePerHour: 2.5 })),
+    );
+    const times = byLink.map(({ cards }) => cards[0]!.run!.dataParallel![0]!.step);
+    expect(times[0]!.exposedSeconds).toBeLessThan(times[1]!.exposedSeconds);
+    const text = formatTrainingPlan(byLink[1]!);
+    expect(text).toContain('H200 SXM 141GB, bf16, 25gbit');
+    expect(text).toContain('computed, not measured');
+    expect(text.split('\n').filter((line) => line.length > 80)).toEqual([]);
+  });
+
+  it('refuses what has no effect, and more cards than a machine has', async () => {
+    await expect(told({ link: 'pcie4' })).rejects.toThrow('`link` has no effect without `gpus`');
+    await expect(told({ pricePerHour: 2 })).rejects.toThrow('`pricePerHour` has no effect without `gpus`');
+    await expect(told({ gpus: 16 })).rejects.toThrow('16 cards are more than the 8 of a machine');
+    await expect(told({ gpus: [2, 16], link: 'nvlink4' })).rejects.toThrow('`link` is nvlink4');
+    for (const gpus of [0, 1.5, 65, [], ['2']]) {
+      await expect(told({ gpus: gpus as number })).rejects.toThrow(/`?gpus/);
+    }
+    await expect(told({ gpus: 2, link: 'nvlink' as 'nvlink4' })).rejects.toThrow('nvlink4');
+    const { cards } = await told({ gpus: 16, link: '400gbit' });
+    expect(cards[0]!.run!.dataParallel!.map(({ gpus }) => gpus)).toEqual([16]);
+  });
+});
