@@ -19,13 +19,6 @@ interface Question {
  */
 const FIRST_EVENT_PATIENCE = 30_000;
 
-/** Why a run ends whose reader left: the reason of its signal, never thrown at a user. */
-export class ReaderLeft extends Error {
-  constructor() {
-    super('a reader left the events of the run');
-  }
-}
-
 /** The readers in whose loops the code runs that asks; of several runs where loops are nested. */
 const loops = new AsyncLocalStorage<readonly EventReader[]>();
 

@@ -8,12 +8,17 @@ import type { Engine } from '../engine/engine.js';
 import type { ParameterSet } from '../engine/tensor.js';
 import { CheckpointError, ConfigError, DataError, DistributedError, reasonOf, TuneError } from '../errors.js';
 import { oneLine } from '../messages/one-line.js';
-import { ReaderLeft } from './event-readers.js';
-import type { RunControl } from './training-run.js';
+import { ReaderLeft } from './reader-left.js';
 
 /** Milliseconds that the others have to come to the next message once a rank is asked to stop, and before the steps. */
 const STOP_GRACE = 10_000;
 const EARLY_GRACE = 500;
+
+/** By what a run is asked to end, and is ended. */
+interface RunEnd {
+  readonly signal: AbortSignal;
+  stop(reason: unknown): void;
+}
 
 /** That a rank is asked to end the run, as it tells the others. */
 interface StopRequest {
@@ -45,7 +50,7 @@ export function exact(value: number): ExactNumber {
 
 export class RankExchange {
   readonly group: ProcessGroup;
-  readonly #run: Pick<RunControl, 'signal' | 'stop'>;
+  readonly #run: RunEnd;
   readonly #ending = new AbortController();
   readonly #agreed = new WeakSet<object>();
   readonly #forget: (() => void)[] = [];
@@ -61,7 +66,7 @@ export class RankExchange {
    * @param run its signal asks this rank to stop
    * @param what e.g. "training", for the messages of others if this rank is lost
    */
-  constructor(group: ProcessGroup, run: Pick<RunControl, 'signal' | 'stop'>, what: string) {
+  constructor(group: ProcessGroup, run: RunEnd, what: string) {
     this.group = group;
     this.#run = run;
     this.#scope = group.begin(what);

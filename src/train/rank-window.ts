@@ -28,7 +28,7 @@ export async function joinWindow(
 }
 
 /** What a rank has made of its share of a window. */
-export interface OwnGradients {
+interface OwnGradients {
   /** Undefined where it has no sample in it. */
   readonly loss: Deferred<number> | undefined;
   readonly flops: number | undefined;
@@ -39,7 +39,7 @@ export interface OwnGradients {
 }
 
 /** What all ranks together have made of it. */
-export interface JoinedGradients {
+interface JoinedGradients {
   readonly loss: number;
   readonly losses: readonly number[];
   readonly flops: number | undefined;
@@ -91,7 +91,7 @@ function bitsOf(flags: readonly boolean[]): string {
 }
 
 /** By rank; what all of them say is said once. */
-export function joinWarnings(byRank: readonly (readonly string[])[]): string[] {
+function joinWarnings(byRank: readonly (readonly string[])[]): string[] {
   const [first = []] = byRank;
   const common = first.filter((message) => byRank.every((messages) => messages.includes(message)));
   const others = byRank.flatMap((messages, rank) =>

@@ -15,11 +15,11 @@ import { CheckpointManager } from './checkpoint-manager.js';
 import { CheckpointSaver } from './checkpoint-saver.js';
 import { changedSettings, evaluationWarnings } from './compare-runs.js';
 import type { EvalResult } from './evaluate-loss.js';
-import { ReaderLeft } from './event-readers.js';
 import type { TrainOutput } from './events.js';
 import { RunLog } from './history.js';
 import { identifyRun, onMain, RunOutputFolder } from './rank-run.js';
 import { compareNorms, joinWindow, takeLogOf } from './rank-window.js';
+import { ReaderLeft } from './reader-left.js';
 import { runOutput } from './run-output.js';
 import { dealt } from './sampler.js';
 import { learningRateFactor, type ScheduleRun } from './schedule.js';
@@ -427,6 +427,7 @@ export class TrainingLoop {
       if (ranks && !ranks.savesLast) return;
       await this.#folder.takeOver();
       this.#log.isWriter ||= ranks?.isAlone === true;
+      if (ranks) this.#stepBack();
       await this.#settle();
       // Stopped before it was reported: a resume evaluates it, and logs what comes after it.
       if (this.#isStepOpen) await this.#closeStep();
@@ -447,6 +448,16 @@ export class TrainingLoop {
       const message = `cannot save the last step: ${reasonOf(fault)}`;
       if (fault !== error) await this.#log.warn(this.#globalStep, message);
     }
+  }
+
+  /** Several ranks leave out the update of a step that is not finite, whatever the engine: the one before is whole. */
+  #stepBack(): void {
+    const broken = this.#metrics.leaveOut();
+    if (broken !== this.#globalStep) return;
+    this.#globalStep = broken - 1;
+    this.#epoch = broken > 1 ? this.#options.sampler.place(broken - 2).epochAfter : 0;
+    this.#isStepOpen = false;
+    this.#evaluationDue = false;
   }
 
   /** Reports all steps that are under way. */

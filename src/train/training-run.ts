@@ -1,6 +1,7 @@
 /** A run under way: a promise of its result and a stream of its events at once. */
-import { EventStream, ReaderLeft } from './event-readers.js';
+import { EventStream } from './event-readers.js';
 import type { TrainingEvent, TrainOutput } from './events.js';
+import { ReaderLeft } from './reader-left.js';
 
 /**
  * What `SftTrainer.train()` gives. Await it, iterate it, or both.

@@ -3,7 +3,8 @@
  * before the image is the same in all samples, as it is there.
  */
 import { readFileSync } from 'node:fs';
-import type { VlmBatch } from '../../src/data/types.js';
+import { IndexedDataset } from '../../src/data/dataset.js';
+import type { Dataset, SftExample, VlmBatch } from '../../src/data/types.js';
 import { MersenneTwister, randomPermutation } from '../../src/random.js';
 
 interface Workload {
@@ -42,6 +43,63 @@ export function workloadWindows(path: string, steps: number, micro: number, accu
   return Array.from({ length: steps }, () =>
     Array.from({ length: accumulation }, () => batches.next().value as VlmBatch),
   );
+}
+
+/**
+ * The training rows as a data set of their own, and what makes batches of them: the same of each sample, in whatever batch
+ * and process it is asked for.
+ */
+export function workloadSet(path: string): {
+  readonly dataset: Dataset<SftExample>;
+  readonly collator: { collate(examples: readonly SftExample[]): Promise<VlmBatch> };
+} {
+  const workload = JSON.parse(readFileSync(path, 'utf8')) as Workload;
+  const train = workload.rows.filter((row) => row[1] === 0);
+  const random = new MersenneTwister(42);
+  const prompt = [1, ...wordsOf(random, workload.promptTokens - 2)];
+  const noise = Float32Array.from({ length: 1 << 20 }, () => random.nextNormal());
+  const examples = train.map((_, i): SftExample => {
+    return { id: String(i), messages: [{ role: 'user', content: String(i) }] };
+  });
+  return {
+    dataset: IndexedDataset.from(examples),
+    collator: {
+      collate: async (chosen) => {
+        const ids = chosen.map(({ id }) => id!);
+        const single = ids.map((id) => {
+          return makeBatch([train[Number(id)]!], workload, prompt, new MersenneTwister(1000 + Number(id)), noise);
+        });
+        return { ...stacked(single), sampleIds: ids };
+      },
+    },
+  };
+}
+
+/** Batches of one sample each as one, padded. */
+function stacked(single: readonly VlmBatch[]): VlmBatch {
+  const width = Math.max(...single.map(({ inputIds }) => inputIds.shape[1]!));
+  const rows = (of: 'inputIds' | 'attentionMask' | 'labels', padding: number) => {
+    const data = new Int32Array(single.length * width).fill(padding);
+    for (const [r, batch] of single.entries()) data.set(batch[of]!.data, r * width);
+    return { data, shape: [single.length, width] };
+  };
+  const [h, w] = [2, 3].map((axis) => Math.max(...single.map(({ pixelValues }) => pixelValues!.shape[axis]!)));
+  const pixels = new Float32Array(single.length * 3 * h! * w!);
+  for (const [r, { pixelValues }] of single.entries()) {
+    const [, , height, columns] = pixelValues!.shape as [number, number, number, number];
+    for (let line = 0; line < 3 * height; line++) {
+      const at = ((r * 3 + Math.floor(line / height)) * h! + (line % height)) * w!;
+      pixels.set(pixelValues!.data.subarray(line * columns, (line + 1) * columns), at);
+    }
+  }
+  const sizes = Int32Array.from(single.flatMap(({ imageSizes }) => [...imageSizes!.data]));
+  return {
+    inputIds: rows('inputIds', PAD),
+    attentionMask: rows('attentionMask', 0),
+    labels: rows('labels', -100),
+    pixelValues: { data: pixels, shape: [single.length, 3, h!, w!] },
+    imageSizes: { data: sizes, shape: [single.length, 2] },
+  };
 }
 
 function wordsOf(random: MersenneTwister, count: number): number[] {

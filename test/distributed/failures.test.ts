@@ -1,0 +1,97 @@
+import { mkdtemp, readFile, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { DistributedError } from '../../src/errors.js';
+import { listCheckpoints } from '../../src/train/checkpoint.js';
+import type { SftConfigInput } from '../../src/train/sft-config.js';
+import { linearDataset, linearModel } from '../train/linear-model.js';
+import { ofType, type RankRun, trainRanks } from './linear-ranks.js';
+import { MemoryWorld } from './memory-group.js';
+
+let dir: string;
+beforeEach(async () => {
+  dir = await mkdtemp(join(tmpdir(), 'ranks-'));
+});
+afterEach(() => rm(dir, { recursive: true, force: true }));
+
+const config = (more: SftConfigInput = {}): SftConfigInput =>
+  ({ outputDir: dir, gradientAccumulationSteps: 1, seed: 11, loggingSteps: 1, maxSteps: 8, ...more }) as SftConfigInput;
+
+/** A run that goes wrong in the window of step 5 on one rank. */
+function faulty(worldSize: number, culprit: number, fault: (world: MemoryWorld) => unknown): Promise<RankRun>[] {
+  const world = new MemoryWorld(worldSize);
+  return trainRanks(worldSize, config(), {
+    world,
+    options: () => ({ trainDataset: linearDataset(23) }),
+    model: (rank) => {
+      const model = linearModel();
+      if (rank === culprit) {
+        model.onWindow = (window) => (window === 4 ? fault(world) : undefined);
+      }
+      return model;
+    },
+  });
+}
+
+async function savedSteps(): Promise<number[]> {
+  return (await listCheckpoints(dir)).map(({ step }) => step);
+}
+
+const never = () => new Promise<never>(() => {});
+
+describe('a rank that is lost or fails', () => {
+  for (const [what, fault] of [
+    ['killed', (world: MemoryWorld, rank: number) => world.kill(rank)],
+    ['stopped', (world: MemoryWorld, rank: number) => world.stop(rank)],
+  ] as const) {
+    for (const culprit of [0, 1, 2]) {
+      it(`ends the others with the last whole step saved where rank ${culprit} is ${what}`, async () => {
+        const runs = faulty(3, culprit, (world) => {
+          fault(world, culprit);
+          return never();
+        });
+        const left = await Promise.all(runs.filter((_, rank) => rank !== culprit));
+        for (const { error, model } of left) {
+          expect(error).toBeInstanceOf(DistributedError);
+          expect((error as DistributedError).message).toMatch(`rank ${culprit} was lost during training`);
+          expect((error as DistributedError).rank).toBe(culprit);
+          expect([...model.values]).toEqual([...left[0]!.model.values]);
+        }
+        expect(await savedSteps()).toEqual([4]);
+        const saves = left.flatMap(({ events }) => ofType(events, 'save'));
+        expect(saves).toHaveLength(1);
+        // It loads, and goes on on the ranks that are left.
+        const [again] = await Promise.all(
+          trainRanks(1, config({ gradientAccumulationSteps: 3 }), {
+            options: () => ({ trainDataset: linearDataset(23) }),
+            train: () => ({ resumeFromCheckpoint: true }),
+          }),
+        );
+        expect(again!.error).toBeUndefined();
+        expect(again!.output!.globalStep).toBe(8);
+      });
+    }
+  }
+
+  for (const culprit of [0, 1]) {
+    it(`names what rank ${culprit} threw, on all of them`, async () => {
+      const runs = await Promise.all(
+        faulty(2, culprit, () => {
+          throw new TypeError('what the model threw');
+        }),
+      );
+      expect(runs[culprit]!.error).toBeInstanceOf(TypeError);
+      const other = runs[1 - culprit]!.error as DistributedError;
+      expect(other).toBeInstanceOf(DistributedError);
+      expect(other.message).toMatch(`rank ${culprit} has failed: what the model threw`);
+      expect(await savedSteps()).toEqual([4]);
+    });
+  }
+
+  it('waits for one that is merely slow', async () => {
+    const runs = await Promise.all(faulty(2, 1, () => new Promise((resolve) => setTimeout(resolve, 100))));
+    expect(runs.map(({ error }) => error)).toEqual([undefined, undefined]);
+    expect(await readFile(join(dir, 'train-log.jsonl'), 'utf8')).toMatch(/"step":8/);
+  });
+});
