@@ -103,7 +103,16 @@ describe('troubleshooting', () => {
 describe('tables of options', () => {
   const collator = vlmCollatorOptionsSchema.shape;
   /** Options that belong to functions and classes whose schema is not one of the three. */
-  const OTHERS = ['chatTemplate', 'imagePool', 'offload', 'quantization', 'token', 'longestEdge', 'memoryBudget'];
+  const OTHERS = [
+    'chatTemplate',
+    'imagePool',
+    'offload',
+    'quantization',
+    'token',
+    'longestEdge',
+    'memoryBudget',
+    'maxMemory',
+  ];
   const TRAINER = ['model', 'config', 'trainDataset', 'evalDataset', 'collator', 'computeMetrics', 'callbacks', 'seed'];
   const known = new Set([
     ...Object.keys(sftConfigSchema.shape),
