@@ -1,5 +1,6 @@
 /** The options that lay one model over several cards, with the names that transformers gives them. */
 import { z } from 'zod';
+import { rankPlace } from '../distributed/rank-place.js';
 import { ConfigError } from '../errors.js';
 import { showValue } from '../messages/show-value.js';
 import { budgetUnitFault } from './memory-budget.js';
@@ -58,12 +59,13 @@ export function requireDeviceMap({ deviceMap, maxMemory }: DeviceMapOptions, wha
       hint: "Add deviceMap: 'auto'; for one card alone: createEngine('cuda', { cuda: { memoryBudget } }).",
     });
   }
-  const ranks = Number(process.env.WORLD_SIZE ?? '1');
-  if (!(ranks > 1) || maxMemory !== undefined) return;
-  throw new ConfigError(`${what}: deviceMap: 'auto' takes all cards for one process, and WORLD_SIZE is ${ranks}`, {
+  // Ranks that name cards of their own may each evaluate on them.
+  const worldSize = maxMemory === undefined ? (rankPlace()?.worldSize ?? 1) : 1;
+  if (worldSize === 1) return;
+  throw new ConfigError(`${what}: deviceMap: 'auto' takes all cards for one process, and WORLD_SIZE is ${worldSize}`, {
     hint:
       'Start one process, without torchrun or launch, or leave deviceMap out, so that each process trains on a card of its ' +
-      'own. Processes that each lay a model over cards of their own name them in maxMemory.',
-    details: { worldSize: ranks },
+      'own. Processes that each evaluate a model over cards of their own name them in maxMemory; training takes one process.',
+    details: { worldSize },
   });
 }

@@ -14,7 +14,7 @@ type Settings = Readonly<Record<string, unknown>>;
 const MAX_LISTED = 20;
 
 /** Settings that versions before did not know: compared where both runs have them. */
-const BASE_MODEL = 'model.base';
+export const BASE_MODEL = 'model.base';
 const TOKENIZER = 'collator.tokenizer';
 
 /** What decides a run besides its configuration and its data, by whose it is: settings, base model, tokenizer. */
@@ -138,7 +138,7 @@ function compareParts(saved: Settings, now: Settings): Difference[] {
   return differences;
 }
 
-const PART_NAMES: Readonly<Record<string, string>> = {
+export const PART_NAMES: Readonly<Record<string, string>> = {
   config: 'config.json',
   language: 'weights of the language model',
   vision: 'weights of the vision tower',

@@ -4,6 +4,7 @@ import { VERSION } from '../generated/version.js';
 import { firstLines } from '../messages/short-list.js';
 import { showValue } from '../messages/show-value.js';
 import type { RunIdentity, TrainingTensors } from './checkpoint-state.js';
+import { BASE_MODEL, PART_NAMES } from './compare-runs.js';
 import { compareDatasets, type DatasetFingerprint } from './dataset-fingerprint.js';
 import { digestOf } from './rank-checkpoint.js';
 import type { RankExchange } from './rank-exchange.js';
@@ -45,7 +46,7 @@ export async function requireAlike(
     'the number of ranks': ranks.group.worldSize,
     'what is resumed': isResumed,
     ...Object.fromEntries(options.map(([name, value]) => [`\`${name}\``, value])),
-    ...Object.fromEntries(Object.entries(settings ?? {}).map(([name, value]) => [name, value])),
+    ...partsOf(settings ?? {}),
     'the trainable tensors': parameters.map(({ name, shape }) => `${name} [${shape}]`),
     ...(isResumed ? {} : { 'the initial values of the adapter (their SHA-256)': await initial() }),
   };
@@ -70,6 +71,13 @@ export async function requireAlike(
       details: { differences },
     }),
   );
+}
+
+/** Each part of the base model by itself; by what name a rank has loaded it is its own business. */
+function partsOf({ [BASE_MODEL]: base, ...others }: Facts): Facts {
+  const { name, ...parts } = (base ?? {}) as Readonly<Record<string, unknown>>;
+  const digests = Object.entries(parts).map(([part, digest]) => [`the base model's ${PART_NAMES[part] ?? part}`, digest]);
+  return { ...others, ...Object.fromEntries(digests) };
 }
 
 /** `x: 1 on ranks 0 and 2, 3 on rank 1` */

@@ -175,6 +175,23 @@ export class StepMetrics {
     }
   }
 
+  /** What every later call of `settle` throws. */
+  get failure(): TuneError | undefined {
+    return this.#failure;
+  }
+
+  /**
+   * For a run that has ended with a step that is not finite, whose update was left out: forgets it, so that the steps
+   * before it can be saved.
+   * @returns its number; undefined if the run has ended with something else
+   */
+  leaveOut(): number | undefined {
+    const { step } = this.#failure?.details ?? {};
+    if (!(this.#failure instanceof TrainingError) || typeof step !== 'number') return undefined;
+    this.#failure = undefined;
+    return step;
+  }
+
   /** Mean of the losses of all steps, those before a resume included; 0 without steps. */
   get meanLoss(): number {
     return this.#sums.totalSteps === 0 ? 0 : this.#sums.totalLoss / this.#sums.totalSteps;

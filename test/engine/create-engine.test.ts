@@ -17,7 +17,8 @@ describe('createEngine', () => {
   });
 
   it('lays no model over all cards for one of several processes', async () => {
-    vi.stubEnv('WORLD_SIZE', '2');
+    const ranks = { RANK: '0', LOCAL_RANK: '0', WORLD_SIZE: '2', LOCAL_WORLD_SIZE: '2', MASTER_ADDR: '127.0.0.1' };
+    for (const [name, value] of Object.entries({ ...ranks, MASTER_PORT: '29500' })) vi.stubEnv(name, value);
     try {
       const call = createEngine('cuda', { deviceMap: 'auto' });
       await expect(call).rejects.toThrow("deviceMap: 'auto' takes all cards for one process, and WORLD_SIZE is 2");
