@@ -94,6 +94,14 @@ async function join(): Promise<void> {
   }
 }
 
+if (settings.launcher !== undefined) {
+  const watch = setInterval(() => {
+    if (process.ppid === settings.launcher) return;
+    clearInterval(watch);
+    say({ type: 'orphaned' });
+  }, times.beatMs);
+}
+
 let limiting: NodeJS.Timeout | undefined;
 const LONGEST_PAUSE_MS = 60_000;
 void join();
