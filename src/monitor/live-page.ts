@@ -82,6 +82,7 @@ export function livePage(options: LivePageOptions = {}): LivePage {
 
 class RunPage implements LivePage {
   readonly name = 'livePage';
+  readonly isMainOnly = true;
   readonly #options: z.output<ReturnType<typeof optionsSchema>>;
   readonly #token: string | undefined;
   readonly #history = new RunHistory();
