@@ -31,6 +31,7 @@ const GROUPS: readonly (readonly [title: string, names: string])[] = [
     'HubConnection HubDownload SnapshotDownload Push PushToHub ModelCard ModelCardMetric ModelCardDataset ModelCardImage',
   ],
   ['Demonstration', 'Demonstration DrawRadiographs TinyCheckpoint'],
+  ['Several processes', 'ProcessGroup'],
   ['Models and loops of your own', 'Tape Region Pass Row Accumulate EvaluateLoss'],
 ];
 

@@ -4,5 +4,5 @@
  */
 export { type ProcessGroupOptions, processGroup } from './distributed/join-group.js';
 export { isMainProcess, mainProcessFirst, onMainProcess } from './distributed/main-process.js';
-export type { ProcessGroup, RankPlace } from './distributed/process-group.js';
+export type { GradientSum, ProcessGroup, RankPlace } from './distributed/process-group.js';
 export { type LaunchEnvironment, type LaunchPlace, rankPlace } from './distributed/rank-place.js';

@@ -4,6 +4,7 @@ import { access, constants, stat, statfs } from 'node:fs/promises';
 import { createRequire } from 'node:module';
 import { availableParallelism, homedir, totalmem } from 'node:os';
 import { dirname, join, resolve } from 'node:path';
+import { rankPlace } from '../distributed/rank-place.js';
 import { kernelCacheFolder } from '../engine/cuda/cache-file.js';
 import type { FoundLibrary, FoundMachine } from '../engine/cuda/inspect-machine.js';
 import { reasonOf, TuneError } from '../errors.js';
@@ -56,7 +57,23 @@ export async function doctorChecks(options: DoctorOptions = {}): Promise<Check[]
       }),
     ])),
     ...peerChecks(),
+    ...launcherChecks(env),
   ];
+}
+
+/** What a launcher's variables say, where there are any. */
+function launcherChecks(env: Readonly<Record<string, string | undefined>>): Check[] {
+  const name = 'launcher';
+  try {
+    const place = rankPlace(env);
+    if (!place) return [];
+    const { launcher, rank, worldSize, localRank, masterAddr, masterPort } = place;
+    const where = worldSize === 1 ? '' : `, which meet at ${oneLine(masterAddr)}:${masterPort}`;
+    return [{ name, state: 'ok', found: `${launcher}: rank ${rank} of ${worldSize}${where}; local rank ${localRank}` }];
+  } catch (error) {
+    if (!(error instanceof TuneError)) throw error;
+    return [{ name, state: 'missing', found: error.summary, cure: error.hint }];
+  }
 }
 
 /** A user without a home, as in some containers, keeps no tokens there. */

@@ -2,6 +2,7 @@
 import { join, resolve } from 'node:path';
 import { classPrompt } from '../data/class-example.js';
 import { vlmCollatorOptionsSchema } from '../data/collator-options.js';
+import { isMainProcess } from '../distributed/main-process.js';
 import { ConfigError, DataError } from '../errors.js';
 import { writePredictions } from '../eval/predictions.js';
 import { formatReport, writeReport } from '../eval/report.js';
@@ -16,13 +17,15 @@ import type { EvaluateFlags } from './command-flags.js';
 import { loadData, type RunData } from './load-data.js';
 import { isFolder, type OpenModel, openModel, requireAdapterName, requireModelName } from './open-model.js';
 import { defined, GIB, requireOption } from './option-values.js';
+import { outputOfRank } from './rank-output.js';
 import { type RunSettings, seedOf, settingsOf } from './run-settings.js';
 import { shownProgress } from './shown-progress.js';
 import { untilStopped } from './until-stopped.js';
 import { type Output, UsageError } from './usage.js';
 
 /** @returns the exit code */
-export async function evaluateFromFlags(flags: EvaluateFlags, output: Output): Promise<number> {
+export async function evaluateFromFlags(flags: EvaluateFlags, ofProcess: Output): Promise<number> {
+  const output = outputOfRank(ofProcess);
   const { adapter } = flags;
   const name = requireOption(adapter ?? flags.model, 'evaluate', '--adapter (or --model alone)');
   if (adapter !== undefined) await requireAdapterName(adapter, 'evaluate');
@@ -150,8 +153,10 @@ async function classFigures(
   });
   output.print(formatReport(report));
   const [predictions, json] = [join(outputDir, 'predictions.csv'), join(outputDir, 'report.json')];
-  await writePredictions(report, predictions);
-  await writeReport(report, json);
+  if (isMainProcess()) {
+    await writePredictions(report, predictions);
+    await writeReport(report, json);
+  }
   output.print(`\n${predictions}, ${json}`);
   const { accuracy, balancedAccuracy, macroF1, count } = report;
   return { samples: count, accuracy, balancedAccuracy, macroF1, predictions, report: json };

@@ -61,7 +61,11 @@ export async function launchRanks(launched: LaunchedRanks): Promise<number> {
     if (!ended.includes(rank)) ended.push(rank);
   };
 
-  const forward = (signal: NodeJS.Signals): void => signalAll(signal);
+  let received: NodeJS.Signals | undefined;
+  const forward = (signal: NodeJS.Signals): void => {
+    received ??= signal;
+    signalAll(signal);
+  };
   for (const signal of FORWARDED) process.on(signal, forward);
   // Whoever ends this process by its own error leaves no ranks behind.
   const atExit = (): void => signalAll('SIGTERM');
@@ -101,7 +105,8 @@ export async function launchRanks(launched: LaunchedRanks): Promise<number> {
   const others = ended.filter((rank) => !first!.text.startsWith(`rank ${rank} `)).sort((a, b) => a - b);
   const rest =
     others.length > 0 ? `; ${others.length === 1 ? 'rank' : 'ranks'} ${others.join(', ')} had to be ended` : '';
-  printError(`launch: ${first.text} after ${seconds} s, the first that failed${rest}`);
+  const why = received ? `${received} was passed on: ` : '';
+  printError(`launch: ${why}${first.text} after ${seconds} s, the first that failed${rest}`);
   return first.code;
 }
 

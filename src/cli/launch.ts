@@ -45,6 +45,8 @@ export async function launch(request: LaunchRequest, { print, printError }: Outp
     MASTER_PORT: String(masterPort ?? (await freePort())),
     // In the environment alone, which other users cannot read.
     MINISTRAL_TUNE_SECRET: env['MINISTRAL_TUNE_SECRET'] || randomBytes(32).toString('hex'),
+    // By which ranks notice that this process was killed.
+    MINISTRAL_TUNE_LAUNCHER: String(process.pid),
     // Of a launcher around this one.
     TORCHELASTIC_USE_AGENT_STORE: undefined,
   };

@@ -17,11 +17,15 @@ interface Suggestion {
 
 const stepsText = (steps: number): string => `${steps} ${steps === 1 ? 'step' : 'steps'}`;
 
-/** @param samples of the training set @param given options that hold in any case */
-export function suggestedConfig(samples: number, given: SftConfigInput): Suggestion {
+/**
+ * @param samples of the training set
+ * @param given options that hold in any case
+ * @param ranks processes that train together: a step has the samples of all
+ */
+export function suggestedConfig(samples: number, given: SftConfigInput, ranks = 1): Suggestion {
   const perDeviceTrainBatchSize = given.perDeviceTrainBatchSize ?? 2;
   const gradientAccumulationSteps = given.gradientAccumulationSteps ?? 4;
-  const ofStep = perDeviceTrainBatchSize * gradientAccumulationSteps;
+  const ofStep = perDeviceTrainBatchSize * gradientAccumulationSteps * ranks;
   const stepsOfEpoch = Math.max(1, Math.ceil(samples / ofStep));
   const wanted = Math.min(MOST_EPOCHS, Math.max(1, Math.ceil(WANTED_STEPS / stepsOfEpoch)));
   const numTrainEpochs = given.numTrainEpochs ?? wanted;

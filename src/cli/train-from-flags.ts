@@ -1,5 +1,6 @@
 /** `train` with what its command line says. */
 import { join } from 'node:path';
+import { isMainProcess } from '../distributed/main-process.js';
 import { exists } from '../files/regular-file.js';
 import { checkPushAccess } from '../hub/push-files.js';
 import { listCheckpoints } from '../train/checkpoint.js';
@@ -7,6 +8,7 @@ import { isFolder, requireAdapterName, requireModelName } from './open-model.js'
 import { requireOption } from './option-values.js';
 import { checkOutputFolder, checkpointsDirOf } from './output-folder.js';
 import { pushAdapter } from './push-adapter.js';
+import { outputOfRank } from './rank-output.js';
 import { readConfigFile } from './read-config-file.js';
 import { type RunSettings, resolveSettings } from './run-settings.js';
 import { nextCommands, shellWord, summaryLines } from './run-summary.js';
@@ -16,7 +18,9 @@ import { untilStopped } from './until-stopped.js';
 import { type Output, UsageError } from './usage.js';
 
 /** @returns the exit code */
-export async function trainFromFlags(flags: TrainFlags, output: Output): Promise<number> {
+export async function trainFromFlags(flags: TrainFlags, ofProcess: Output): Promise<number> {
+  const output = outputOfRank(ofProcess);
+  const isMain = isMainProcess();
   const settings = await settingsFrom(flags);
   const { outputDir } = settings;
   await requireModelName(settings.model, 'train');
@@ -32,9 +36,12 @@ export async function trainFromFlags(flags: TrainFlags, output: Output): Promise
     output.print(`will push to ${await checkPushAccess(repo)}`);
   }
   const work = async (signal: AbortSignal): Promise<number> => {
-    const request = { way: wayOf(flags), live: flags.live ?? false, report: reportOf(flags), signal };
+    const request = { way: wayOf(flags), live: isMain && (flags.live ?? false), report: reportOf(flags), signal };
     const trained = await train(settings, request, output);
-    const url = repo === undefined ? undefined : await pushAdapter(trained.adapter, repo, settings, { signal, output });
+    const url =
+      repo === undefined || !isMain
+        ? undefined
+        : await pushAdapter(trained.adapter, repo, settings, { signal, output });
     const summary = { ...trained, url };
     output.print('');
     for (const line of [...summaryLines(summary), '', ...nextCommands(nextOf(settings, trained.adapter))]) {

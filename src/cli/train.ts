@@ -1,6 +1,8 @@
 /** A run of the command line: data, model, answers before, training, adapter, answers after, report. */
 import { existsSync } from 'node:fs';
 import { join, resolve } from 'node:path';
+import { isMainProcess } from '../distributed/main-process.js';
+import { rankPlace } from '../distributed/rank-place.js';
 import type { EvaluationReport } from '../eval/evaluation-report.js';
 import { writePredictions } from '../eval/predictions.js';
 import { compareReports, formatReport, writeReport } from '../eval/report.js';
@@ -57,14 +59,14 @@ export async function train(settings: TrainSettings, request: TrainRequest, outp
   const data = await loadData(settings.data, { labels, holdout, limit, seed, signal, note, onProgress });
   const task = trainTask(data, settings);
   for (const line of task.lines) print(line);
-  const suggested = suggestedConfig(task.train.length, settings.config);
+  const suggested = suggestedConfig(task.train.length, settings.config, rankPlace()?.worldSize);
   for (const line of suggested.lines) print(line);
   await makeOutputFolder(outputDir);
   signal.throwIfAborted();
   const opened = await openModel(settings.model, settings, { signal, print });
   try {
     // Not before: data or a model that cannot be had cost no earlier run.
-    if (request.way === 'overwrite') await clearOutputFolder(outputDir);
+    if (request.way === 'overwrite' && isMainProcess()) await clearOutputFolder(outputDir);
     const config = {
       ...(task.evaluation ? { evalStrategy: 'epoch' as const } : {}),
       ...suggested.config,
@@ -107,6 +109,8 @@ async function learn(run: Run): Promise<RunSummary> {
   const { model, collator, chatTemplate, engine } = opened;
   const { signal } = request;
   const { print } = output;
+  // Of several ranks all answer and learn, and this one writes.
+  const isMain = isMainProcess();
   const adapter = await adapterOf(run);
   print(adapter.description);
   const page = request.live ? livePage({ title: request.title ?? outputDir }) : undefined;
@@ -118,7 +122,7 @@ async function learn(run: Run): Promise<RunSummary> {
     name: 'command line',
     async onEvent(event) {
       // Not before: a resume with settings that the checkpoint refuses leaves those that it had.
-      if (event.type === 'start') await writeSettings(settings);
+      if (event.type === 'start' && isMain) await writeSettings(settings);
       events.push(event);
     },
   };
@@ -139,22 +143,17 @@ async function learn(run: Run): Promise<RunSummary> {
   if (lossBefore !== undefined) print(`${lossName} before: ${lossBefore.toFixed(4)}`);
   const trained = await trainer.train({ signal, ...(request.way === 'resume' ? { resumeFromCheckpoint: true } : {}) });
   const folder = adapterDirOf(outputDir);
-  await saveAdapter(adapter, folder, { baseModelNameOrPath, chatTemplate });
-  // At once: that of an earlier run, or none, would go with an adapter whose evaluation is stopped.
-  await writeAdapterRecord(folder, recordOf(run));
-  const probe = await task.train.get(0);
-  const check = await verifyAdapter(model, folder, await collator.collate([probe]));
-  print(`${folder}: saved and read back; its ${check.modules} layers change what the model says`);
+  if (isMain) {
+    await saveAdapter(adapter, folder, { baseModelNameOrPath, chatTemplate });
+    // At once: that of an earlier run, or none, would go with an adapter whose evaluation is stopped.
+    await writeAdapterRecord(folder, recordOf(run));
+    const probe = await task.train.get(0);
+    const check = await verifyAdapter(model, folder, await collator.collate([probe]));
+    print(`${folder}: saved and read back; its ${check.modules} layers change what the model says`);
+  }
   const after = await judge('after');
   const lossAfter = evaluation && (await trainer.evaluate(evaluation, signal)).evalLoss;
-  await writeAdapterRecord(folder, recordOf(run, before, after));
-  if (after) {
-    print(`\n${formatReport(after)}`);
-    if (before) print(`\n${compareReports(before, after)}`);
-    await writePredictions(after, join(outputDir, 'predictions.csv'));
-    await writeReport(after, join(outputDir, 'report.json'));
-  }
-  const report = await writeHtml(run, { before, after, events, engine: engine.description });
+  const report = isMain ? await writeResults(run, { before, after, events }) : undefined;
   for (const line of report?.warnings ?? []) note(line);
   return {
     model: opened.name,
@@ -223,6 +222,21 @@ function courseOf(
     seconds: trained.metrics.trainRuntime,
     loss: first === undefined || last === undefined ? undefined : { first, last },
   };
+}
+
+/** What rank 0 leaves beside the adapter. */
+async function writeResults(run: Run, parts: Omit<Parameters<typeof writeHtml>[1], 'engine'>) {
+  const { settings, output, opened } = run;
+  const { outputDir } = settings;
+  const { before, after } = parts;
+  await writeAdapterRecord(adapterDirOf(outputDir), recordOf(run, before, after));
+  if (after) {
+    output.print(`\n${formatReport(after)}`);
+    if (before) output.print(`\n${compareReports(before, after)}`);
+    await writePredictions(after, join(outputDir, 'predictions.csv'));
+    await writeReport(after, join(outputDir, 'report.json'));
+  }
+  return writeHtml(run, { ...parts, engine: opened.engine.description });
 }
 
 async function writeHtml(

@@ -77,7 +77,10 @@ async function join(): Promise<void> {
   };
   let noticing = setTimeout(tell, pause);
   const limit = new Promise<never>((_, reject) => {
-    limiting = setTimeout(() => reject(side.timeoutError()), seconds * 1000);
+    limiting = setTimeout(() => {
+      const error = side.timeoutError();
+      if (error) reject(error);
+    }, seconds * 1000);
   });
   try {
     const identities = await Promise.race([side.join(), limit]);
@@ -89,6 +92,14 @@ async function join(): Promise<void> {
     clearTimeout(noticing);
     clearTimeout(limiting);
   }
+}
+
+if (settings.launcher !== undefined) {
+  const watch = setInterval(() => {
+    if (process.ppid === settings.launcher) return;
+    clearInterval(watch);
+    say({ type: 'orphaned' });
+  }, times.beatMs);
 }
 
 let limiting: NodeJS.Timeout | undefined;

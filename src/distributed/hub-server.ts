@@ -41,6 +41,7 @@ export class HubServer {
   /** Connections that were turned away, by why. */
   readonly #turnedAway = new Map<string, number>();
   #key: Buffer = Buffer.alloc(0);
+  #failed: Omit<Failure, 'gone'> | undefined;
   #server: Server | undefined;
 
   /**
@@ -108,6 +109,11 @@ export class HubServer {
   get others(): string {
     const kinds = [...this.#turnedAway].map(([why, count]) => `${count} ${why}`);
     return kinds.length > 0 ? ` (turned away: ${kinds.join(', ')})` : '';
+  }
+
+  /** Whoever still comes is told why there will be no group, as long as this process lives. */
+  refuseAll({ failure }: RendezvousError): void {
+    this.#failed ??= failure;
   }
 
   close(): void {
@@ -181,6 +187,7 @@ export class HubServer {
   }
 
   #faultOf(identity: RankIdentity): (Omit<Failure, 'gone'> & { readonly isAnother?: boolean }) | undefined {
+    if (this.#failed) return this.#failed;
     const { rank, worldSize, version } = identity;
     const name = describeRank(rank, identity);
     const main = describeRank(0, this.#own);

@@ -105,7 +105,10 @@ export async function joinGroup(launched: LaunchPlace, options: JoinOptions): Pr
     );
   }
   const ports = rendezvousPorts(masterPort, isPortTaken);
-  const settings = { masterAddr, masterPort, ports, jobId, isLocal, secret, seconds };
+  const pid = Number(env['MINISTRAL_TUNE_LAUNCHER']);
+  // Of a program between the two nothing is known.
+  const launcher = pid === process.ppid ? pid : undefined;
+  const settings = { masterAddr, masterPort, ports, jobId, isLocal, secret, seconds, launcher };
   return joinOverNetwork(launched, own, { ...settings, times: { ...GROUP_TIMES, ...times } }, signal);
 }
 

@@ -172,7 +172,7 @@ class Variables {
   }
 
   shown(name: string): string {
-    return showValue(this.text(name)).replace(/^"([\w.:()[\],-]*)"$/, '$1');
+    return showValue(this.text(name)).replace(/^"([\w.:()[\],/-]*)"$/, '$1');
   }
 
   missing(name: string, hint: string): never {

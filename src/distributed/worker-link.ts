@@ -18,7 +18,7 @@ const EXIT_MS = 1000;
 export async function joinOverNetwork(
   place: RankPlace,
   own: RankIdentity,
-  settings: RendezvousSettings,
+  settings: RendezvousSettings & Pick<WorkerSettings, 'launcher'>,
   signal?: AbortSignal,
 ): Promise<GroupMember> {
   signal?.throwIfAborted();
@@ -62,6 +62,11 @@ export async function joinOverNetwork(
         });
         worker.unref();
         resolve(member);
+      } else if (message.type === 'orphaned') {
+        const text = `the launcher, process ${settings.launcher}, has ended`;
+        const hint =
+          'It was killed, or failed itself; `ministral-tune launch` ends its ranks when it is asked to stop.';
+        member?.fail(new DistributedError(text, { rank: own.rank, hint }));
       } else if (message.type === 'refused') reject(errorOf(message.failure));
       else if (hasLeft) hasLeft();
       else reject(signal?.reason);
@@ -73,7 +78,9 @@ export async function joinOverNetwork(
     return await joined;
   } catch (error) {
     stop();
-    await worker.terminate();
+    // Else it tells ranks that still come why, as long as this process lives.
+    if (own.rank !== 0 || signal?.aborted) await worker.terminate();
+    else worker.unref();
     signal?.throwIfAborted();
     throw error;
   } finally {

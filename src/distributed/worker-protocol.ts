@@ -5,6 +5,8 @@ import type { RendezvousSettings } from './rendezvous.js';
 /** `workerData` of the thread. */
 export interface WorkerSettings extends RendezvousSettings {
   readonly own: RankIdentity;
+  /** Process of `ministral-tune launch`, the parent of this one; undefined for other launchers. */
+  readonly launcher: number | undefined;
   /** [0] becomes 1 when all has gone out, at the end of the process. Shared between threads. */
   readonly left: Int32Array;
 }
@@ -23,4 +25,6 @@ export type FromWorker =
   /** There will be no group. */
   | { readonly type: 'refused'; readonly failure: Failure }
   | { readonly type: 'message'; readonly message: ToRank }
-  | { readonly type: 'left' };
+  | { readonly type: 'left' }
+  /** The launcher has ended: nobody would end this process when another rank fails. */
+  | { readonly type: 'orphaned' };

@@ -18,7 +18,8 @@ export interface Side {
   leave(message: FromRank): Promise<void>;
   /** Who is missing, for a notice. */
   readonly waitingFor: string;
-  timeoutError(): RendezvousError;
+  /** The end of the wait; undefined where another decides about it. */
+  timeoutError(): RendezvousError | undefined;
 }
 
 /** Frames of the rendezvous itself; all others are the hub's and its ranks'. */
@@ -117,7 +118,7 @@ export class HubSide implements Side {
     if (this.#hub) return;
     for (const peer of this.#peers.values()) peer.send({ type: 'failure', failure: error.failure } as Framed);
     for (const peer of this.#peers.values()) void peer.close();
-    this.#server.close();
+    this.#server.refuseAll(error);
     this.#fail?.(error);
   }
 }
@@ -180,13 +181,11 @@ export class RankSide implements Side {
     return `rank ${own.rank} of ${own.worldSize} looks for rank 0 at ${masterAddr}, ports ${ports[0]} to ${ports.at(-1)} (${this.#client.findings})`;
   }
 
-  timeoutError(): RendezvousError {
+  timeoutError(): RendezvousError | undefined {
+    // Once it has joined, the hub says how it ends.
+    if (this.#peer) return undefined;
     this.#client.close();
-    if (!this.#peer) return this.#client.timeoutError();
-    return new RendezvousError({
-      rank: 0,
-      message: `rank 0 did not say within ${this.#settings.seconds} s who is missing`,
-    });
+    return this.#client.timeoutError();
   }
 
   #hear(message: ToRank): void {

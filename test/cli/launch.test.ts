@@ -56,31 +56,35 @@ describe('launch', () => {
     expect(first[1]).toEqual(['--gpus', '9']);
   });
 
-  it('ends with the code of the first that failed, and says which; the others may end by themselves', async () => {
-    const { code, err } = await run(`if (RANK === '1') process.exit(3); setTimeout(() => process.exit(4), 60);`, {
-      gpus: 3,
-    });
-    expect(code).toBe(3);
-    expect(err.at(-1)).toMatch(/^launch: rank 1 of 3 ended with exit code 3 after \d+ s, the first that failed$/);
-  });
-
-  onPosix.it('ends those that go on with SIGTERM, and SIGKILL', async () => {
+  onPosix.it('ends those that go on with SIGTERM and SIGKILL, and says which failed first', async () => {
     const text = `
-      if (RANK === '0') setTimeout(() => process.exit(5), 60);
-      else { process.on('SIGTERM', () => console.error('hears')); setInterval(() => {}, 1000); }`;
-    const { code, err } = await run(text, { times: QUICK });
-    expect(code).toBe(5);
-    expect(err[0]).toBe('[rank 1] hears');
-    expect(err.at(-1)).toMatch(/^launch: rank 0 of 2 ended .*; rank 1 had to be ended$/);
+      import { existsSync, writeFileSync } from 'node:fs';
+      const ready = process.argv[2];
+      if (RANK === '1') setInterval(() => { if (existsSync(ready)) process.exit(3); }, 20);
+      else if (RANK === '0') process.on('SIGTERM', () => process.exit(4));
+      else { process.on('SIGTERM', () => console.error('hears')); writeFileSync(ready, ''); }
+      setInterval(() => {}, 1000);`;
+    const programArguments = [join(dir, 'rank-2-is-ready')];
+    const { code, err } = await run(text, { gpus: 3, times: QUICK, programArguments });
+    expect(code).toBe(3);
+    expect(err[0]).toBe('[rank 2] hears');
+    expect(err.at(-1)).toMatch(
+      /^launch: rank 1 of 3 ended with exit code 3 after \d+ s, the first that failed; ranks 0, 2 had to be ended$/,
+    );
   });
 
   onLinux.it('kills a stopped one', async () => {
     const text = `
-      if (RANK === '1') process.kill(process.pid, 'SIGSTOP');
-      else setTimeout(() => process.kill(process.pid, 'SIGKILL'), 60);`;
-    const { code, err } = await run(text, { times: { ...QUICK, graceMs: 60_000 } });
-    expect(code).toBe(137);
-    expect(err.at(-1)).toMatch(/^launch: rank 0 of 2 was ended by SIGKILL .*; rank 1 had to be ended$/);
+      import { existsSync, readFileSync, writeFileSync } from 'node:fs';
+      const [, , pid] = process.argv;
+      if (RANK === '1') { writeFileSync(pid, String(process.pid)); process.kill(process.pid, 'SIGSTOP'); }
+      setInterval(() => {
+        try { if (/ T /.test(readFileSync('/proc/' + readFileSync(pid) + '/stat'))) process.exit(6); } catch {}
+      }, 20);`;
+    const programArguments = [join(dir, 'pid-of-rank-1')];
+    const { code, err } = await run(text, { times: { ...QUICK, graceMs: 60_000 }, programArguments });
+    expect(code).toBe(6);
+    expect(err.at(-1)).toMatch(/^launch: rank 0 of 2 ended with exit code 6 .*; rank 1 had to be ended$/);
   });
 
   onPosix.it('passes signals on, once', async () => {

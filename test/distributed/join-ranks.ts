@@ -33,7 +33,7 @@ export async function joinRanks(
     ...placeOf(rank, worldSize, port),
     ...changes[rank],
   }));
-  return Promise.all(places.map((place) => joinGroup(place, { env: {}, ...options })));
+  return Promise.all(places.map((place) => joinGroup(place, { env: {}, times: { retryMs: 50 }, ...options })));
 }
 
 export async function closeAll(groups: readonly ProcessGroup[]): Promise<void> {
