@@ -6,9 +6,11 @@ export { Tape } from './engine/tape.js';
 export { evaluateLoss } from './train/evaluate-loss.js';
 export { accumulateGradients } from './train/window-step.js';
 export type { CreateEngineOptions } from './engine/create-engine.js';
+export type { DeviceMapOptions } from './engine/device-map.js';
 export type { CudaEngineOptions, OffloadOptions } from './engine/cuda/cuda-engine.js';
 export type {
   Deferred,
+  EngineDevice,
   EngineMemory,
   EngineName,
   ModelShapes,
@@ -16,6 +18,7 @@ export type {
   OptimizerState,
   OptimizerStep,
   StorageCosts,
+  TrainingBytes,
   RowMaxima,
 } from './engine/engine.js';
 export type { ImagePatches, ImagePixels } from './engine/image-patches.js';

@@ -1,9 +1,11 @@
-import { checkNames } from '../config.js';
+import { z } from 'zod';
+import { checkNames, parseOptions } from '../config.js';
 import { ConfigError, EngineError, reasonOf } from '../errors.js';
 import { describeGiven, isObject, isPromise } from '../messages/given-kind.js';
 import { nearestName } from '../messages/nearest-name.js';
 import { requireCallback, requireInteger, requireOptions } from '../require-given.js';
 import type { CudaEngineOptions } from './cuda/cuda-engine.js';
+import { type DeviceMapOptions, deviceMapShape, requireDeviceMap } from './device-map.js';
 import type { Engine } from './engine.js';
 import type { TfNamespace } from './tfjs/tf-namespace.js';
 import type { TfjsEngineOptions } from './tfjs/tfjs-engine.js';
@@ -12,7 +14,7 @@ import type { TfjsEngineOptions } from './tfjs/tfjs-engine.js';
 export type EngineChoice = 'auto' | 'cpu' | 'cuda' | 'tfjs';
 
 /** Options of `createEngine`; those of engines that are not tried are ignored. */
-export interface CreateEngineOptions {
+export interface CreateEngineOptions extends DeviceMapOptions {
   /** Threads of the cpu engine, the calling one included. Default: as many as the machine offers. */
   threads?: number;
   /** Receives one line: which engine `auto` took and why. Default: none. */
@@ -29,7 +31,10 @@ export interface CreateEngineOptions {
 }
 
 /** All are optional. */
-const OPTIONS = { threads: false, onChoice: false, cuda: false, tf: false, tfjs: false } as const;
+const OPTIONS = {
+  ...{ threads: false, onChoice: false, cuda: false, tf: false, tfjs: false },
+  ...{ deviceMap: false, maxMemory: false },
+} as const;
 
 /** Options of one engine, which stand in an object of its own. */
 const ELSEWHERE: Readonly<Record<string, string>> = {
@@ -54,16 +59,22 @@ export async function createEngine(choice: EngineChoice = 'auto', options: Creat
   checkNames(options, OPTIONS, 'createEngine', {}, ELSEWHERE);
   requireCallback(options.onChoice, 'createEngine: `onChoice`', 'e.g. { onChoice: console.log }.', true);
   for (const name of ['cuda', 'tfjs'] as const) requireOptions(options[name], `createEngine: \`${name}\``);
+  const { deviceMap, maxMemory } = options;
+  parseOptions(z.strictObject(deviceMapShape), { deviceMap, maxMemory }, 'createEngine');
+  requireDeviceMap(options, 'createEngine');
+  if (deviceMap !== undefined && !['auto', 'cuda'].includes(choice)) {
+    throw new ConfigError(`createEngine: \`deviceMap\` is for cards, and the ${choice} engine uses none`, {
+      hint: "Leave it out, or createEngine('cuda', { deviceMap: 'auto' }).",
+    });
+  }
   if (options.threads !== undefined) requireInteger(options.threads, 'createEngine: `threads`', 1, MAX_THREADS);
   switch (choice) {
     case 'auto':
       return automatic(options);
     case 'cpu':
       return cpu(options);
-    case 'cuda': {
-      const { createCudaEngine } = await import('./cuda/cuda-engine.js');
-      return createCudaEngine(options.cuda);
-    }
+    case 'cuda':
+      return cuda(options);
     case 'tfjs': {
       if (!options.tf) {
         throw new EngineError('the tfjs engine needs a TensorFlow.js namespace', {
@@ -115,13 +126,21 @@ async function cpu(options: CreateEngineOptions): Promise<Engine> {
   return createCpuEngine(options.threads === undefined ? {} : { threads: options.threads });
 }
 
+async function cuda(options: CreateEngineOptions): Promise<Engine> {
+  if (options.deviceMap !== undefined) {
+    const { createSplitCudaEngine } = await import('./split/create-split.js');
+    return createSplitCudaEngine(options.cuda, options);
+  }
+  const { createCudaEngine } = await import('./cuda/cuda-engine.js');
+  return createCudaEngine(options.cuda);
+}
+
 /** cuda where a card and its libraries exist, else cpu. */
 async function automatic(options: CreateEngineOptions): Promise<Engine> {
   let reason = `there is no cuda engine for ${process.platform}`;
   if (process.platform === 'linux') {
     try {
-      const { createCudaEngine } = await import('./cuda/cuda-engine.js');
-      const engine = createCudaEngine(options.cuda);
+      const engine = await cuda(options);
       options.onChoice?.('auto: cuda, because a card and its libraries were found');
       return engine;
     } catch (error) {

@@ -116,6 +116,23 @@ export interface ModelShapes {
   readonly linear: readonly (readonly number[])[];
 }
 
+/** What training takes beside the weights: see `Engine.placeWeights`. */
+export type TrainingBytes = (
+  tokens: number,
+  offloadInputs?: boolean,
+  isHeld?: (weightName: string) => boolean,
+) => number;
+
+/** One of the devices that an engine lays a model over. */
+export interface EngineDevice {
+  /** Of the weights that lie there. */
+  readonly storage: StorageCosts;
+  /** As it is now. */
+  memory(): EngineMemory;
+  /** Whether the weight lies there. */
+  holds(weight: Weight): boolean;
+}
+
 /**
  * Memory and arithmetic of one device; `createEngine` makes one. Tensors, weights, parameters and states are handles of
  * the engine that made them.
@@ -140,6 +157,11 @@ export interface Engine {
   /** For planning passes; constant while no weights are loaded or released. */
   readonly storage: StorageCosts;
   /**
+   * The devices that a model's layers are laid over, computed one after the other; `memory()` is then that of the one
+   * with the least room. Default: there is one device.
+   */
+  readonly devices?: readonly EngineDevice[] | undefined;
+  /**
    * Rate of large matrix products of this engine here, in 10^12 operations a second, where it knows. May measure once.
    */
   matrixTflops?(): number | undefined;
@@ -152,8 +174,11 @@ export interface Engine {
    * pixels are copied. Present where the device cuts patches faster than the host.
    */
   imagePatches?(images: ImagePatches): Tensor;
-  /** A new tensor filled with zeros. */
-  zeros(shape: readonly number[]): Tensor;
+  /**
+   * A new tensor filled with zeros.
+   * @param beside a weight of the operations that it is for: an engine of several devices puts it there
+   */
+  zeros(shape: readonly number[], beside?: Weight): Tensor;
   /** A copy of the values, as float32. */
   read(tensor: Tensor): Promise<Float32Array>;
   /** The largest value of each row of [R, C]; present where reading back all values is slower. */
@@ -190,13 +215,11 @@ export interface Engine {
    * Called with all weights of a model before the first is loaded: an engine that can keep weights in host memory
    * decides which.
    * @param trainingBytes bytes of training with a usual adapter, without the weights, in passes of so many tokens;
-   *   `offloadInputs`: with the inputs of recomputed layers in host memory
+   *   `offloadInputs`: with the inputs of recomputed layers in host memory; `isHeld`: on a device that holds these weights
+   *   alone, by name
    * @throws OutOfMemoryError if the weights do not fit at all
    */
-  placeWeights?(
-    sources: readonly WeightSource[],
-    trainingBytes: (tokens: number, offloadInputs?: boolean) => number,
-  ): void;
+  placeWeights?(sources: readonly WeightSource[], trainingBytes: TrainingBytes): void;
   /**
    * Streams a weight into the engine's memory; calls may overlap. The caller releases it.
    * @throws EngineError if there is no room, EngineError or (8-bit floats) CheckpointError if its bytes do not fill

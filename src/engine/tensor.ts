@@ -54,6 +54,8 @@ export interface ParameterSpec {
   readonly shape: readonly number[];
   /** Values in order. */
   readonly initial: Float32Array;
+  /** The frozen weight that it is used with: an engine of several devices keeps both on one. Default: the first device. */
+  readonly beside?: Weight | undefined;
 }
 
 /** All trainable parameters of a run. */

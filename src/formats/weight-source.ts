@@ -86,6 +86,11 @@ export interface WeightSource {
   readonly stack?: StackPlace | undefined;
   /** A hint that an engine may use or ignore. Default: the whole weight may be needed at any time. */
   readonly usage?: WeightUsage | undefined;
+  /**
+   * Place in the order in which a model uses its weights, from 0; those of one layer share a number. An engine of several
+   * devices cuts the model between two numbers. Default: 0.
+   */
+  readonly stage?: number | undefined;
   /** Fills `target` with the tensor's bytes from `offset` on (little-endian, row-major). */
   read(target: Uint8Array, offset?: number): Promise<void>;
 }

@@ -96,10 +96,11 @@ export function putOn(
     const [out, inner] = module.weight.shape as readonly [number, number];
     const a = { name: adapterTensorName(module.name, 'A'), shape: [r, inner] };
     const b = { name: adapterTensorName(module.name, 'B'), shape: [out, r] };
-    if (values) return [a, b].map((spec) => ({ ...spec, initial: givenValue(values, spec) }));
+    const beside = module.weight;
+    if (values) return [a, b].map((spec) => ({ ...spec, initial: givenValue(values, spec), beside }));
     return [
-      { ...a, initial: initialA(module, r, lora.initLoraWeights, seed) },
-      { ...b, initial: zeros.subarray(0, out * r) },
+      { ...a, initial: initialA(module, r, lora.initLoraWeights, seed), beside },
+      { ...b, initial: zeros.subarray(0, out * r), beside },
     ];
   });
   if (values && values.size !== specs.length) {

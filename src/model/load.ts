@@ -6,6 +6,7 @@ import { ChatTemplate } from '../data/chat-template.js';
 import { ImageProcessor } from '../data/image-processor.js';
 import { MinistralTokenizer } from '../data/tokenizer.js';
 import { createEngine, type EngineChoice } from '../engine/create-engine.js';
+import { type DeviceMapOptions, requireDeviceMap } from '../engine/device-map.js';
 import type { Engine, ModelShapes } from '../engine/engine.js';
 import { CheckpointError, ConfigError } from '../errors.js';
 import { describeFolder } from '../files/describe-folder.js';
@@ -29,7 +30,7 @@ import { QuantizationPlan, type StoredTensor } from './quantization-plan.js';
 import { indexByMemoryName, linearModuleName } from './tensor-names.js';
 
 /** Options of {@link loadModel}. */
-export interface LoadOptions {
+export interface LoadOptions extends DeviceMapOptions {
   /**
    * Takes the weights: an engine, or the name of one. An engine that is given stays the caller's; one that is made
    * from a name is disposed of by `model.dispose()`. `auto` is cuda where a card and its libraries are found, else cpu.
@@ -72,7 +73,10 @@ export interface ModelProcessor {
  * ```
  */
 export async function loadModel(dir: string, options: LoadOptions = {}): Promise<VisionLanguageModel> {
-  const names = { engine: false, quantization: false, onNotice: false, onLoadProgress: false };
+  const names = {
+    ...{ engine: false, deviceMap: false, maxMemory: false },
+    ...{ quantization: false, onNotice: false, onLoadProgress: false },
+  };
   checkNames(options, names, 'loadModel', LOAD_ALIASES);
   const hint = "e.g. { onLoadProgress: showProgress('weights') }.";
   requireCallback(options.onLoadProgress, 'loadModel: `onLoadProgress`', hint, true);
@@ -82,15 +86,15 @@ export async function loadModel(dir: string, options: LoadOptions = {}): Promise
 /** @param what who asks, for messages */
 export async function loadFrom(
   dir: string,
-  { engine: given, quantization, onNotice, onLoadProgress }: LoadOptions,
+  { engine: given, quantization, onNotice, onLoadProgress, deviceMap, maxMemory }: LoadOptions,
   origin: ModelOrigin,
   what: string,
 ): Promise<VisionLanguageModel> {
   requirePath(dir, what);
-  requireEngine(given, what);
+  requireEngine(given, what, { deviceMap, maxMemory });
   const option = parseQuantizationOption(quantization, what);
   const config = await readConfig(dir);
-  const { engine, ownsEngine } = await engineOf(given);
+  const { engine, ownsEngine } = await engineOf(given, { deviceMap, maxMemory });
   try {
     const loading = { option, onNotice, onLoadProgress, what };
     return await loadInto(engine, dir, config, loading, { ...origin, folder: dir, ownsEngine });
@@ -140,13 +144,25 @@ interface Loading extends Pick<LoadOptions, 'onNotice' | 'onLoadProgress'> {
 }
 
 /** The engine itself, or one of this name that goes with the model. */
-async function engineOf(given: Engine | EngineChoice = 'auto'): Promise<{ engine: Engine; ownsEngine: boolean }> {
+async function engineOf(
+  given: Engine | EngineChoice = 'auto',
+  devices: DeviceMapOptions,
+): Promise<{ engine: Engine; ownsEngine: boolean }> {
   if (typeof given !== 'string') return { engine: given, ownsEngine: false };
-  return { engine: await createEngine(given), ownsEngine: true };
+  return { engine: await createEngine(given, devices), ownsEngine: true };
 }
 
-/** @throws ConfigError for what is neither an engine nor the name of one, e.g. the promise of one */
-export function requireEngine(engine: unknown, what: string): void {
+/**
+ * @param devices go with the name of an engine alone
+ * @throws ConfigError for what is neither an engine nor the name of one, e.g. the promise of one
+ */
+export function requireEngine(engine: unknown, what: string, devices: DeviceMapOptions = {}): void {
+  requireDeviceMap(devices, what);
+  if (devices.deviceMap !== undefined && typeof engine === 'object') {
+    throw new ConfigError(`${what}: \`deviceMap\` is of an engine that is made here, and an engine is given`, {
+      hint: "Leave `engine` out, or make it so: createEngine('cuda', { deviceMap: 'auto' }).",
+    });
+  }
   if (engine === undefined || typeof (engine as Engine | null)?.loadWeight === 'function') return;
   if (typeof engine === 'string' && ENGINE_CHOICES.includes(engine as EngineChoice)) return;
   const given = engine instanceof Promise ? 'a promise: await createEngine(…)' : showValue(engine);

@@ -45,7 +45,8 @@ type _Input = NoMismatch<Mismatch<Given<z.input<typeof schema>>, Given<Quantizat
 
 /** Arguments of transformers' `from_pretrained`, in lower case, and the option here. */
 export const LOAD_ALIASES: Readonly<Record<string, string>> = {
-  devicemap: 'engine',
+  devicemap: 'deviceMap',
+  maxmemory: 'maxMemory',
   device: 'engine',
   loadin4bit: 'quantization',
   loadin8bit: 'quantization',

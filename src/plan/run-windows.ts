@@ -1,7 +1,7 @@
 /** The windows of a run: which samples its optimizer steps see, packed without their pixels. */
 import { joinPacked, type PackedBatch } from '../batch/packed-batch.js';
 import { PackedWindow } from '../batch/packed-window.js';
-import { type DealtTo, dealt, Sampler } from '../train/sampler.js';
+import { dealt, Sampler } from '../train/sampler.js';
 import type { SftConfig } from '../train/sft-config.js';
 
 /**
@@ -36,7 +36,7 @@ interface RunSteps extends Pick<RunWindows, 'steps' | 'tokens' | 'samples'> {
   /** Of those as many as were asked for, evenly spread. */
   readonly chosen: readonly number[];
   /** Of a step, or of one rank's share of it: the samples that are left of each micro-batch. */
-  microBatches(step: number, to?: DealtTo): readonly (readonly PackedBatch[])[];
+  microBatches(step: number, to?: Parameters<typeof dealt>[1]): readonly (readonly PackedBatch[])[];
 }
 
 interface StepSize {

@@ -7,6 +7,7 @@ import { callback, type Given, type Mismatch, type NoMismatch, parseOptions } fr
 import { ChatTemplate } from '../data/chat-template.js';
 import { MinistralTokenizer } from '../data/tokenizer.js';
 import type { EngineChoice } from '../engine/create-engine.js';
+import { type DeviceMapOptions, deviceMapShape } from '../engine/device-map.js';
 import type { Engine } from '../engine/engine.js';
 import { CheckpointError, ConfigError, HubError } from '../errors.js';
 import { exists } from '../files/regular-file.js';
@@ -38,7 +39,7 @@ import {
 } from '../model/quantization.js';
 
 /** Options of {@link fromPretrained}; for a folder, those of the download but `signal` do nothing. */
-export interface FromPretrainedOptions extends HubDownloadOptions {
+export interface FromPretrainedOptions extends HubDownloadOptions, DeviceMapOptions {
   /**
    * Takes the weights: an engine, or the name of one. An engine that is given stays the caller's; one that is made
    * from a name is disposed of by `model.dispose()`. `auto` is cuda where a card and its libraries are found, else cpu.
@@ -92,6 +93,7 @@ export interface Pretrained {
 }
 
 const schema = hubDownloadSchema.extend({
+  ...deviceMapShape,
   engine: z.custom<Engine | EngineChoice>((value) => value !== undefined, 'expected an engine').optional(),
   baseModel: z.string().min(1).optional(),
   adapterName: adapterNameSchema.optional(),
@@ -128,12 +130,14 @@ export async function fromPretrained(idOrFolder: ModelId, options: FromPretraine
     quantization,
     onNotice,
     onLoadProgress,
+    deviceMap,
+    maxMemory,
     baseModel: _base,
     adapterName: _name,
     processor: from,
     ...download
   } = parsed;
-  requireEngine(engine, 'fromPretrained');
+  requireEngine(engine, 'fromPretrained', { deviceMap, maxMemory });
   // Before gigabytes are downloaded.
   parseQuantizationOption(quantization, 'fromPretrained');
   const { folder, commit } = await folderOrSnapshot(idOrFolder, download, selectionOf(from));
@@ -151,7 +155,7 @@ export async function fromPretrained(idOrFolder: ModelId, options: FromPretraine
   download.signal?.throwIfAborted();
   const model = await loadFrom(
     folder,
-    { engine, quantization, onNotice, onLoadProgress },
+    { engine, deviceMap, maxMemory, quantization, onNotice, onLoadProgress },
     originOf(idOrFolder, commit, download),
     'fromPretrained',
   );
@@ -163,8 +167,10 @@ async function loadWithAdapter(
   idOrFolder: string,
   folder: string,
   commit: string | undefined,
-  { engine, quantization, onNotice, onLoadProgress, baseModel, adapterName, processor: from, ...download }: Options,
+  options: Options,
 ): Promise<Pretrained> {
+  const { engine, deviceMap, maxMemory, quantization, onNotice, onLoadProgress, ...others } = options;
+  const { baseModel, adapterName, processor: from, ...download } = others;
   const { origin } = await readAdapterConfig(folder);
   // Before gigabytes of its base model are fetched.
   await requireSoundWeights(folder);
@@ -182,7 +188,7 @@ async function loadWithAdapter(
   download.signal?.throwIfAborted();
   const model = await loadFrom(
     base.folder,
-    { engine, quantization, onNotice, onLoadProgress },
+    { engine, deviceMap, maxMemory, quantization, onNotice, onLoadProgress },
     originOf(name, base.commit, baseDownload),
     'fromPretrained',
   ).catch((error: unknown) => {

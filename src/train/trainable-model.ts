@@ -116,8 +116,11 @@ export interface TrainableModel {
    * `trainable`; undefined if nothing is labelled. Yields where a turn of the event loop is due.
    */
   lossSteps(tape: Tape, packed: PackedBatch, scale: number, options: PassOptions): Steps<Tensor | undefined>;
-  /** Bytes and time of passes, counted from their sizes: the same sizes give the same plan. */
-  passCosts(precision?: Precision): Costs;
+  /**
+   * Bytes and time of passes, counted from their sizes: the same sizes give the same plan. `memoryBudget` is that of the
+   * run, for models that lie on several devices.
+   */
+  passCosts(precision?: Precision, memoryBudget?: number): Costs;
   /** Called before the first window of a run in a new precision: calls `Engine.preparePrecision` with its weights. */
   preparePrecision?(precision: Precision): void;
   /** The adapter that is on now: `lossSteps` is given it back, whatever becomes of the model's meanwhile. */

@@ -55,6 +55,15 @@ export function checkTrainerOptions(options: unknown, configNames: readonly stri
 /** @throws ConfigError for several processes with an engine that cannot sum their gradients, and for what is no group */
 export function requireRanks(engine: Engine, worldSize: number): void {
   if (worldSize <= 1 || engine.joinGroup) return;
+  if (engine.devices) {
+    throw new ConfigError(
+      `SftTrainer: ${worldSize} processes are to train together, and the model of this one lies on several cards (deviceMap)`,
+      {
+        hint: 'Leave deviceMap out: each process then trains on a card of its own. Or start the program without a launcher.',
+        details: { worldSize, engine: engine.name },
+      },
+    );
+  }
   throw new ConfigError(
     `SftTrainer: ${worldSize} processes are to train together, and the engine ${engine.name} cannot sum their gradients`,
     {

@@ -76,7 +76,7 @@ function forwardBackward(
   planners.set(model, planner);
   return exclusively(engine, signal, async () => {
     preparePrecision(model, precision);
-    const costs = model.passCosts(precision);
+    const costs = model.passCosts(precision, options.memoryBudget);
     const planned = { ...options, sizeOf: (samples: readonly WindowSample[]) => window.sizeOf(samples) };
     let plan = planner.plan(window.samples, costs, planned);
     for (;;) {

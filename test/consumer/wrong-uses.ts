@@ -149,6 +149,14 @@ export async function wrongUses(): Promise<void> {
   { createEngine('cuda', { cuda: { memoryBudget: '16GB' } }); }
   // @ts-expect-error
   { createEngine('cuda', { cuda: { device: 'cuda:0' } }); }
+  // @ts-expect-error
+  { createEngine('cuda', { deviceMap: 'balanced' }); }
+  { createEngine('cpu', { deviceMap: 'auto' }); }
+  // @ts-expect-error
+  { createEngine('cuda', { deviceMap: 'auto', maxMemory: { 0: '20GiB', 1: '20GiB' } }); }
+  { createEngine('cuda', { deviceMap: 'auto', maxMemory: { 0: 20, 1: 20 } }); }
+  { createEngine('cuda', { maxMemory: { 0: 20 * 2 ** 30 } }); }
+  { createEngine('cuda', { deviceMap: 'auto', cuda: { device: 0 } }); }
   { createEngine('tfjs'); }
   // @ts-expect-error
   { createEngine('tfjs', { tf: 'tfjs-node' }); }
@@ -174,6 +182,7 @@ export async function wrongUses(): Promise<void> {
   { fromPretrained('./model', { engine: createEngine('cpu') }); }
   // @ts-expect-error
   { fromPretrained('./model', { engine, device_map: 'auto' }); }
+  { fromPretrained('./model', { engine, deviceMap: 'auto' }); }
   // @ts-expect-error
   { fromPretrained('./model', { engine, load_in_4bit: true }); }
   // @ts-expect-error

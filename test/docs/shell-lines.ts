@@ -3,6 +3,7 @@ import manifest from '../../package.json' with { type: 'json' };
 import { demoCommand } from '../../src/cli/demo-command.js';
 import { doctorCommand } from '../../src/cli/doctor-command.js';
 import { evaluateCommand } from '../../src/cli/evaluate-command.js';
+import { launchCommand } from '../../src/cli/launch-command.js';
 import { mergeCommand } from '../../src/cli/merge-command.js';
 import { planCommand } from '../../src/cli/plan-command.js';
 import { pushCommand } from '../../src/cli/push-command.js';
@@ -12,7 +13,7 @@ import type { Block } from './snippets.js';
 
 const COMMANDS: Readonly<Record<string, Command>> = {
   ...{ demo: demoCommand, doctor: doctorCommand, evaluate: evaluateCommand, merge: mergeCommand, plan: planCommand },
-  ...{ push: pushCommand, train: trainCommand },
+  ...{ launch: launchCommand, push: pushCommand, train: trainCommand },
 };
 
 /** Complaints about the ```sh blocks of a page. */

@@ -1,4 +1,4 @@
-import { describe, expect, it } from 'vitest';
+import { describe, expect, it, vi } from 'vitest';
 import { createEngine, type EngineChoice } from '../../src/engine/create-engine.js';
 import { EngineError } from '../../src/errors.js';
 
@@ -14,6 +14,20 @@ describe('createEngine', () => {
     const engine = await createEngine('cpu', { threads: 1 });
     expect(engine.description).toMatch(/^cpu: float32, 1 thread, /);
     await engine.dispose();
+  });
+
+  it('lays no model over all cards for one of several processes', async () => {
+    const ranks = { RANK: '0', LOCAL_RANK: '0', WORLD_SIZE: '2', LOCAL_WORLD_SIZE: '2', MASTER_ADDR: '127.0.0.1' };
+    for (const [name, value] of Object.entries({ ...ranks, MASTER_PORT: '29500' })) vi.stubEnv(name, value);
+    try {
+      const call = createEngine('cuda', { deviceMap: 'auto' });
+      await expect(call).rejects.toThrow("deviceMap: 'auto' takes all cards for one process, and WORLD_SIZE is 2");
+      // Cards of its own are another matter: here there are none.
+      const own = createEngine('cuda', { deviceMap: 'auto', maxMemory: { 97: 2 ** 34, 98: 2 ** 34 } });
+      await expect(own).rejects.toThrow(/finds no card|names card 97, 98|needs|runs on/);
+    } finally {
+      vi.unstubAllEnvs();
+    }
   });
 
   it('refuses what it does not know, and tfjs without a namespace', async () => {

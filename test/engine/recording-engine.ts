@@ -39,7 +39,7 @@ function driver(): EngineDriver {
     createEvent: () => next++,
     eventDone: () => true,
     elapsedMilliseconds: () => 1,
-    ...{ upload: nothing, uploadRows: nothing, copy: nothing, copyRows: nothing },
+    ...{ upload: nothing, uploadRows: nothing, copy: nothing, copyFromPeer: nothing, copyRows: nothing },
     // What a card that computes nothing has: zeros.
     downloadAsync: ({ buffer, byteOffset, byteLength }) => {
       new Uint8Array(buffer, byteOffset, byteLength).fill(0);

@@ -6,7 +6,6 @@ import type { WeightSource } from '../../formats/weight-source.js';
 import { CountingEngine } from '../counted-tensors.js';
 import {
   type Deferred,
-  type Engine,
   type EngineMemory,
   learningRateOf,
   type OptimizerArrays,
@@ -18,6 +17,7 @@ import type { Operations } from '../operations.js';
 import { layOut, requireOwnSet, requireValues, sizeOfAll } from '../parameter-layout.js';
 import { noteChange, requireIdleEngine, requireNotTraining, requireOwnCall } from '../parameter-lease.js';
 import { checkDistinctRows } from '../row-lists.js';
+import type { PartEngine, SquaredGradients } from '../split/part-engine.js';
 import {
   type Parameter,
   type ParameterSet,
@@ -61,6 +61,30 @@ type CpuOptimizerState = {
   | { readonly kind: 'adamw8bit'; readonly moments: AdamW8bitState }
 );
 
+/** Sums of squares by blocks of the gradients. */
+class CpuSquares implements SquaredGradients {
+  readonly sums: Float64Array;
+
+  constructor(sums: Float64Array) {
+    this.sums = sums;
+  }
+
+  get count(): number {
+    return this.sums.length;
+  }
+
+  /** L2 norm: all blocks in order. @throws EngineError for sums of another engine */
+  static norm(parts: readonly SquaredGradients[]): number {
+    let total = 0;
+    for (const part of parts) {
+      if (!(part instanceof CpuSquares))
+        throw new EngineError('optimizerStep: sums of squares of another kind of engine');
+      for (const sum of part.sums) total += sum;
+    }
+    return Math.sqrt(total);
+  }
+}
+
 /** Ranges of parameters with equal values, and equal factors where there are any. */
 function runs(values: Float32Array, factors: ArrayLike<number> | undefined): { start: number; end: number }[] {
   const found: { start: number; end: number }[] = [];
@@ -73,7 +97,7 @@ function runs(values: Float32Array, factors: ArrayLike<number> | undefined): { s
   return found;
 }
 
-export class CpuEngine extends CountingEngine implements Engine {
+export class CpuEngine extends CountingEngine implements PartEngine {
   readonly name = 'cpu';
   readonly tokensPerPass = 0;
   readonly heldFormats = ['nf4', 'f8_e4m3'] as const;
@@ -120,6 +144,13 @@ export class CpuEngine extends CountingEngine implements Engine {
     return this.#store.zeros(shape);
   }
 
+  /** @throws EngineError for a tensor of another kind of engine */
+  receive(tensor: Tensor, from: PartEngine): Tensor {
+    if (!(from instanceof CpuEngine)) throw new EngineError('receive: the tensor is of another kind of engine');
+    const values = from.#store.values(from.#store.use(tensor, 'receive'));
+    return this.fromArray(values, tensor.shape);
+  }
+
   async read(tensor: Tensor): Promise<Float32Array> {
     return this.#store.values(this.#store.use(tensor, 'read')).slice();
   }
@@ -136,6 +167,10 @@ export class CpuEngine extends CountingEngine implements Engine {
     const from = this.#store.matrix(source, 'writeRows', 'source', { rows: rows.length, columns: to.shape[1]! });
     checkDistinctRows(rows, to.shape[0]!, 'writeRows');
     scatter(this.#store, from, rows, to);
+  }
+
+  weightBytes({ byteLength }: WeightSource): number {
+    return byteLength;
   }
 
   loadWeight(source: WeightSource): Promise<Weight> {
@@ -247,7 +282,16 @@ export class CpuEngine extends CountingEngine implements Engine {
     if (own.kind === 'adamw') for (const moment of [own.m, own.v]) this.#store.release(moment);
   }
 
-  optimizerStep(set: ParameterSet, state: OptimizerState, options: OptimizerStep): Deferred<number> {
+  squaredGradients(set: ParameterSet): CpuSquares {
+    return new CpuSquares(this.#squares(this.#set(set).gradients));
+  }
+
+  optimizerStep(
+    set: ParameterSet,
+    state: OptimizerState,
+    options: OptimizerStep,
+    parts?: readonly SquaredGradients[],
+  ): Deferred<number> {
     requireOwnCall(set, options, 'optimizerStep');
     const known = this.#set(set);
     const own = this.#state(known, state);
@@ -256,7 +300,7 @@ export class CpuEngine extends CountingEngine implements Engine {
     }
     this.#requireWhole(known);
     this.#requireWhole(own);
-    const norm = this.#gradientNorm(known.gradients);
+    const norm = CpuSquares.norm(parts ?? [this.squaredGradients(set)]);
     this.#torn.add(known).add(own);
     const scale = clipScale(norm, options.maxGradNorm);
     const steps = new Float32Array(own.steps.length);
@@ -346,13 +390,13 @@ export class CpuEngine extends CountingEngine implements Engine {
     return { m: first!, v: second! };
   }
 
-  /** L2 norm, summed in double: blocks on all threads, then their sums in order. */
-  #gradientNorm(gradients: CpuTensor): number {
+  /** Of each block, summed in double on all threads. */
+  #squares(gradients: CpuTensor): Float64Array {
     const sums = this.#runtime.alloc(8 * Math.ceil(gradients.size / ELEMENTWISE_BLOCK));
     try {
       this.#store.byBlocks('sumOfSquares', gradients.size, [gradients.ptr, sums, gradients.size]);
       const count = Math.ceil(gradients.size / ELEMENTWISE_BLOCK);
-      return Math.sqrt(this.#runtime.f64(sums, count).reduce((sum, part) => sum + part, 0));
+      return this.#runtime.f64(sums, count).slice();
     } finally {
       this.#runtime.free(sums);
     }

@@ -102,6 +102,57 @@ interface Slot {
   readonly firstBlock: number;
 }
 
+function slotsOf(parameterSizes: readonly number[]) {
+  let codes = 0;
+  let blocks = 0;
+  let full = 0;
+  const slots = parameterSizes.map((size): Slot => {
+    const quantised = size >= MIN_8BIT_SIZE;
+    const slot = { size, quantised, start: quantised ? codes : full, firstBlock: blocks };
+    if (quantised) {
+      codes += size;
+      blocks += Math.ceil(size / BLOCK);
+    } else full += size;
+    return slot;
+  });
+  return { slots, codes, blocks, full };
+}
+
+/** Elements of one parameter in an array of a state. */
+interface StateRange {
+  readonly start: number;
+  readonly length: number;
+}
+
+/** How a state's arrays are made up of parameters: by name, the array's type and the range of each parameter. */
+export function stateLayout(
+  kind: OptimizerStep['kind'],
+  parameterSizes: readonly number[],
+): Record<string, { readonly type: typeof Float32Array | typeof Uint8Array; readonly ranges: readonly StateRange[] }> {
+  const { slots } = slotsOf(parameterSizes);
+  const floats = (ranges: readonly StateRange[]) => ({ type: Float32Array, ranges });
+  const steps = floats(slots.map((_, start) => ({ start, length: 1 })));
+  if (kind === 'adamw') {
+    let start = 0;
+    const flat = floats(
+      parameterSizes.map((length) => {
+        start += length;
+        return { start: start - length, length };
+      }),
+    );
+    return { steps, m: flat, v: flat };
+  }
+  const none = { start: 0, length: 0 };
+  const codes = slots.map(({ size, quantised, start }) => (quantised ? { start, length: size } : none));
+  const blocks = slots.map(({ size, quantised, firstBlock }) =>
+    quantised ? { start: firstBlock, length: Math.ceil(size / BLOCK) } : none,
+  );
+  const scales = floats(blocks);
+  const full = floats(slots.map(({ size, quantised, start }) => (quantised ? none : { start, length: size })));
+  const bytes = { type: Uint8Array, ranges: codes };
+  return { steps, codesM: bytes, codesV: bytes, scalesM: scales, scalesV: scales, m: full, v: full };
+}
+
 /** Moments of the 8-bit optimizer: one byte each and one float32 scale a block of 256, or float32 if small. */
 export class AdamW8bitState {
   readonly slots: readonly Slot[];
@@ -115,18 +166,8 @@ export class AdamW8bitState {
 
   /** @param parameterSizes elements of each parameter, in the order of the flat buffers */
   constructor(parameterSizes: readonly number[]) {
-    let codes = 0;
-    let blocks = 0;
-    let full = 0;
-    this.slots = parameterSizes.map((size) => {
-      const quantised = size >= MIN_8BIT_SIZE;
-      const slot = { size, quantised, start: quantised ? codes : full, firstBlock: blocks };
-      if (quantised) {
-        codes += size;
-        blocks += Math.ceil(size / BLOCK);
-      } else full += size;
-      return slot;
-    });
+    const { slots, codes, blocks, full } = slotsOf(parameterSizes);
+    this.slots = slots;
     this.codesM = new Uint8Array(codes);
     this.codesV = new Uint8Array(codes);
     this.scalesM = new Float32Array(blocks);

@@ -57,6 +57,7 @@ export function countingParts(card: CountedCard, memory: PhysicalMemory, overhea
     destroyEvent: nothing,
     waitEvent: nothing,
     copy: nothing,
+    copyFromPeer: nothing,
     copyRows: nothing,
     fillBytes: nothing,
     clearRows: nothing,

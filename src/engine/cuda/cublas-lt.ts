@@ -48,7 +48,11 @@ export class CublasLt {
   readonly #alpha = new Float32Array(1);
   readonly #beta = new Float32Array(1);
 
-  constructor() {
+  readonly #makeCurrent: () => void;
+
+  /** @param makeCurrent makes the card's context the one that calls go to */
+  constructor(makeCurrent: () => void = () => {}) {
+    this.#makeCurrent = makeCurrent;
     const { library } = loadLibrary('cublasLt');
     this.#function = foreignFunctions(library);
     this.version = Number((library.func('cublasLtGetVersion', 'size_t', []) as unknown as () => number)());
@@ -144,6 +148,7 @@ export class CublasLt {
     const result = new Uint8Array(RESULT_BYTES);
     const types = ['uint64', 'uint64', 'uint64', 'uint64', 'uint64', 'uint64', 'void*', 'void*'];
     const check = this.#function('cublasLtMatmulAlgoCheck', types);
+    this.#makeCurrent();
     if (check(this.#handle, descriptor, a, b, d, d, algorithm, result) !== 0) return undefined;
     return readResult(result)?.workspaceBytes;
   }
@@ -164,6 +169,7 @@ export class CublasLt {
     this.#alpha[0] = alpha;
     this.#beta[0] = beta;
     const { descriptor, a: layoutA, b: layoutB, d: layoutD } = product;
+    this.#makeCurrent();
     // biome-ignore format: the 16 arguments in the library's groups
     return this.#matmul(
       this.#handle, descriptor, this.#alpha, a, layoutA, b, layoutB, this.#beta, d, layoutD, d, layoutD,
@@ -184,6 +190,7 @@ export class CublasLt {
   }
 
   #call(name: string, parameters: readonly string[], ...values: unknown[]): void {
+    this.#makeCurrent();
     const status = this.#function(name, parameters)(...values);
     if (status !== 0) throw new EngineError(`cuBLASLt: ${name} failed with status ${status}`, { status });
   }

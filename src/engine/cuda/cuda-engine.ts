@@ -10,7 +10,6 @@ import { sizeOf, type WeightSource } from '../../formats/weight-source.js';
 import { CountingEngine } from '../counted-tensors.js';
 import type {
   Deferred,
-  Engine,
   EngineMemory,
   OptimizerArrays,
   OptimizerState,
@@ -23,6 +22,7 @@ import { memoryBudgetSchema } from '../memory-budget.js';
 import type { Precision } from '../operations.js';
 import { requireOwnSet, requireValues } from '../parameter-layout.js';
 import { noteChange, requireIdleEngine, requireNotTraining, requireOwnCall } from '../parameter-lease.js';
+import type { PartEngine, SquaredGradients } from '../split/part-engine.js';
 import { type ParameterSet, type ParameterSpec, requireFilled, type Tensor, type Weight } from '../tensor.js';
 import { ActivationOffload } from './activation-offload.js';
 import { CudaParameterSet } from './adapters.js';
@@ -30,14 +30,14 @@ import { KernelCompiler } from './compiler.js';
 import { CublasLt, type E4m3Scales } from './cublas-lt.js';
 import { CudaDriver } from './driver.js';
 import { E4m3Products, e4m3ScalesOf } from './e4m3-products.js';
-import { type CudaGradientSum, joinGradientSum, type SumDriver } from './gradient-sum.js';
+import { type Communication, type CudaGradientSum, GradientSums } from './gradient-sum.js';
 import { KernelLoader } from './kernel-loading.js';
 import { Kernels, PLAIN_PROGRAMS } from './kernels.js';
 import type { KernelLauncher } from './launch.js';
 import { MatrixProducts, type ProductDriver, type ProductLibrary } from './matrix-products.js';
 import { matrixRate, type RateDriver } from './matrix-rate.js';
 import { DeviceAllocator, type PhysicalMemory } from './memory.js';
-import { Nccl, type NcclLibrary } from './nccl.js';
+import { Nccl } from './nccl.js';
 import { usualAttentionPrograms } from './operations/attention-kernels.js';
 import { MAX_LOGITS } from './operations/cross-entropy.js';
 import { imagePatches } from './operations/image-patches.js';
@@ -56,10 +56,7 @@ import { WeightStore } from './weights.js';
 
 /** Options of the `cuda` engine: `createEngine('cuda', { cuda: … })`. */
 export interface CudaEngineOptions {
-  /**
-   * Number of the card in the order of nvidia-smi, from 0. Default: LOCAL_RANK where a launcher set it and the process
-   * sees several cards, else 0.
-   */
+  /** Number of the card, from 0, as nvidia-smi counts. Default: LOCAL_RANK where as many are visible, else 0. */
   readonly device?: number;
   /**
    * Most bytes of device memory for the process, as nvidia-smi shows it: weights, tensors, context, code and library
@@ -147,10 +144,10 @@ export interface CudaParts {
   /** Settles when the kernels are compiled; loading waits for it at its end. */
   readonly prepared?: Promise<void>;
   /** What connects the card with those of other ranks. Default: the engine trains alone. */
-  readonly communication?: { readonly driver: SumDriver; load(): NcclLibrary };
+  readonly communication?: Communication;
 }
 
-export class CudaEngine extends CountingEngine implements Engine {
+export class CudaEngine extends CountingEngine implements PartEngine {
   readonly name = 'cuda';
   readonly description: string;
   readonly operations: CudaOperations;
@@ -174,7 +171,7 @@ export class CudaEngine extends CountingEngine implements Engine {
   readonly #sets = new Map<unknown, CudaParameterSet>();
   #matrixTflops: number | undefined;
   readonly #pace: Pace;
-  readonly #sums = new Set<CudaGradientSum>();
+  readonly #sums: GradientSums;
   #loading = 0;
   #isDisposed = false;
 
@@ -194,6 +191,7 @@ export class CudaEngine extends CountingEngine implements Engine {
     this.#staging = staging;
     this.#activations = activations;
     this.#pace = new Pace(driver, staging);
+    this.#sums = new GradientSums(parts.communication, { memory: parts.memory, staging, allocator });
     this.#products = products;
     const made = `${driver.device.name} ${library.version}`;
     this.#saved = parts.loader && new SavedProducts(products, parts.loader, made);
@@ -252,6 +250,12 @@ export class CudaEngine extends CountingEngine implements Engine {
     return this.#store.zeros(shape);
   }
 
+  /** @throws EngineError for a tensor of another kind of engine; OutOfMemoryError */
+  receive(tensor: Tensor, from: PartEngine): Tensor {
+    if (!(from instanceof CudaEngine)) throw new EngineError('receive: the tensor is of another kind of engine');
+    return this.#store.receive(tensor, from.#store);
+  }
+
   moveToHost(tensor: Tensor): void {
     this.#store.moveToHost(tensor);
   }
@@ -298,6 +302,10 @@ export class CudaEngine extends CountingEngine implements Engine {
     this.tokensPerPass = tokensPerPass ?? (isStreamed ? STREAMED_TOKENS_PER_PASS : this.tokensPerPass);
   }
 
+  weightBytes(source: WeightSource): number {
+    return this.#weights.bytesOf(source);
+  }
+
   async loadWeight(source: WeightSource): Promise<Weight> {
     this.#loading++;
     let weight: Weight;
@@ -324,14 +332,8 @@ export class CudaEngine extends CountingEngine implements Engine {
     this.#e4m3.prepare(known, precision);
   }
 
-  async joinGroup(group: ProcessGroup, set: ParameterSet, signal?: AbortSignal): Promise<CudaGradientSum> {
-    const { communication, memory } = this.#parts;
-    if (!communication) throw new EngineError('joinGroup: this engine has no connection to other cards');
-    const freeBytes = () => memory.memoryInfo().free;
-    const parts = { ...communication, staging: this.#staging, allocator: this.allocator, freeBytes };
-    const sum = await joinGradientSum(parts, group, this.#set(set), signal);
-    this.#sums.add(sum);
-    return sum;
+  joinGroup(group: ProcessGroup, set: ParameterSet, signal?: AbortSignal): Promise<CudaGradientSum> {
+    return this.#sums.join(group, this.#set(set), signal);
   }
 
   createParameters(specs: readonly ParameterSpec[]): ParameterSet {
@@ -372,9 +374,13 @@ export class CudaEngine extends CountingEngine implements Engine {
     return new CudaOptimizerState(this.#store, this.#set(set), kind);
   }
 
-  optimizerStep(set: ParameterSet, state: OptimizerState, options: OptimizerStep): Deferred<number> {
+  squaredGradients(set: ParameterSet, state: OptimizerState): SquaredGradients {
+    return this.#state(set, state).squaredGradients();
+  }
+
+  optimizerStep(...[set, state, options, parts]: Parameters<PartEngine['optimizerStep']>): Deferred<number> {
     requireOwnCall(set, options, 'optimizerStep');
-    return this.#state(set, state).step(options);
+    return this.#state(set, state).step(options, parts);
   }
 
   releaseOptimizerState(set: ParameterSet, state: OptimizerState): void {
@@ -431,8 +437,7 @@ export class CudaEngine extends CountingEngine implements Engine {
     if (this.#isDisposed) return;
     this.#isDisposed = true;
     const { driver, kernels } = this.#parts;
-    // Kernels that wait for a lost rank would be waited for here.
-    for (const sum of this.#sums) await sum.close();
+    await this.#sums.close();
     await this.#weights.dispose();
     driver.synchronize();
     this.#weights.disposeHost();
@@ -476,16 +481,15 @@ export function createCudaEngine(
   try {
     const compiler = new KernelCompiler();
     const kernels = new Kernels(driver, compiler);
-    const library = new CublasLt();
+    const library = new CublasLt(() => driver.makeCurrent());
     const attention = usualAttentionPrograms(driver.device.capability, kernels.hasWarpgroups);
     const prepared = kernels.prepare([...PLAIN_PROGRAMS, ...attention]);
     const memory = physicalMemory(driver);
     const overhead = new Overhead(driver.process, driver.process.contextBytes);
     const compilerVersion = compiler.version;
     const loader = new KernelLoader(driver);
-    const communication = { driver, load: () => new Nccl() };
-    const made = { driver, memory, overhead, kernels, library, compilerVersion, loader, prepared, communication };
-    return new CudaEngine({ ...made, ...parts }, options);
+    const made = { driver, memory, overhead, kernels, library, compilerVersion, loader, prepared };
+    return new CudaEngine({ ...made, communication: { driver, load: () => new Nccl() }, ...parts }, options);
   } catch (error) {
     // Else the card's memory stays taken, though the process may go on with another engine.
     driver.dispose();

@@ -49,8 +49,12 @@ export interface PinnedBlock {
   free(): void;
 }
 
+/** The context that this thread's calls go to: with several cards each call makes its own current first. */
+let current: number | undefined;
+
 export class CudaDriver {
   readonly device: DeviceInfo;
+  readonly context: number;
   /** Kernels and products are queued here, in order. */
   readonly stream: number;
   /** Uploads that run beside the compute stream. */
@@ -65,19 +69,22 @@ export class CudaDriver {
   readonly parameters = new ParameterBlock();
   readonly #pointers: BigUint64Array;
   readonly #launch: ForeignFunction;
+  /** Passed when what was queued before a copy to or from another card is done. */
+  #handover: number | undefined;
   /** CUDA_MEMCPY2D: sixteen 8-byte fields. */
   readonly #copyBlock = new DataView(new ArrayBuffer(128));
 
   /** @param given which card, as nvidia-smi counts them; CUDA_VISIBLE_DEVICES applies. Default: that of `ownCard` */
   constructor(given?: number) {
     this.#function = foreignFunctions(loadLibrary('driver').library);
-    this.call('cuInit', ['uint'], 0);
-    const ordinal = given ?? ownCard(this.#outInt((out) => this.call('cuDeviceGetCount', ['void*'], out)));
-    const device = this.#outInt((out) => this.call('cuDeviceGet', ['void*', 'int'], out, ordinal));
+    this.#plainCall('cuInit', ['uint'], 0);
+    const ordinal = given ?? ownCard(this.#outInt((out) => this.#plainCall('cuDeviceGetCount', ['void*'], out)));
+    const device = this.#outInt((out) => this.#plainCall('cuDeviceGet', ['void*', 'int'], out, ordinal));
     this.#deviceHandle = device;
     this.process = new NvmlProcess(this.#busId(device));
-    const context = outHandle((out) => this.call('cuDevicePrimaryCtxRetain', ['void*', 'int'], out, device));
-    this.call('cuCtxSetCurrent', ['uint64'], context);
+    this.context = outHandle((out) => this.#plainCall('cuDevicePrimaryCtxRetain', ['void*', 'int'], out, device));
+    current = undefined;
+    this.makeCurrent();
     this.device = this.#describe(device, ordinal);
     this.stream = this.createStream();
     this.copyStream = this.createStream();
@@ -86,6 +93,13 @@ export class CudaDriver {
     const base = foreignCalls().address(bytes);
     this.#pointers = BigUint64Array.from({ length: bytes.length / 8 }, (_, i) => base + BigInt(8 * i));
     this.#launch = this.#function('cuLaunchKernel', LAUNCH_TYPES);
+  }
+
+  /** Calls of this thread go to this card's context from here on; the driver's own methods see to it themselves. */
+  makeCurrent(): void {
+    if (current === this.context) return;
+    this.#plainCall('cuCtxSetCurrent', ['uint64'], this.context);
+    current = this.context;
   }
 
   createStream(): number {
@@ -170,6 +184,29 @@ export class CudaDriver {
     this.call('cuMemcpyDtoDAsync_v2', ['uint64', 'uint64', 'size_t', 'uint64'], target, source, bytes, this.stream);
   }
 
+  /**
+   * Queues a copy from another card, behind what is queued on both: that one goes on when the copy is done. Where cards do
+   * not reach each other, the driver copies through host memory.
+   */
+  copyFromPeer(target: DevicePointer, source: DevicePointer, bytes: number, peer: object): void {
+    if (!(peer instanceof CudaDriver)) throw new EngineError('copyFromPeer: the other engine has no card');
+    if (bytes === 0) return;
+    peer.#orderBefore(this);
+    if (peer.context === this.context) this.copy(target, source, bytes);
+    else {
+      const types = ['uint64', 'uint64', 'uint64', 'uint64', 'size_t', 'uint64'];
+      this.call('cuMemcpyPeerAsync', types, target, this.context, source, peer.context, bytes, this.stream);
+    }
+    this.#orderBefore(peer);
+  }
+
+  /** What is queued there from here on waits for what is queued here. */
+  #orderBefore(other: CudaDriver): void {
+    this.#handover ??= this.createEvent();
+    this.recordEvent(this.#handover);
+    other.waitEvent(this.#handover);
+  }
+
   fillBytes(target: DevicePointer, value: number, bytes: number): void {
     if (bytes === 0) return;
     this.call('cuMemsetD8Async', ['uint64', 'uint8', 'size_t', 'uint64'], target, value, bytes, this.stream);
@@ -200,6 +237,7 @@ export class CudaDriver {
   }
 
   eventDone(event: number): boolean {
+    this.makeCurrent();
     const status = this.#function('cuEventQuery', ['uint64'])(event);
     if (status === 0) return true;
     if (status === CUDA_ERROR_NOT_READY) return false;
@@ -240,6 +278,7 @@ export class CudaDriver {
     const z = grid[2] ?? 1;
     if (x === 0 || y === 0 || z === 0) return;
     this.launches++;
+    this.makeCurrent();
     const status = this.#launch(kernel.handle, x, y, z, block, 1, 1, sharedBytes, this.stream, this.#pointers, null);
     if (status !== 0) throw this.#failure(`launch of ${kernel.name}, grid ${grid.join('×')}, block ${block}`, status);
   }
@@ -247,12 +286,20 @@ export class CudaDriver {
   /** Gives the context back; everything allocated must be freed before, as others may share it. */
   dispose(): void {
     this.synchronize();
+    if (this.#handover !== undefined) this.destroyEvent(this.#handover);
     for (const stream of [this.stream, this.copyStream]) this.destroyStream(stream);
     this.call('cuDevicePrimaryCtxRelease_v2', ['int'], this.#deviceHandle);
+    // The context may be gone: the next call of any card sets its own.
+    current = undefined;
   }
 
   /** Any other function of the driver. @throws EngineError if its status is not 0 */
   call(name: string, parameters: readonly string[], ...values: unknown[]): void {
+    this.makeCurrent();
+    this.#plainCall(name, parameters, ...values);
+  }
+
+  #plainCall(name: string, parameters: readonly string[], ...values: unknown[]): void {
     const status = this.#function(name, parameters)(...values);
     if (status !== 0) throw this.#failure(name, status);
   }
@@ -281,7 +328,7 @@ export class CudaDriver {
   /** PCI address, e.g. 0000:1B:00.0 */
   #busId(device: number): string {
     const text = new Uint8Array(32);
-    this.call('cuDeviceGetPCIBusId', ['void*', 'int', 'int'], text, text.length, device);
+    this.#plainCall('cuDeviceGetPCIBusId', ['void*', 'int', 'int'], text, text.length, device);
     return Buffer.from(text.subarray(0, text.indexOf(0))).toString();
   }
 

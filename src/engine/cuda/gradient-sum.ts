@@ -4,11 +4,11 @@
  * as NCCL asks; which pieces leave early may differ.
  */
 import type { GradientSum, ProcessGroup } from '../../distributed/process-group.js';
-import { DistributedError } from '../../errors.js';
+import { DistributedError, EngineError } from '../../errors.js';
 import type { CudaParameterSet } from './adapters.js';
 import type { CudaDriver } from './driver.js';
 import { offset } from './launch.js';
-import type { DeviceAllocator } from './memory.js';
+import type { DeviceAllocator, PhysicalMemory } from './memory.js';
 import type { NcclLibrary } from './nccl.js';
 import { NcclCommunicator } from './nccl-communicator.js';
 import { requireSamePeers } from './nccl-peers.js';
@@ -19,6 +19,7 @@ export type SumDriver = Pick<
   | 'stream'
   | 'device'
   | 'cardId'
+  | 'makeCurrent'
   | 'createStream'
   | 'destroyStream'
   | 'createEvent'
@@ -28,18 +29,23 @@ export type SumDriver = Pick<
   | 'eventDone'
 >;
 
-/** What the sum needs of the engine; a test gives stand-ins. */
-export interface SumParts {
+/** What connects the card with those of other ranks. */
+export interface Communication {
   readonly driver: SumDriver;
-  readonly staging: Pick<Staging, 'upload' | 'download'>;
-  readonly allocator: Pick<DeviceAllocator, 'allocate' | 'free' | 'noteTaken'>;
-  /** Free memory of the card. */
-  freeBytes(): number;
   /** Finds and loads NCCL. */
   load(): NcclLibrary;
+}
+
+/** What the sum needs of the engine; a test gives stand-ins. */
+interface SumContext {
+  readonly memory: Pick<PhysicalMemory, 'memoryInfo'>;
+  readonly staging: Pick<Staging, 'upload' | 'download'>;
+  readonly allocator: Pick<DeviceAllocator, 'allocate' | 'free' | 'noteTaken'>;
   /** A test makes them small. */
   readonly sizes?: typeof SIZES;
 }
+
+export type SumParts = Communication & SumContext;
 
 /** Pieces at most: each costs some 50 µs, and what cannot be hidden behind backward is the last one. */
 const PIECES = 8;
@@ -97,8 +103,8 @@ export async function joinGradientSum(
   const pieces = piecesOf(set, group.worldSize === 1 ? 1 : PIECES, (parts.sizes ?? SIZES).piece);
   const cuts = [set.size, ...pieces.map(({ first }) => first)];
   const library = await requireSamePeers(group, parts.load, { id: driver.cardId(), name, ordinal }, cuts, signal);
-  const free = parts.freeBytes();
-  const communicator = await NcclCommunicator.join(library, group, ordinal, signal);
+  const { free } = parts.memory.memoryInfo();
+  const communicator = await NcclCommunicator.join(library, group, driver, signal);
   const sum = new CudaGradientSum(parts, group, set, communicator, pieces);
   try {
     await sum.probe(signal);
@@ -106,8 +112,34 @@ export async function joinGradientSum(
     await sum.close();
     throw error;
   }
-  sum.noteTaken(Math.max(0, free - parts.freeBytes()));
+  sum.noteTaken(Math.max(0, free - parts.memory.memoryInfo().free));
   return sum;
+}
+
+/** The sums of an engine, of one training after the other. */
+export class GradientSums {
+  readonly #communication: Communication | undefined;
+  readonly #context: SumContext;
+  readonly #joined = new Set<CudaGradientSum>();
+
+  /** @param communication undefined: the engine trains alone */
+  constructor(communication: Communication | undefined, context: SumContext) {
+    this.#communication = communication;
+    this.#context = context;
+  }
+
+  async join(group: ProcessGroup, set: CudaParameterSet, signal?: AbortSignal): Promise<CudaGradientSum> {
+    if (!this.#communication) throw new EngineError('joinGroup: this engine has no connection to other cards');
+    const sum = await joinGradientSum({ ...this.#communication, ...this.#context }, group, set, signal);
+    this.#joined.add(sum);
+    return sum;
+  }
+
+  /** Ends them all: whoever waits for the card would wait for kernels that wait for a lost rank. */
+  async close(): Promise<void> {
+    for (const sum of this.#joined) await sum.close();
+    this.#joined.clear();
+  }
 }
 
 export class CudaGradientSum implements GradientSum {

@@ -6,6 +6,7 @@ import { eventLoopTurn } from '../../async/event-loop.js';
 import { onAbort } from '../../async/on-abort.js';
 import type { ProcessGroup } from '../../distributed/process-group.js';
 import { DistributedError, reasonOf } from '../../errors.js';
+import type { CudaDriver } from './driver.js';
 import type { DevicePointer } from './launch.js';
 import type { NcclLibrary } from './nccl.js';
 
@@ -53,13 +54,13 @@ export class NcclCommunicator {
 
   /**
    * All ranks call it at the same time.
-   * @param ordinal of the card that it must be on
+   * @param driver of the card that it must be on
    * @throws DistributedError if they do not find each other; the signal's or the failure's reason
    */
   static async join(
     library: NcclLibrary,
     group: ProcessGroup,
-    ordinal: number,
+    driver: Pick<CudaDriver, 'device' | 'makeCurrent'>,
     signal?: AbortSignal,
   ): Promise<NcclCommunicator> {
     // On one machine nobody else need reach the sockets by which NCCL begins.
@@ -67,9 +68,11 @@ export class NcclCommunicator {
     const own = group.isMain ? Buffer.from(library.uniqueId()).toString('hex') : undefined;
     const id = Buffer.from(await group.broadcast('the id for NCCL', own, signal), 'hex');
     group.failure.throwIfAborted();
+    driver.makeCurrent();
     const communicator = new NcclCommunicator(library, group, library.begin(group.worldSize, id, group.rank));
     await communicator.until(() => true, 'the ranks to find each other through NCCL', JOIN_SECONDS, signal);
     const device = library.device(communicator.#live());
+    const { ordinal } = driver.device;
     if (device === ordinal) return communicator;
     await communicator.abort();
     throw new DistributedError(`NCCL took card ${device} instead of card ${ordinal}`, {

@@ -14,6 +14,7 @@ import {
   type OptimizerState,
   type OptimizerStep,
 } from '../engine.js';
+import type { SquaredGradients } from '../split/part-engine.js';
 import type { CudaParameterSet } from './adapters.js';
 import { type DevicePointer, offset } from './launch.js';
 import type { DeviceBlock } from './memory.js';
@@ -26,6 +27,19 @@ const CHUNK_WORDS = 8;
 /** Partial sums of the norm at most. */
 const MAX_NORM_BLOCKS = 1024;
 const HOLDER = 'optimizer state';
+
+/** Sums of squares on a card, 8 bytes each. */
+class CardSquares implements SquaredGradients {
+  readonly store: TensorStore;
+  readonly address: DevicePointer;
+  readonly count: number;
+
+  constructor(store: TensorStore, address: DevicePointer, count: number) {
+    this.store = store;
+    this.address = address;
+    this.count = count;
+  }
+}
 
 /** An array of the state: where it lies, and its type on the host. */
 interface StateArray {
@@ -93,18 +107,48 @@ export class CudaOptimizerState implements OptimizerState {
     }
   }
 
-  step(options: OptimizerStep): Deferred<number> {
+  /** Queues the sums of squares of the gradients. */
+  squaredGradients(): CardSquares {
+    const { gradients, size } = this.set;
+    // The norm and the factor first, then the partial sums, 8 bytes each.
+    const partials = offset(this.#norm.address, 8);
+    const count = Math.max(1, Math.min(MAX_NORM_BLOCKS, Math.ceil(size / 1024)));
+    this.#store.kernels.launch(KERNELS.squaredNorm, [count], { partials, grads: gradients.address, n: size });
+    return new CardSquares(this.#store, partials, count);
+  }
+
+  /** Norm and factor of all parts together, from their sums in order. */
+  #clip({ maxGradNorm }: OptimizerStep, parts: readonly SquaredGradients[]): void {
+    const { allocator, kernels } = this.#store;
+    const count = parts.reduce((sum, part) => sum + part.count, 0);
+    const sums = allocator.allocate(8 * count, HOLDER);
+    try {
+      let at = 0;
+      for (const part of parts) {
+        if (!(part instanceof CardSquares)) throw new EngineError('optimizerStep: sums of another kind of engine');
+        this.#store.copyFrom(offset(sums.address, at), part.address, 8 * part.count, part.store);
+        at += 8 * part.count;
+      }
+      const parameters = { norm: this.#norm.address, partials: sums.address, count, maxNorm: maxGradNorm };
+      kernels.launch(KERNELS.clipScale, [1], parameters);
+    } finally {
+      allocator.free(sums);
+    }
+  }
+
+  /** @param parts of a set in parts: what was queued for all of them. Default: the set is whole */
+  step(options: OptimizerStep, parts?: readonly SquaredGradients[]): Deferred<number> {
     if (this.kind !== options.kind) {
       throw new EngineError(`optimizerStep: the state is of ${this.kind}, the step of ${options.kind}`);
     }
     const { kernels, staging } = this.#store;
-    const { values, gradients, size } = this.set;
+    const { values, gradients } = this.set;
     const norm = this.#norm.address;
-    // The norm and the factor first, then the partial sums, 8 bytes each.
-    const partials = offset(norm, 8);
-    const blocks = Math.max(1, Math.min(MAX_NORM_BLOCKS, Math.ceil(size / 1024)));
-    kernels.launch(KERNELS.squaredNorm, [blocks], { partials, grads: gradients.address, n: size });
-    kernels.launch(KERNELS.clipScale, [1], { norm, partials, count: blocks, maxNorm: options.maxGradNorm });
+    if (parts) this.#clip(options, parts);
+    else {
+      const { address: partials, count } = this.squaredGradients();
+      kernels.launch(KERNELS.clipScale, [1], { norm, partials, count, maxNorm: options.maxGradNorm });
+    }
     const { settings, active } = this.#settings(options);
     this.#store.withTable(new Int32Array(settings.buffer), (table) => {
       const at = (name: string): DevicePointer => this.arrays[name]!.block.address;

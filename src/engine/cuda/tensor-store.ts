@@ -14,7 +14,7 @@ import { CudaTensor, type DeviceRows, ELEMENT_BYTES, type ElementType, Storage }
 
 /** What the store and the operations need of the device; a test gives recorders. */
 export interface DeviceContext {
-  readonly driver: Pick<CudaDriver, 'copy' | 'copyRows' | 'fillBytes' | 'clearRows'>;
+  readonly driver: Pick<CudaDriver, 'copy' | 'copyFromPeer' | 'copyRows' | 'fillBytes' | 'clearRows'>;
   readonly kernels: KernelLauncher;
   readonly allocator: DeviceAllocator;
   readonly products: Pick<MatrixProducts, 'run'>;
@@ -222,6 +222,40 @@ export class TensorStore extends CountedTensors<CudaTensor> {
   /** A tensor whose rows are not spread through a block twice as wide: `tensor` itself, retained, or a copy. */
   compact(tensor: CudaTensor): CudaTensor {
     if (tensor.ld < 2 * tensor.columns) {
+      this.retain(tensor);
+      return tensor;
+    }
+    const copy = this.create(tensor.shape);
+    this.copyInto(copy, tensor);
+    return copy;
+  }
+
+  /** Queues a copy from the device of any store. */
+  copyFrom(target: DevicePointer, source: DevicePointer, bytes: number, from: TensorStore): void {
+    if (from === this) this.driver.copy(target, source, bytes);
+    else this.driver.copyFromPeer(target, source, bytes, from.driver);
+  }
+
+  /** A copy of another card's tensor, in its number format. */
+  receive(tensor: Tensor, from: TensorStore): CudaTensor {
+    const known = from.use(tensor, 'receive');
+    const whole = from.#whole(known);
+    try {
+      const received = this.#create(known.shape, whole.type, whole.ld);
+      received.spare = whole.spare;
+      const bytes = ELEMENT_BYTES[whole.type] * whole.rows * whole.ld;
+      this.copyFrom(received.address, whole.address, bytes, from);
+      return received;
+    } finally {
+      from.release(whole);
+    }
+  }
+
+  /** A tensor whose rows, with what lies between them, are a block of their own: `tensor` itself, retained, or a copy. */
+  #whole(tensor: CudaTensor): CudaTensor {
+    const { type, storage, address, ld, columns, isParameter } = tensor;
+    const isOwn = type === 'f32' || (storage?.block.address === address && ld < 2 * columns);
+    if (isOwn || isParameter) {
       this.retain(tensor);
       return tensor;
     }

@@ -194,7 +194,8 @@ function spareOf({ stack }: WeightSource, spareColumns: number): number {
   return spareColumns * (stack ? 3 : 1);
 }
 
-function bytesOf(source: WeightSource, spareColumns: number): number {
+/** Bytes of a weight on the device. @param spareColumns per adapted weight of a matrix */
+export function bytesOf(source: WeightSource, spareColumns: number): number {
   const { shape } = source;
   const columns = shape.at(-1) ?? 1;
   const rows = sizeOf(shape.slice(0, -1));

@@ -28,7 +28,7 @@ import { type PackedMemory, StreamedMemory } from './packed-memory.js';
 import type { Staging } from './staging.js';
 import { StreamedMatrix } from './streamed-matrix.js';
 import type { TensorStore } from './tensor-store.js';
-import { mayLeave, type Offload, placeWeights, streamedWithLess } from './weight-placement.js';
+import { bytesOf, mayLeave, type Offload, placeWeights, streamedWithLess } from './weight-placement.js';
 import { type WeightDriver, WeightStream } from './weight-stream.js';
 
 export class DeviceWeight implements Weight {
@@ -92,6 +92,11 @@ export class WeightStore extends HeldWeights<DeviceWeight> {
     this.#driver = driver;
     this.#staging = staging;
     this.#host = new HostWeights(store, driver, staging, this.#stream);
+  }
+
+  /** Bytes of a weight on the device. */
+  bytesOf(source: WeightSource): number {
+    return bytesOf(source, this.#spareColumns);
   }
 
   /** Bytes copied from host memory when each streamed layer is used once. */

@@ -1,7 +1,7 @@
 /** Keys and values of every layer for a set of growing sequences; each sequence owns a range of rows. */
 import type { Engine } from '../../engine/engine.js';
 import type { KeyValueRows, Segments } from '../../engine/operations.js';
-import type { Tensor } from '../../engine/tensor.js';
+import type { Tensor, Weight } from '../../engine/tensor.js';
 import { DataError } from '../../errors.js';
 import type { KeyValueStore } from './layers.js';
 
@@ -17,16 +17,19 @@ export class KvCache implements KeyValueStore {
   readonly #lengths: Int32Array;
   #rows = new Int32Array(0);
 
-  /** @param width kv-heads × head size */
-  constructor(engine: Engine, layers: number, width: number, capacities: readonly number[]) {
+  /**
+   * @param layers a weight of each
+   * @param width kv-heads × head size
+   */
+  constructor(engine: Engine, layers: readonly Weight[], width: number, capacities: readonly number[]) {
     this.#engine = engine;
     this.#capacities = capacities;
     this.#starts = new Int32Array(capacities.length);
     for (let i = 1; i < capacities.length; i++) this.#starts[i] = this.#starts[i - 1]! + capacities[i - 1]!;
     this.#lengths = new Int32Array(capacities.length);
     const rows = capacities.reduce((sum, capacity) => sum + capacity, 0);
-    this.#keys = Array.from({ length: layers }, () => engine.zeros([rows, width]));
-    this.#values = Array.from({ length: layers }, () => engine.zeros([rows, width]));
+    this.#keys = layers.map((weight) => engine.zeros([rows, width], weight));
+    this.#values = layers.map((weight) => engine.zeros([rows, width], weight));
   }
 
   /**

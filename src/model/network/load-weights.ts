@@ -3,7 +3,7 @@
  * time, so that reading, copying and converting overlap across the borders of tensors.
  */
 
-import type { Engine } from '../../engine/engine.js';
+import type { Engine, TrainingBytes } from '../../engine/engine.js';
 import type { Weight } from '../../engine/tensor.js';
 import { CheckpointError } from '../../errors.js';
 import type { StackPlace, WeightSource, WeightUsage } from '../../formats/weight-source.js';
@@ -43,6 +43,8 @@ export interface WantedWeight {
   readonly view: readonly number[];
   readonly stack: StackPlace | undefined;
   readonly usage?: WeightUsage | undefined;
+  /** As that of its source. */
+  readonly stage?: number | undefined;
 }
 
 /** Keeps disk and card busy. Engines read in pieces, so this bounds the memory on the way, too. */
@@ -59,7 +61,7 @@ export async function loadWeights(
   provider: WeightProvider,
   wanted: readonly WantedWeight[],
   digest?: BaseDigest,
-  trainingBytes: (tokens: number, offloadInputs?: boolean) => number = () => 0,
+  trainingBytes: TrainingBytes = () => 0,
 ): Promise<Map<string, Weight>> {
   const sources = inFileOrder(provider, checkedSources(provider, wanted));
   engine.placeWeights?.(sources, trainingBytes);
@@ -111,7 +113,7 @@ function checkedSources(provider: WeightProvider, wanted: readonly WantedWeight[
     hints.add(hint);
   };
   const sources: WeightSource[] = [];
-  for (const { name, shape, view, stack, usage } of wanted) {
+  for (const { name, shape, view, stack, usage, stage } of wanted) {
     if (!provider.has(name)) {
       fault(`${name}: missing, expected [${shape.join(', ')}]`);
       continue;
@@ -124,7 +126,7 @@ function checkedSources(provider: WeightProvider, wanted: readonly WantedWeight[
       }
       const { dtype, byteLength, scale, quantState, hold } = source;
       const read = (target: Uint8Array, offset?: number): Promise<void> => source.read(target, offset);
-      sources.push({ name, shape: view, dtype, byteLength, scale, quantState, hold, stack, usage, read });
+      sources.push({ name, shape: view, dtype, byteLength, scale, quantState, hold, stack, usage, stage, read });
     } catch (error) {
       if (!(error instanceof CheckpointError)) throw error;
       fault(`${name}: ${error.summary}`, error.hint);

@@ -1,5 +1,5 @@
 /** The frozen tensors of a model, by their names in transformers' memory and their shapes, loaded into an engine. */
-import type { Engine } from '../../engine/engine.js';
+import type { Engine, TrainingBytes } from '../../engine/engine.js';
 import type { Weight } from '../../engine/tensor.js';
 import type { StackPlace, WeightUsage } from '../../formats/weight-source.js';
 import type { LinearModule } from '../linear-module.js';
@@ -77,6 +77,8 @@ class Assembler {
   readonly linear: LinearModule[] = [];
   /** Of the weights that are taken from now on. */
   usage: WeightUsage | undefined;
+  /** Of the weights that are taken from now on: what runs together has one number. */
+  stage = 0;
   readonly #take: Take;
 
   constructor(take: Take) {
@@ -85,7 +87,7 @@ class Assembler {
 
   /** @param view shape that the engine sees, with the same number of elements */
   weight(name: string, shape: readonly number[], view: readonly number[] = shape, stack?: StackPlace): Weight {
-    return this.#take({ name, shape, view, stack, usage: this.usage });
+    return this.#take({ name, shape, view, stack, usage: this.usage, stage: this.stage });
   }
 
   linearModule(
@@ -140,7 +142,7 @@ export async function loadModules(
   engine: Engine,
   config: ModelConfig,
   provider: WeightProvider,
-  trainingBytes?: (modules: ModelModules) => (tokens: number, offloadInputs?: boolean) => number,
+  trainingBytes?: (modules: ModelModules) => TrainingBytes,
   digest: BaseDigest | false = new BaseDigest(),
 ): Promise<{ readonly modules: ModelModules; readonly digests: WeightDigests | undefined }> {
   // transformers ties by its flag, but keeps an lm_head that the checkpoint holds: so presence decides.
@@ -187,9 +189,11 @@ function assemble(config: ModelConfig, tied: boolean, take: Take): ModelModules 
   );
   const lnPre = load.weight(`${tower}.ln_pre.weight`, [vision.hiddenSize]);
   const visionLayers = Array.from({ length: vision.layers }, (_, i) => {
+    load.stage++;
     const names = { attentionNorm: 'attention_norm', attention: 'attention', mlpNorm: 'ffn_norm', mlp: 'feed_forward' };
     return layer(`${tower}.transformer.layers.${i}`, names, vision, vision.hiddenSize, vision.hiddenSize);
   });
+  load.stage++;
   const projector = 'model.multi_modal_projector';
   const projectorNorm = load.weight(`${projector}.norm.weight`, [vision.hiddenSize]);
   const merged = vision.hiddenSize * config.spatialMergeSize ** 2;
@@ -200,14 +204,19 @@ function assemble(config: ModelConfig, tied: boolean, take: Take): ModelModules 
   const decoder = 'model.language_model';
   // A tied embedding is the output head as well.
   load.usage = tied ? undefined : 'lookup';
+  const projected = load.stage;
+  load.stage = 0;
   const embedTokens = load.weight(`${decoder}.embed_tokens.weight`, [text.vocabSize, text.hiddenSize]);
+  load.stage = projected;
   const norms = { attentionNorm: 'input_layernorm', mlpNorm: 'post_attention_layernorm' };
   const textLayers = Array.from({ length: text.layers }, (_, i) => {
     load.usage = { layer: i };
+    load.stage++;
     const names = { ...norms, attention: 'self_attn', mlp: 'mlp' };
     return layer(`${decoder}.layers.${i}`, names, text, text.heads * text.headDim, text.kvHeads * text.headDim);
   });
   load.usage = undefined;
+  load.stage++;
   const norm = load.weight(`${decoder}.norm.weight`, [text.hiddenSize]);
   const lmHead = tied ? embedTokens : load.weight('lm_head.weight', [text.vocabSize, text.hiddenSize]);
   return {

@@ -6,6 +6,7 @@
 import type { PackedSize } from '../../batch/packed-window.js';
 import type { StorageCosts } from '../../engine/engine.js';
 import type { Precision } from '../../engine/operations.js';
+import type { Weight } from '../../engine/tensor.js';
 import type { LinearModule } from '../linear-module.js';
 import type { ModelConfig } from '../model-config.js';
 import type { RecomputedLayers } from './layers.js';
@@ -56,6 +57,8 @@ const TOKENS_PER_PASS_START = 140;
 export const OPERATIONS_PER_STREAMED_BYTE = 8000;
 /** Offloaded inputs that are on the device at once: of the running layer, and of the next one. */
 const INPUTS_ON_DEVICE = 2;
+/** Copies of the hidden state, and of its gradient, where a pass goes from one device to the next: a pair on each side. */
+const CROSSING_ROWS = 4;
 /** Ranks are padded to a multiple of this by engines that pad at all. */
 const RANK_MULTIPLE = 16;
 /** Alignment, lists. */
@@ -69,6 +72,29 @@ interface LayerWidths {
   readonly heads: number;
 }
 
+/** What of a model lies on one of several devices. */
+interface DeviceShare {
+  /** Of each layer of the tower. */
+  readonly vision: readonly boolean[];
+  readonly text: readonly boolean[];
+  readonly hasProjector: boolean;
+  readonly hasHead: boolean;
+}
+
+function shareOf(
+  { visionFeatureLayer }: ModelConfig,
+  { visionLayers, textLayers, linear1, lmHead }: ModelModules,
+  isHeld: (weight: Weight) => boolean,
+): DeviceShare {
+  const held = (layers: readonly LayerModules[]): boolean[] => layers.map(({ attentionNorm }) => isHeld(attentionNorm));
+  return {
+    vision: held(visionLayers.slice(0, visionFeatureLayer)),
+    text: held(textLayers),
+    hasProjector: isHeld(linear1.weight),
+    hasHead: isHeld(lmHead),
+  };
+}
+
 export class PassCosts {
   readonly #storage: StorageCosts;
   readonly #config: ModelConfig;
@@ -79,10 +105,22 @@ export class PassCosts {
   readonly #projectorSaved: number;
   /** Copies of A in the number format of the products, which engines may make at the first pass. */
   readonly #adapterBytes: number;
+  /** Of one of several devices; undefined for all of a pass. */
+  readonly #share: DeviceShare | undefined;
 
-  /** @param modules with their adapters: what has no gradient keeps nothing */
-  constructor(config: ModelConfig, modules: ModelModules, storage: StorageCosts, precision: Precision = 'bf16') {
+  /**
+   * @param modules with their adapters: what has no gradient keeps nothing
+   * @param isHeld for the costs on one of several devices: whether a weight lies there. Default: all do
+   */
+  constructor(
+    config: ModelConfig,
+    modules: ModelModules,
+    storage: StorageCosts,
+    precision: Precision = 'bf16',
+    isHeld?: (weight: Weight) => boolean,
+  ) {
     this.#config = config;
+    this.#share = isHeld && shareOf(config, modules, isHeld);
     this.#storage = storage;
     const { text, vision, visionFeatureLayer } = config;
     const b = storage.elementBytes;
@@ -95,7 +133,7 @@ export class PassCosts {
       storage,
       false,
     );
-    this.#vision = first.costs;
+    this.#vision = first.costs.filter((_, i) => this.#share?.vision[i] ?? true);
     const projector = [modules.mergingLayer, modules.linear1, modules.linear2];
     const merged = vision.hiddenSize * config.spatialMergeSize ** 2;
     const inputs = [merged, vision.hiddenSize, text.hiddenSize];
@@ -110,11 +148,12 @@ export class PassCosts {
     }
     this.#projectorSaved = projectorSaved;
     this.#adapterBytes = modules.linear.reduce(
-      (sum, { lora }) => (lora ? sum + b * padded(lora) * lora.a.shape[1]! : sum),
+      (sum, { lora, weight }) => (lora && (isHeld?.(weight) ?? true) ? sum + b * padded(lora) * lora.a.shape[1]! : sum),
       0,
     );
     const widths = { query, keyValue, hidden: text.hiddenSize, inner: text.intermediateSize, heads: text.heads };
-    const { costs } = layersCosts(modules.textLayers, widths, storage, needs);
+    const all = layersCosts(modules.textLayers, widths, storage, needs).costs;
+    const costs = all.filter((_, i) => this.#share?.text[i] ?? true);
     this.#text = precision === 'bf16' ? costs : costs.map((cost) => withOperands(cost, text.intermediateSize));
   }
 
@@ -156,7 +195,8 @@ export class PassCosts {
   }
 
   /** Bytes at the moments of a pass of which one is the worst; scratch, adapters and alignment are not in them. */
-  #moments(size: PackedSize, recompute: RecomputedLayers) {
+  #moments(whole: PackedSize, allRecomputed: RecomputedLayers) {
+    const { size, recompute, crossing } = this.#shareOf(whole, allRecomputed);
     const { text, vision, spatialMergeSize } = this.#config;
     const { elementBytes: b, logits } = this.#storage;
     const { tokens: T, patches: P, features: M, labels: L, keys = T } = size;
@@ -166,7 +206,8 @@ export class PassCosts {
     const onVision = this.#tower('vision', recompute.vision, inputs);
     const tables = 4 * text.headDim * T + 4 * vision.headDim * P;
     const copies = keys > T ? this.#keyCopies(keys, T, recompute.text) : { kept: 0, running: 0 };
-    const kept = onText.kept * T + onVision.kept * P + this.#projectorSaved * M + tables + copies.kept;
+    const around = tables + copies.kept + crossing;
+    const kept = onText.kept * T + onVision.kept * P + this.#projectorSaved * M + around;
     const pixels = 3 * vision.patchSize ** 2 * b;
     const blocks = Math.ceil(L / Math.max(1, Math.floor(logits.most / text.vocabSize)));
     const rowsOfLogits = blocks > 0 ? Math.ceil(L / blocks) : 0;
@@ -174,15 +215,37 @@ export class PassCosts {
     const head = kept + headBytes;
     const moments = [
       // Forward: the last vision layer, the projector, the last decoder layer, the head.
-      onVision.kept * P - onVision.last * P + (onVision.forward + pixels + 2 * Cv) * P + C * T,
-      onVision.kept * P + (pixels + 4 * Cv) * P + (Cv * (spatialMergeSize ** 2 + 1) + 3 * C) * M + C * T,
+      onVision.kept * P - onVision.last * P + (onVision.forward + pixels + 2 * Cv) * P + C * T + crossing,
+      onVision.kept * P + (pixels + 4 * Cv) * P + (Cv * (spatialMergeSize ** 2 + 1) + 3 * C) * M + C * T + crossing,
       kept - onText.last * T + onText.forward * T + copies.running + 2 * C * T + C * M,
       head,
       // Backward: the last decoder layer, the last vision layer.
       kept + onText.backward * T + 2 * copies.running + 2 * C * T + 2 * C * L,
-      onVision.kept * P + onVision.backward * P + 3 * C * T + tables,
+      onVision.kept * P + onVision.backward * P + 3 * C * T + tables + crossing,
     ];
     return { moments, head, headBytes };
+  }
+
+  /** What of a pass a device computes, and the bytes of what comes there from others. */
+  #shareOf(size: PackedSize, recompute: RecomputedLayers) {
+    const share = this.#share;
+    if (!share) return { size, recompute, crossing: 0 };
+    const among = (held: readonly boolean[], first: number): number => held.slice(0, first).filter(Boolean).length;
+    const hasVision = share.vision.some(Boolean);
+    return {
+      size: {
+        ...size,
+        patches: hasVision || share.hasProjector ? size.patches : 0,
+        features: share.hasProjector ? size.features : 0,
+        labels: share.hasHead ? size.labels : 0,
+      },
+      recompute: {
+        ...recompute,
+        vision: among(share.vision, recompute.vision),
+        text: among(share.text, recompute.text),
+      },
+      crossing: CROSSING_ROWS * this.#storage.elementBytes * this.#config.text.hiddenSize * size.tokens,
+    };
   }
 
   /** Bytes of copies of k and v where segments share rows: kept for backward by all layers, and of a running one. */

@@ -1,7 +1,7 @@
 /** Estimates what training takes beside the weights before there is an adapter, for engines that place weights. */
-import type { Engine } from '../../engine/engine.js';
+import type { Engine, TrainingBytes } from '../../engine/engine.js';
 import { reserveFor } from '../../engine/reserve.js';
-import type { Parameter } from '../../engine/tensor.js';
+import type { Parameter, Weight } from '../../engine/tensor.js';
 import type { LinearModule } from '../linear-module.js';
 import type { ModelConfig } from '../model-config.js';
 import type { ModelModules } from './modules.js';
@@ -24,7 +24,7 @@ export function trainingBytes(
   config: ModelConfig,
   modules: ModelModules,
   { storage }: Pick<Engine, 'storage'>,
-): (tokens: number, offloadInputs?: boolean) => number {
+): TrainingBytes {
   const layers = (of: ModelModules['textLayers']) =>
     of.map((layer) => {
       const { attention, gate, up, down } = layer;
@@ -46,13 +46,17 @@ export function trainingBytes(
     linear2: adapted(modules.linear2),
     linear: modules.linear.map(adapted),
   };
-  const costs = new PassCosts(config, all, storage);
-  let parameters = 0;
-  for (const { weight } of modules.linear) parameters += RANK * (weight.shape[0]! + weight.shape[1]!);
-  return (tokens, offloadInputs = false) => {
+  const whole = new PassCosts(config, all, storage);
+  return (tokens, offloadInputs = false, isHeld) => {
+    const here = isHeld && ((weight: Weight): boolean => isHeld(weight.name));
+    const costs = here ? new PassCosts(config, all, storage, 'bf16', here) : whole;
+    let parameters = 0;
+    for (const { weight } of modules.linear) {
+      if (here?.(weight) ?? true) parameters += RANK * (weight.shape[0]! + weight.shape[1]!);
+    }
     const { patches, features, labels } = SHARES;
     const size = { tokens, patches: patches * tokens, features: features * tokens, labels: Math.ceil(labels * tokens) };
-    const pass = costs.peakBytes(size, { ...costs.layers, offloadInputs });
+    const pass = costs.peakBytes(size, { ...whole.layers, offloadInputs });
     return PARAMETER_BYTES * parameters + pass + reserveFor(storage, pass);
   };
 }

@@ -23,6 +23,7 @@ import type { AdapterView, PassOptions } from './layers.js';
 import type { WeightProvider } from './load-weights.js';
 import { loadModules, type ModelModules, modulesOf } from './modules.js';
 import { PassCosts, trainingFlops } from './pass-costs.js';
+import { SplitCosts } from './split-costs.js';
 import { trainingBytes } from './training-bytes.js';
 
 /** Where a model came from, and who disposes of its engine. */
@@ -175,9 +176,14 @@ export class VisionLanguageModel {
     return packBatch(batch, options, dropout);
   }
 
-  /** What passes cost with the adapter that is on now: bytes and time. */
-  passCosts(precision?: Precision): PassCosts {
-    return new PassCosts(this.config, this.modules, this.engine.storage, precision);
+  /**
+   * What passes cost with the adapter that is on now: bytes and time.
+   * @param memoryBudget as that of `accumulateGradients`; counts where the model lies on several devices
+   */
+  passCosts(precision?: Precision, memoryBudget?: number): PassCosts {
+    const { config, modules, engine } = this;
+    if (!engine.devices) return new PassCosts(config, modules, engine.storage, precision);
+    return new SplitCosts(config, modules, engine, engine.devices, precision, memoryBudget);
   }
 
   /** Prepares copies of the decoder's weights for products in this precision, as far as there is memory. */
@@ -301,7 +307,8 @@ export class VisionLanguageModel {
         );
       }
     }
-    return new KvCache(this.engine, text.layers, text.kvHeads * text.headDim, capacities);
+    const layers = this.modules.textLayers.map(({ attentionNorm }) => attentionNorm);
+    return new KvCache(this.engine, layers, text.kvHeads * text.headDim, capacities);
   }
 
   /**

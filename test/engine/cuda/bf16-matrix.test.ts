@@ -19,7 +19,7 @@ function setUp(rows: number, columns: number, spare: number) {
   const store = new TensorStore(
     {
       driver: {
-        ...{ copy: nothing, fillBytes: nothing, clearRows: nothing },
+        ...{ copy: nothing, copyFromPeer: nothing, fillBytes: nothing, clearRows: nothing },
         copyRows: (...values) => {
           copies.push(values.slice(1, 2).concat(values.slice(3)));
         },

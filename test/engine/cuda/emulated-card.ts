@@ -215,6 +215,7 @@ function emulatedDriver(device: Device, capability: number): EngineDriver & Part
     },
     downloadAsync: (target, source) => device.download(target, source, target.byteLength),
     copy: device.copy,
+    copyFromPeer: device.copy,
     copyRows: (target, targetPitch, source, sourcePitch, rowBytes, rows) => {
       for (let row = 0; row < rows; row++) {
         device.copy(target + row * targetPitch, source + row * sourcePitch, rowBytes);

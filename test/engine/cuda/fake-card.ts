@@ -112,6 +112,7 @@ export class FakeCard {
   }
 
   copy(): void {}
+  copyFromPeer(): void {}
   copyRows(): void {}
 
   /** Further kernels by name; others convert to bf16. */

@@ -142,6 +142,7 @@ export class SumCard {
       stream: COMPUTE,
       device: { ...device, totalBytes: MEMORY, driverVersion: 13000, hasVirtualMemory: true },
       cardId: () => this.id,
+      makeCurrent: () => void this.log.push('current'),
       createStream: () => {
         this.#queues.set(++this.#next, []);
         return this.#next;
@@ -197,7 +198,9 @@ export class SumCard {
         free: () => {},
         noteTaken: (bytes) => void this.log.push(`taken ${bytes}`),
       },
-      freeBytes: () => (this.log.includes('sum 300') ? MEMORY - 5000 : MEMORY),
+      memory: {
+        memoryInfo: () => ({ free: this.log.includes('sum 300') ? MEMORY - 5000 : MEMORY, total: MEMORY }),
+      },
       sizes: { piece: 1000, probe: 300 },
       load: () => this.library(),
     };

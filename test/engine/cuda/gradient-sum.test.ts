@@ -77,6 +77,8 @@ describe('the sum of gradients over ranks', () => {
     for (const { log } of world.cards) {
       expect(log.slice(-3)).toEqual(['finalize', 'destroy', 'taken -5000']);
       expect(log).toContain('taken 5000');
+      // NCCL takes the card that is current.
+      expect(log[0]).toBe('current');
     }
     expect(groups.log[0]).toEqual(['NCCL', 'the id for NCCL']);
     // One machine: NCCL's sockets are not for others.

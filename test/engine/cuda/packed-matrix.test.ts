@@ -24,7 +24,7 @@ function setUp(total = 2 ** 30) {
     launches.push({ name, grid, parameters: parameters as Record<string, unknown> });
   const store = new TensorStore(
     {
-      driver: { copy: nothing, fillBytes: nothing, clearRows: nothing, copyRows: nothing },
+      driver: { copy: nothing, copyFromPeer: nothing, fillBytes: nothing, clearRows: nothing, copyRows: nothing },
       kernels: { multiprocessors: 1, hasWarpgroups: false, launch },
       allocator,
       products: { run: (product) => products.push(product) },

@@ -4,6 +4,7 @@
  */
 import { countingParts } from '../../../src/engine/cuda/counting-card.js';
 import { CudaEngine, type CudaEngineOptions } from '../../../src/engine/cuda/cuda-engine.js';
+import type { Engine } from '../../../src/engine/engine.js';
 import { sizeOf } from '../../../src/formats/weight-source.js';
 import { applyLora, type LoraAdapter } from '../../../src/lora/apply-lora.js';
 import { LoraConfig, type LoraConfigOptions } from '../../../src/lora/lora-config.js';
@@ -28,7 +29,7 @@ export function standInEngine(
 }
 
 /** A model of real size whose weights are never read. @param quantization as the option of `loadModel` */
-export function standInModel(engine: CudaEngine, size: Size, quantization?: string): Promise<VisionLanguageModel> {
+export function standInModel(engine: Engine, size: Size, quantization?: string): Promise<VisionLanguageModel> {
   const config = configOf(size);
   const shapes = shapesOf(config, SIZES[size].tied);
   const stored = [...shapes].map(([name, shape]) => ({ name, shape, bytes: 2 * sizeOf(shape), stored: undefined }));
