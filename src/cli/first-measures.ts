@@ -18,7 +18,7 @@ interface Measured {
   readonly evalSamples: number;
 }
 
-export interface FirstMeasures {
+interface FirstMeasures {
   /** Answers of the test split; undefined where there is nothing to ask. */
   readonly report: EvaluationReport | undefined;
   readonly evalLoss: number | undefined;
