@@ -19,7 +19,11 @@ export function outputOfRank(output: Output): Output {
  * @returns what it gives on the first process; undefined on others
  * @throws DistributedError on the others, where it fails on the first
  */
-export async function onMainRank<T>(what: string, work: () => Promise<T>, signal?: AbortSignal): Promise<T | undefined> {
+export async function onMainRank<T>(
+  what: string,
+  work: () => Promise<T>,
+  signal?: AbortSignal,
+): Promise<T | undefined> {
   if (!rankPlace()) return work();
   const group = await processGroup({ signal });
   if (!group) return work();
