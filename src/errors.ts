@@ -3,6 +3,7 @@
  * for logs, and a `summary` and a `hint` for people: what was expected, what came, where, and what to do.
  */
 import { HOMEPAGE } from './generated/version.js';
+import { cutText } from './messages/cut-text.js';
 import { printable, warningLine } from './messages/one-line.js';
 import { redactDeep } from './messages/redact-values.js';
 import { redact, redactAddresses } from './messages/secrets.js';
@@ -120,7 +121,7 @@ function shown(text: string, details: Readonly<Record<string, unknown>> = {}): s
       if (NAMES.test(key) || !OWN_LINES.test(name)) safe = safe.replaceAll(name, () => warningLine(name));
     }
   }
-  const lines = safe.split('\n').map((line) => (line.length > MAX_LINE ? `${line.slice(0, MAX_LINE)}…` : line));
+  const lines = safe.split('\n').map((line) => cutText(line, MAX_LINE));
   return printable(lines.join('\n'));
 }
 

@@ -41,7 +41,7 @@ const ALLOWED: Readonly<Record<string, readonly string[]>> = {
   ownership: ['files', 'messages'],
   formats: ['files', 'messages'],
   transfer: ['files', 'messages', 'ownership'],
-  archive: ['files'],
+  archive: ['files', 'messages'],
   hub: ['archive', 'files', 'messages', 'transfer'],
   kaggle: ['archive', 'files', 'messages', 'transfer'],
   // Where a name becomes a folder of images, it meets what downloads.

@@ -1,5 +1,6 @@
 /** The error for an archive that is not unpacked: apart from the reader of archives, which loads with the first one. */
 import { DataError, type TuneErrorOptions } from '../errors.js';
+import { cutText } from '../messages/cut-text.js';
 
 /**
  * Why an archive is not unpacked. `damaged`: its bytes are not those that were packed, and other ones may be. All
@@ -64,5 +65,5 @@ export function zipError(path: string, why: string, facts: ZipErrorFacts = {}): 
 /** A name as it may be printed: it can be long, and hold anything. */
 export function shown(name: string): string {
   const plain = JSON.stringify(name).slice(1, -1);
-  return plain.length > 120 ? `${plain.slice(0, 120)}…` : plain;
+  return cutText(plain, 120);
 }

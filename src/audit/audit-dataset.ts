@@ -1,5 +1,6 @@
 /** The audit of a data set: what may spoil a training or flatter its test, before either costs anything. */
 import type { Dataset } from '../data/types.js';
+import { cutText } from '../messages/cut-text.js';
 import { oneLine, warningLine } from '../messages/one-line.js';
 import { shortList } from '../messages/short-list.js';
 import { type AuditInput, type AuditOptions, parseAuditOptions, splitsOf } from './audit-options.js';
@@ -93,13 +94,12 @@ function shownImages({ samples, images }: CollectedData, splitNames: readonly st
   const labels = groupedBy(samples, ({ split }) => split);
   return images.map(({ split, index, position, name, measured: { width, height } }) => {
     const label = labels.get(split)![index]!.label ?? null;
-    const isLong = label !== null && label.length > MAX_LABEL;
     return {
       split: splitNames[split]!,
       index,
       position,
       name,
-      label: isLong ? `${label.slice(0, MAX_LABEL)}…` : label,
+      label: label === null ? null : cutText(label, MAX_LABEL),
       width,
       height,
     };

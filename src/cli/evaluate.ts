@@ -17,7 +17,7 @@ import type { EvaluateFlags } from './command-flags.js';
 import { loadData, type RunData } from './load-data.js';
 import { isFolder, type OpenModel, openModel, requireAdapterName, requireModelName } from './open-model.js';
 import { defined, GIB, requireOption } from './option-values.js';
-import { outputOfRank } from './ranks.js';
+import { outputOfRank } from './rank-output.js';
 import { type RunSettings, seedOf, settingsOf } from './run-settings.js';
 import { shownProgress } from './shown-progress.js';
 import { untilStopped } from './until-stopped.js';

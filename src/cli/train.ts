@@ -1,6 +1,7 @@
 /** A run of the command line: data, model, answers before, training, adapter, answers after, report. */
 import { existsSync } from 'node:fs';
 import { join, resolve } from 'node:path';
+import { processGroup } from '../distributed/join-group.js';
 import { isMainProcess } from '../distributed/main-process.js';
 import { rankPlace } from '../distributed/rank-place.js';
 import type { EvaluationReport } from '../eval/evaluation-report.js';
@@ -23,7 +24,6 @@ import { readFirstMeasures, writeFirstMeasures } from './first-measures.js';
 import { loadData } from './load-data.js';
 import { type OpenModel, openModel } from './open-model.js';
 import { adapterDirOf, checkOutputFolder, checkpointsDirOf, clearOutputFolder } from './output-folder.js';
-import { readByMain } from './ranks.js';
 import { type RunSettings, seedOf } from './run-settings.js';
 import type { RunSummary } from './run-summary.js';
 import { shownProgress } from './shown-progress.js';
@@ -147,10 +147,12 @@ async function learn(run: Run): Promise<RunSummary> {
     testSamples: task.classes?.test?.length ?? 0,
     evalSamples: evaluation?.length ?? 0,
   };
-  const kept =
-    request.way === 'resume'
-      ? await readByMain('first measures', () => readFirstMeasures(outputDir, measured), signal)
-      : undefined;
+  const readKept = async () => (request.way === 'resume' ? await readFirstMeasures(outputDir, measured) : undefined);
+  const group = await processGroup();
+  // All ranks ask the model again, or none: the folder of rank 0 decides.
+  const kept = group
+    ? (await group.broadcast('first measures', group.isMain ? { kept: await readKept() } : undefined, signal)).kept
+    : await readKept();
   const before = kept ? kept.report : await judge('before');
   if (kept?.report) print(`${accuracyLine('before', kept.report)}, as the run began`);
   const lossBefore = kept ? kept.evalLoss : evaluation && (await trainer.evaluate(evaluation, signal)).evalLoss;

@@ -3,6 +3,7 @@ import type { Metadata } from 'sharp';
 import { pathFault } from '../config.js';
 import { ImageError, reasonOf, type TuneErrorOptions } from '../errors.js';
 import { readRegularFile } from '../files/regular-file.js';
+import { cutText } from '../messages/cut-text.js';
 import { oneLine } from '../messages/one-line.js';
 import { type BmpHeader, readBmpHeader } from './decode-bmp.js';
 import { type ImageFormat, imageFormatOf, READ_FORMATS, type UnreadFormat, unreadFormat } from './image-format.js';
@@ -193,7 +194,7 @@ async function readImageFile(path: string, maxPixels: number): Promise<Uint8Arra
   } catch (cause) {
     const code = (cause as NodeJS.ErrnoException).code;
     const isAddress = /^(https?|data):/i.test(path);
-    const shown = isAddress ? `${path.slice(0, 80)}${path.length > 80 ? '…' : ''}` : oneLine(path);
+    const shown = isAddress ? cutText(path, 80) : oneLine(path);
     const why = code === 'ENOENT' ? 'no such file' : reasonOf(cause);
     throw imageError(shown, `cannot read the image: ${why}`, {
       hint: stringHint(path),

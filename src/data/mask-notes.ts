@@ -1,5 +1,6 @@
 /** What one should know of a sample in a mask view, in sentences. */
 import { counted } from '../messages/counted.js';
+import { cutText } from '../messages/cut-text.js';
 import { oneLine, warningLine } from '../messages/one-line.js';
 import type { MaskedSample, MaskToken, MaskView } from './mask-view.js';
 
@@ -42,7 +43,7 @@ export function maskWarnings({ status, reason = '', truncated, length, inspectio
   if (status === 'dropped' || status === 'skipped') lines.push(`left out: ${reason}`);
   if (truncated) {
     const { text } = truncated;
-    const start = text.length > SHOWN_CUT ? `${text.slice(0, SHOWN_CUT)}…` : text;
+    const start = cutText(text, SHOWN_CUT);
     lines.push(
       `cut from ${truncated.length} to ${counted(length, 'token')}: ${counted(text.length, 'character')} of user text ` +
         `are missing, beginning with "${oneLine(start)}"`,

@@ -50,6 +50,7 @@ export function requireModeOptions(options: EvaluatorOptions): EvaluationMode {
       toPrompt: false,
       batchSize: false,
       answerMode: false,
+      processGroup: false,
     },
     'Evaluator',
   );

@@ -1,6 +1,7 @@
 /** What an evaluator is made of, and what one evaluation takes. */
 import type { SftExample } from '../data/types.js';
 import type { VlmCollator } from '../data/vlm-collator.js';
+import type { ProcessGroup } from '../distributed/process-group.js';
 import type { VisionLanguageModel } from '../model/network/vision-language-model.js';
 import type { BootstrapOptions } from './bootstrap.js';
 import type { EvaluatedSample, EvaluationMode, EvaluationReport } from './evaluation-report.js';
@@ -59,6 +60,12 @@ export interface EvaluatorOptions {
   readonly batchSize?: number;
   /** How answers are compared with class names, in mode `free` alone. Default: `normalized`. */
   readonly answerMode?: AnswerMode;
+  /**
+   * The processes that share the samples, each with its own GPU and this same program; all of them get all answers, in
+   * the order of the data set. Each iterates or awaits the evaluation to its end. Default: those that a launcher has
+   * started, by its environment variables; without these the process asks for all samples itself.
+   */
+  readonly processGroup?: ProcessGroup | undefined;
 }
 
 /** Options of one evaluation, for a data set of `T`. */

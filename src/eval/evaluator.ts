@@ -3,6 +3,7 @@ import { eventLoopTurn, isTurnDue } from '../async/event-loop.js';
 import { orAborted } from '../async/or-aborted.js';
 import { checkNames } from '../config.js';
 import type { Dataset, SftExample } from '../data/types.js';
+import type { ProcessGroup } from '../distributed/process-group.js';
 import { ConfigError, DataError } from '../errors.js';
 import { describeGiven } from '../messages/given-kind.js';
 import { oneLine } from '../messages/one-line.js';
@@ -37,6 +38,7 @@ import type {
 import { answersOfModel, scoresOfModel } from './model-answers.js';
 import { type AnswerMode, type AnswerParser, createAnswerParser } from './parse-answer.js';
 import { argmax, softmax } from './probabilities.js';
+import { type AnsweredBatch, answerTogether, evaluationGroup } from './shared-evaluation.js';
 
 /** Samples of an evaluation up to which intervals are made without being asked for: they take at most half a second. */
 const MOST_RESAMPLED = 10_000;
@@ -69,6 +71,7 @@ export class Evaluator {
   readonly #batchSize: number;
   readonly #answerMode: AnswerMode;
   readonly #parse: AnswerParser;
+  readonly #group: ProcessGroup | undefined;
 
   /**
    * @throws ConfigError for class names that cannot be told apart, a batch size below 1, or nothing to ask
@@ -89,6 +92,7 @@ export class Evaluator {
     this.classNames = [...options.classNames];
     this.#labels = new Map(this.classNames.map((name, label) => [name, label]));
     this.#toPrompt = options.toPrompt ?? withoutAnswer;
+    this.#group = options.processGroup;
     this.#batchSize = positiveInteger('batchSize', options.batchSize ?? 8);
     this.#answerMode = options.answerMode ?? (this.mode === 'free' ? 'normalized' : 'exact');
     this.#parse = createAnswerParser(this.classNames, this.#answerMode);
@@ -160,30 +164,46 @@ export class Evaluator {
     const indices = evenlySpaced(dataset.length, options.limit);
     const { signal } = options;
     const start = performance.now();
-    let correct = 0;
-    for (let from = 0; from < indices.length; from += this.#batchSize) {
+    const count = Math.ceil(indices.length / this.#batchSize);
+    const answer = async (batch: number): Promise<AnsweredBatch> => {
       // Functions that answer at once give nobody else a turn.
       if (isTurnDue()) await eventLoopTurn();
       signal?.throwIfAborted();
-      const batch = await orAborted(
-        Promise.all(
-          indices.slice(from, from + this.#batchSize).map(async (index) => {
-            const item = await dataset.get(index);
-            signal?.throwIfAborted();
-            requireItem(item, index);
-            const label = this.#labelOf(item, index, names);
-            const example = requireExample(await options.toExample(item), index, 'toExample');
-            const prompt = requireExample(this.#toPrompt(example), index, 'toPrompt');
-            return { label, id: example.id ?? String(index), prompt };
-          }),
-        ),
-        signal,
-      );
-      const samples = await this.#answer(batch, signal);
+      const from = batch * this.#batchSize;
+      const prompts = await this.#prompts(dataset, indices.slice(from, from + this.#batchSize), names, options);
+      const samples = await this.#answer(prompts, signal);
+      return { samples, seconds: (performance.now() - start) / 1000 };
+    };
+    const group = await evaluationGroup(this.#group, signal);
+    let correct = 0;
+    let done = 0;
+    for await (const { samples, seconds } of group ? answerTogether(group, count, answer) : eachOf(count, answer)) {
       correct += samples.filter((one) => one.predicted === one.expected).length;
-      const seconds = (performance.now() - start) / 1000;
-      yield { done: from + batch.length, total: indices.length, correct, samples, seconds };
+      done += samples.length;
+      yield { done, total: indices.length, correct, samples, seconds };
     }
+  }
+
+  #prompts<T extends LabelledItem>(
+    dataset: Dataset<T>,
+    indices: readonly number[],
+    names: readonly string[] | undefined,
+    { toExample, signal }: EvaluateOptions<T>,
+  ): Promise<{ readonly id: string; readonly label: number; readonly prompt: SftExample }[]> {
+    return orAborted(
+      Promise.all(
+        indices.map(async (index) => {
+          const item = await dataset.get(index);
+          signal?.throwIfAborted();
+          requireItem(item, index);
+          const label = this.#labelOf(item, index, names);
+          const example = requireExample(await toExample(item), index, 'toExample');
+          const prompt = requireExample(this.#toPrompt(example), index, 'toPrompt');
+          return { label, id: example.id ?? String(index), prompt };
+        }),
+      ),
+      signal,
+    );
   }
 
   async #answer(
@@ -248,6 +268,10 @@ export class Evaluator {
       details: { index, className: name, classNames: this.classNames },
     });
   }
+}
+
+async function* eachOf<T>(count: number, make: (index: number) => Promise<T>): AsyncGenerator<T, void, void> {
+  for (let index = 0; index < count; index++) yield await make(index);
 }
 
 interface Labelled {

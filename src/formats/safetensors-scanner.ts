@@ -5,6 +5,7 @@
  * holds, up to thirty times its size, and keep the last of two equal keys; this one stops at the first byte that has no
  * place in a header.
  */
+import { cutText } from '../messages/cut-text.js';
 
 /** More tensors than any published file has; each takes some hundred bytes in memory. */
 const MAX_TENSORS = 131_072;
@@ -270,5 +271,5 @@ class Scanner {
 }
 
 function quoted(name: string): string {
-  return JSON.stringify(name.length > 80 ? `${name.slice(0, 80)}…` : name);
+  return JSON.stringify(cutText(name, 80));
 }

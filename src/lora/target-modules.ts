@@ -1,6 +1,7 @@
 /** Which linear layers an adapter sits on: PEFT's matching rules, and one rule more that keeps the towers apart. */
 
 import { ConfigError } from '../errors.js';
+import { startOf } from '../messages/cut-text.js';
 import { nearestName } from '../messages/nearest-name.js';
 import { oneLine } from '../messages/one-line.js';
 import { shortList } from '../messages/short-list.js';
@@ -123,5 +124,5 @@ function noMatch(names: readonly string[], rules: TargetRules): ConfigError {
 }
 
 function quoted(names: readonly string[]): string {
-  return shortList(names, MAX_LISTED, (name) => `"${oneLine(name.slice(0, MAX_SHOWN))}"`);
+  return shortList(names, MAX_LISTED, (name) => `"${oneLine(startOf(name, MAX_SHOWN))}"`);
 }

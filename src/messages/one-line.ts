@@ -3,6 +3,7 @@
  * and templates say. They may hold escape sequences, marks that turn the direction of writing, line ends that look like
  * messages of their own, characters that nobody sees, or a megabyte.
  */
+import { cutText, startOf } from './cut-text.js';
 
 /** The name of a file, class or column in a message: short, on one line, with nothing hidden in it. */
 export function oneLine(name: string): string {
@@ -16,7 +17,7 @@ export function printable(text: string): string {
 
 /** A whole warning, which is one line whatever it quotes. */
 export function warningLine(text: string): string {
-  return oneLineOf(text.length > MAX_WARNING ? `${text.slice(0, MAX_WARNING)}…` : text);
+  return oneLineOf(cutText(text, MAX_WARNING));
 }
 
 function oneLineOf(text: string): string {
@@ -71,7 +72,7 @@ function shortened(name: string, most = MAX_NAME): string {
   if (name.length <= most) return name;
   const end = Math.floor(most / 3);
   // By characters: half of one would be shown as damaged.
-  const start = name.slice(0, most - end).replace(/[\ud800-\udbff]$/, '');
+  const start = startOf(name, most - end);
   return `${start}…${name.slice(-end).replace(/^[\udc00-\udfff]/, '')}`;
 }
 

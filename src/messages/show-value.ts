@@ -1,4 +1,6 @@
 /** What a file or a caller gave, as messages quote it: short, on one line, whatever it is. */
+
+import { cutText, startOf } from './cut-text.js';
 import { printable } from './one-line.js';
 
 const MAX_LENGTH = 120;
@@ -11,11 +13,11 @@ const MAX_ITEMS = 8;
  */
 export function showValue(value: unknown): string {
   const text = printable(write(value, 0));
-  return text.length > MAX_LENGTH ? `${text.slice(0, MAX_LENGTH)}…` : text;
+  return cutText(text, MAX_LENGTH);
 }
 
 function write(value: unknown, depth: number): string {
-  if (typeof value === 'string') return JSON.stringify(value.length > MAX_LENGTH ? value.slice(0, MAX_LENGTH) : value);
+  if (typeof value === 'string') return JSON.stringify(startOf(value, MAX_LENGTH));
   if (value === undefined) return 'nothing';
   if (typeof value === 'bigint') return `${value}n`;
   if (typeof value === 'function') return showFunction(value);

@@ -1,6 +1,7 @@
 /** A run's course as the live page shows it: bounded, whatever the run's length. */
 import { basename } from 'node:path';
 import { reasonOf } from '../errors.js';
+import { startOf } from '../messages/cut-text.js';
 import { oneLine, printable } from '../messages/one-line.js';
 import { redactDeep } from '../messages/redact-values.js';
 import { redact } from '../messages/secrets.js';
@@ -284,7 +285,7 @@ export class RunHistory {
   }
 
   #note(kind: Note['kind'], step: number, text: string): void {
-    const note = { kind, step, text: printable(redact(text.slice(0, MAX_NOTE))), time: Date.now() };
+    const note = { kind, step, text: printable(redact(startOf(text, MAX_NOTE))), time: Date.now() };
     addBounded(this.#notes, [note], MAX_NOTES);
     addBounded(this.#pending.notes, [note], MAX_NOTES);
   }

@@ -11,6 +11,7 @@ import {
 } from '../config.js';
 import type { RgbImage } from '../data/types.js';
 import { ConfigError, DataError } from '../errors.js';
+import { cutText } from '../messages/cut-text.js';
 import { oneLine, printable } from '../messages/one-line.js';
 import { keepSecret } from '../messages/secrets.js';
 import { imageDataUri } from '../page/data-uri.js';
@@ -82,6 +83,7 @@ export function livePage(options: LivePageOptions = {}): LivePage {
 
 class RunPage implements LivePage {
   readonly name = 'livePage';
+  readonly isMainOnly = true;
   readonly #options: z.output<ReturnType<typeof optionsSchema>>;
   readonly #token: string | undefined;
   readonly #history = new RunHistory();
@@ -279,7 +281,7 @@ function checkSample(sample: LiveSample): void {
 }
 
 function shortened(text: string): string {
-  return printable(text.length > MAX_TEXT ? `${text.slice(0, MAX_TEXT)}…` : text);
+  return printable(cutText(text, MAX_TEXT));
 }
 
 function shownSize({ width, height }: RgbImage): { readonly width: number; readonly height: number } {

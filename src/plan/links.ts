@@ -1,9 +1,10 @@
 /** What cards are linked by, and how long an all-reduce takes over it: by published rates and the share that NCCL reaches. */
 import type { Card } from './cards.js';
 
-export const LINK_NAMES = ['nvlink5', 'nvlink4', 'nvlink3', 'pcie5', 'pcie4', '400gbit', '100gbit', '25gbit'] as const;
 /** A link that a plan knows: between the cards of a machine, or a network between machines. */
-export type LinkName = (typeof LINK_NAMES)[number];
+export type LinkName = 'nvlink5' | 'nvlink4' | 'nvlink3' | 'pcie5' | 'pcie4' | '400gbit' | '100gbit' | '25gbit';
+// Written out twice: documents show the type.
+export const LINK_NAMES = ['nvlink5', 'nvlink4', 'nvlink3', 'pcie5', 'pcie4', '400gbit', '100gbit', '25gbit'] as const;
 
 export interface Link {
   readonly name: LinkName;

@@ -1,4 +1,6 @@
 /** Figures and names as a report writes them. */
+
+import { cutText } from '../messages/cut-text.js';
 import { oneLine, printable } from '../messages/one-line.js';
 
 /** With a space that does not end a line. */
@@ -45,7 +47,7 @@ const MAX_ANSWER = 300;
 
 /** An answer of a model: any text, of any length. */
 export function shownAnswer(text: string): string {
-  const short = text.length > MAX_ANSWER ? `${text.slice(0, MAX_ANSWER).replace(/[\ud800-\udbff]$/, '')}…` : text;
+  const short = cutText(text, MAX_ANSWER);
   return printable(short);
 }
 

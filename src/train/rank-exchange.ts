@@ -92,6 +92,15 @@ export class RankExchange {
     return this.group.isMain;
   }
 
+  /** The others do not know it yet. */
+  get isAskedToStop(): boolean {
+    return this.#run.signal.aborted;
+  }
+
+  isAgreed(error: unknown): boolean {
+    return typeof error === 'object' && error !== null && this.#agreed.has(error);
+  }
+
   /** A rank was lost or has failed: nobody hears this one any more. */
   get isAlone(): boolean {
     return this.group.failure.aborted;
@@ -181,8 +190,7 @@ export class RankExchange {
       const { reason } = this.group.failure as { readonly reason: DistributedError };
       return reason.rank === this.group.rank ? error : reason;
     }
-    const isAgreed = typeof error === 'object' && error !== null && this.#agreed.has(error);
-    if (!isAgreed && !(this.#isStopAgreed && error === this.signal.reason)) this.#failWith(error);
+    if (!this.isAgreed(error) && !(this.#isStopAgreed && error === this.signal.reason)) this.#failWith(error);
     return error;
   }
 

@@ -56,19 +56,11 @@ interface JoinedGradients {
 export async function joinGradients(
   ranks: RankExchange,
   step: number,
-  { parameters }: ParameterSet,
+  set: ParameterSet,
   own: OwnGradients,
   answer: <T>(value: Promise<T>) => Promise<T>,
 ): Promise<JoinedGradients | undefined> {
-  const { sum } = ranks;
-  const touched = sum?.touched() ?? [];
-  const { hasChanged } = own;
-  // Nobody leaves in between: a device waits for the sums of all that it has begun.
-  const told = await ranks.gather(`gradients ${step}`, { touched: bitsOf(touched), hasChanged }, true);
-  const union = parameters.map((_, i) => told.some((rank) => rank.touched[i] === '1'));
-  await orAborted(sum?.finish(union), ranks.group.failure);
-  ranks.signal.throwIfAborted();
-  if (told.some((rank) => rank.hasChanged)) return undefined;
+  if (await sumGradients(ranks, step, set, own.hasChanged)) return undefined;
   const { loss, flops, sharedTokens, warnings } = own;
   const value = loss ? await answer(loss()) : 0;
   const hasFlops = loss === undefined || flops !== undefined;
@@ -84,6 +76,26 @@ export async function joinGradients(
     sharedTokens: all.reduce((n, rank) => n + rank.sharedTokens, 0),
     warnings: joinWarnings(all.map((rank) => rank.warnings)),
   };
+}
+
+/**
+ * What a device has begun it must bring to its end, also where the run ends in this window.
+ * @returns whether the parameters of a rank were changed meanwhile
+ */
+export async function sumGradients(
+  ranks: RankExchange,
+  step: number,
+  { parameters }: ParameterSet,
+  hasChanged: boolean,
+): Promise<boolean> {
+  const { sum } = ranks;
+  const touched = bitsOf(sum?.touched() ?? []);
+  // Nobody leaves in between: a device waits for the sums of all that it has begun.
+  const told = await ranks.gather(`gradients ${step}`, { touched, hasChanged }, true);
+  const union = parameters.map((_, i) => told.some((rank) => rank.touched[i] === '1'));
+  await orAborted(sum?.finish(union), ranks.group.failure);
+  ranks.signal.throwIfAborted();
+  return told.some((rank) => rank.hasChanged);
 }
 
 function bitsOf(flags: readonly boolean[]): string {

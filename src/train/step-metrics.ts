@@ -175,6 +175,11 @@ export class StepMetrics {
     }
   }
 
+  /** What every later call of `settle` throws. */
+  get failure(): TuneError | undefined {
+    return this.#failure;
+  }
+
   /**
    * For a run that has ended with a step that is not finite, whose update was left out: forgets it, so that the steps
    * before it can be saved.

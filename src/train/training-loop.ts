@@ -266,13 +266,16 @@ export class TrainingLoop {
 
   /** Waits as long as a callback holds the run; the time counts for no step. */
   async #holdIfPaused(): Promise<void> {
-    const { callbacks, signal } = this.#options;
+    const { callbacks, signal, ranks } = this.#options;
     const step = this.#globalStep;
-    while (callbacks?.isPaused && !signal.aborted) {
+    // Several ranks end where all of them hear of it.
+    while (callbacks?.isPaused && !signal.aborted && !ranks?.isAskedToStop) {
       await this.#metrics.outside(async () => {
         const start = performance.now();
         await this.#log.emit({ type: 'pause', step });
-        await callbacks.whenResumed();
+        await callbacks.whenResumed().catch((error: unknown) => {
+          if (!ranks) throw error;
+        });
         await this.#log.emit({ type: 'resume', step, seconds: (performance.now() - start) / 1000 });
       });
     }
@@ -465,7 +468,11 @@ export class TrainingLoop {
     const wait = <T>(value: Promise<T>) => this.#answer(value);
     const { ranks, show } = this.#options;
     const verify = ranks && ((step: number, norm: number) => compareNorms(ranks, step, norm));
-    return this.#metrics.settle(this.#checkpoints.latest?.path, show, wait, verify);
+    const settled = this.#metrics.settle(this.#checkpoints.latest?.path, show, wait, verify);
+    if (!ranks) return settled;
+    return settled.catch((error: unknown) => {
+      throw error === this.#metrics.failure ? ranks.agreed(error) : error;
+    });
   }
 
   /** The checkpoint with the adapter as the model has it at the end. */

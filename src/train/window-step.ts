@@ -20,7 +20,7 @@ import type { PlannedPass } from './pass-plan.js';
 import { PassPlanner } from './pass-planner.js';
 import { preparePrecision } from './precision.js';
 import type { RankExchange } from './rank-exchange.js';
-import { blame, joinGradients } from './rank-window.js';
+import { blame, joinGradients, sumGradients } from './rank-window.js';
 import { optimizerKind, type SftConfig } from './sft-config.js';
 import type { AccumulateOptions, PassSummary, TrainableModel } from './trainable-model.js';
 import type { TrainingWindow } from './training-window.js';
@@ -275,7 +275,7 @@ export class WindowStep {
       const { loss, ...own } = await this.#compute(window, ranks ? (message) => warnings.push(message) : onWarning);
       const changes = changesOf(trainable);
       try {
-        await meanwhile();
+        await (ranks ? this.#meanwhile(ranks, step, meanwhile) : meanwhile());
         // Several ranks end together, once their sums have arrived.
         if (!ranks) signal.throwIfAborted();
         this.requireSameParameters(step);
@@ -301,6 +301,16 @@ export class WindowStep {
       }
       if (loss) discard(loss);
       model.engine.zeroGradients(trainable);
+    }
+  }
+
+  /** Where all ranks end the run here, their devices have begun sums. */
+  async #meanwhile(ranks: RankExchange, step: number, meanwhile: () => Promise<void>): Promise<void> {
+    try {
+      await meanwhile();
+    } catch (error) {
+      if (ranks.isAgreed(error)) await sumGradients(ranks, step, this.#parts.trainable, false);
+      throw error;
     }
   }
 

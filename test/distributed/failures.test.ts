@@ -95,3 +95,25 @@ describe('a rank that is lost or fails', () => {
     expect(await readFile(join(dir, 'train-log.jsonl'), 'utf8')).toMatch(/"step":8/);
   });
 });
+
+describe('a loss that is not finite on one rank', () => {
+  it('names the rank and its samples on all of them, and saves the step before', async () => {
+    const runs = await Promise.all(
+      trainRanks(2, config(), {
+        options: () => ({ trainDataset: linearDataset(23) }),
+        model: (rank) => {
+          let windows = 0;
+          const scale = () => (rank === 1 && ++windows === 4 ? Number.NaN : 1);
+          return linearModel({ lossScale: scale });
+        },
+      }),
+    );
+    for (const { error, events } of runs) {
+      expect((error as Error).message).toMatch(/^step 4: the loss is NaN on rank 1; samples: \d+, \d+/);
+      expect(ofType(events, 'step').map(({ step }) => step)).toEqual([1, 2, 3]);
+    }
+    expect((runs[0]!.error as Error).message).toBe((runs[1]!.error as Error).message);
+    expect(await savedSteps()).toEqual([3]);
+    expect(runs.map(({ trace }) => trace.closed)).toEqual([1, 1]);
+  });
+});

@@ -154,7 +154,13 @@ export const AREAS = {
       'formats/bit-view.ts',
       'formats/nearest-code.ts',
     ],
-    tests: ['engine/cpu/optimizer', 'engine/tfjs/host-optimizer', 'engine/parameter-lease', 'engine/parameter-layout'],
+    tests: [
+      'engine/cpu/optimizer',
+      'engine/tfjs/host-optimizer',
+      'engine/parameter-lease',
+      'engine/parameter-layout',
+      'formats/nearest-code',
+    ],
   },
   checkpoint: {
     mutate: [

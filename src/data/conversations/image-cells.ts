@@ -2,6 +2,7 @@
 import { isAbsolute, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { ImageError } from '../../errors.js';
+import { cutText } from '../../messages/cut-text.js';
 import { oneLine } from '../../messages/one-line.js';
 import { ImageFile, imageFormatOf, type OpenedImage, openImage } from '../decode-image.js';
 import { describeKind, findUnknownKey, isRecord, unknownKey } from '../known-keys.js';
@@ -172,5 +173,5 @@ function tooLarge(where: string): RowFault {
 }
 
 function shorten(text: string, length = 100): string {
-  return oneLine(text.length > length ? `${text.slice(0, length)}…` : text);
+  return oneLine(cutText(text, length));
 }

@@ -58,11 +58,11 @@ export class Nccl implements NcclLibrary {
   /** Out-parameters: the library writes into that of `begin` until it is ready. */
   readonly #handles = new Map<number, BigUint64Array>();
 
-  /** @throws EngineError if it is not found or too old */
-  constructor() {
+  /** @param load a test gives a library of its own @throws EngineError if it is not found or too old */
+  constructor(load: () => ReturnType<typeof loadLibrary> = () => loadLibrary('nccl')) {
     // Multicast objects take the GPUs of some hosts out of service; sums of this size gain nothing by them.
     process.env.NCCL_NVLS_ENABLE ??= '0';
-    const { library, path } = loadLibrary('nccl');
+    const { library, path } = load();
     this.path = path;
     this.#function = foreignFunctions(library);
     const texts: Readonly<Record<string, ForeignFunction>> = {

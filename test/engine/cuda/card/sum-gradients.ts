@@ -1,11 +1,11 @@
 /**
  * Sums of gradients over ranks through NCCL, and what becomes of them when a rank is lost.
  *
- *   npx tsx test/engine/cuda/card/sum-gradients.ts [--ranks 2] [--one-card] [--mib 64,270] [--sums 20] [--losses 1]
+ *   npx tsx test/engine/cuda/card/sum-gradients.ts [--ranks 2] [--one-card] [--mib 64,270] [--sums 20] [--losses 1] [--lost 1]
  *
  * Each rank has a card of its own; with --one-card all share card 0 and meet over sockets. Checked: the sums, value by
- * value; the same bits on all ranks; pieces that leave early; a window that is begun again. Then, in new processes, rank
- * 1 is killed while rank 0 waits for its sum, and in the middle of sums. Ends with `N passed, N failed`.
+ * value; the same bits on all ranks; pieces that leave early; a window that is begun again. Then, in new processes, a
+ * rank is killed while the others wait for its sum, and in the middle of sums. Ends with `N passed, N failed`.
  */
 import { createHash } from 'node:crypto';
 import { parseArgs } from 'node:util';
@@ -22,10 +22,12 @@ const { values: options } = parseArgs({
     mib: { type: 'string', default: '64,270' },
     sums: { type: 'string', default: '20' },
     losses: { type: 'string', default: '1' },
+    lost: { type: 'string', default: '1' },
     /** Of a forked rank. */
     work: { type: 'string' },
   },
 });
+const LOST = Number(options.lost);
 const LAYERS = 40;
 const KINDS = ['q_proj', 'down_proj'];
 /** Milliseconds after which a rank is killed, and seconds in which the other must end. */
@@ -74,7 +76,7 @@ class RankWork {
     const ranks = Array.from({ length: this.group.worldSize }, (_, rank) => rank);
     for (let i = 0; i < gradients.length; i++) {
       const sum = ranks.reduce((total, rank) => total + this.value(i, rank, scale), 0);
-      if (Math.abs(gradients[i]! - sum) > (scale === 1 ? 0 : 1e-6 * Math.abs(sum) + 1e-3)) wrong++;
+      if (Math.abs(gradients[i]! - sum) > (scale === 1 ? 0 : 1e-6 * Math.abs(sum) + 2e-2)) wrong++;
     }
     this.checks.exact(`${what}: the sums`, wrong === 0, `in ${wrong} of ${gradients.length}`);
     const digest = createHash('sha256').update(new Uint8Array(gradients.buffer)).digest('hex');
@@ -140,14 +142,14 @@ class RankWork {
     engine.releaseParameters(set);
   }
 
-  /** Rank 1 is killed from outside: while it does nothing, or in the middle of sums. */
+  /** A rank is killed from outside: while it does nothing, or in the middle of sums. */
   async lose(isMidSum: boolean): Promise<void> {
     const { engine, group, checks } = this;
     const set = this.set(64);
     const sum = await engine.joinGroup(group, set);
     await group.allGather('ready', 0);
     const touched = set.parameters.map(() => true);
-    if (!isMidSum && !group.isMain) await new Promise((resolve) => setTimeout(resolve, 60_000));
+    if (!isMidSum && group.rank === LOST) await new Promise((resolve) => setTimeout(resolve, 60_000));
     const start = now();
     let caught: unknown;
     try {
@@ -159,7 +161,7 @@ class RankWork {
     report(
       `ended ${seconds.toFixed(2)} s after the loss: ${caught instanceof Error ? caught.message : String(caught)}`,
     );
-    checks.exact('a DistributedError names rank 1', caught instanceof DistributedError && caught.rank === 1);
+    checks.exact('a DistributedError names the rank', caught instanceof DistributedError && caught.rank === LOST);
     checks.atMost('seconds until the survivor ends', seconds, MOST_SECONDS);
     const values = await engine.readParameters(set);
     checks.exact(
@@ -202,10 +204,10 @@ async function forkWork(work: string): Promise<boolean> {
       }
     });
     await isReady;
-    setTimeout(() => children[1]!.kill('SIGKILL'), BEFORE_LOSS);
+    setTimeout(() => children[LOST]!.kill('SIGKILL'), BEFORE_LOSS);
   }
   const found = await ends;
-  const expected = found.map((_, rank) => (work !== 'sums' && rank === 1 ? 'SIGKILL' : 0));
+  const expected = found.map((_, rank) => (work !== 'sums' && rank === LOST ? 'SIGKILL' : 0));
   const isRight = found.every((end, rank) => end === expected[rank]);
   console.log(`${work}: ranks ended with ${found.join(', ')}${isRight ? '' : `; expected ${expected.join(', ')}`}`);
   return isRight;
