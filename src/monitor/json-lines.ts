@@ -35,6 +35,7 @@ export function jsonLines(options: JsonLinesOptions = {}): TrainerCallback {
   const run = new OneRun();
   return {
     name: 'jsonLines',
+    isMainOnly: true,
     async onStart({ config }) {
       run.begin('jsonLines');
       file = await AppendedFile.open(path ?? join(config.outputDir, 'events.jsonl'));

@@ -70,6 +70,7 @@ export function livePage(options: LivePageOptions = {}): LivePage {
 
 class RunPage implements LivePage {
   readonly name = 'livePage';
+  readonly isMainOnly = true;
   readonly #options: z.output<typeof optionsSchema>;
   readonly #token: string | undefined;
   readonly #history = new RunHistory();

@@ -52,6 +52,7 @@ export function tensorBoard(options: TensorBoardOptions = {}): TrainerCallback {
   const run = new OneRun();
   return {
     name: 'tensorBoard',
+    isMainOnly: true,
     async onStart({ config, step }) {
       run.begin('tensorBoard');
       file = await newEventFile(folder ?? join(config.outputDir, 'runs'));
