@@ -267,8 +267,10 @@ function defaultsIn(schema: ts.Node, schemas: ReadonlyMap<string, ts.Expression>
       }
     } else if (ts.isCallExpression(node)) {
       visit(node.expression);
-      if (/\.(strictObject|looseObject|object|extend)$/.test(node.expression.getText())) node.arguments.forEach(visit);
-    } else if (ts.isPropertyAccessExpression(node) || ts.isSatisfiesExpression(node)) visit(node.expression);
+      const called = node.expression.getText();
+      if (/\.(strictObject|looseObject|object|extend)$|^lazySchema$/.test(called)) node.arguments.forEach(visit);
+    } else if (ts.isArrowFunction(node)) visit(node.body);
+    else if (ts.isPropertyAccessExpression(node) || ts.isSatisfiesExpression(node)) visit(node.expression);
   };
   visit(schema);
   return found;

@@ -1,4 +1,6 @@
 /** Configuration stops at the edge: every user-facing option object passes through here once. */
+import { homedir } from 'node:os';
+import { join } from 'node:path';
 import { z } from 'zod';
 import { ConfigError } from './errors.js';
 import { HOMEPAGE } from './generated/version.js';
@@ -9,6 +11,7 @@ import { isContainer, optionsHint, requireObject } from './require-given.js';
 
 /**
  * Checks an option object against its schema and fills in the defaults.
+ * @param given the schema, or a lazy one
  * @param what how the object is called in messages, e.g. `SftConfig`
  * @param aliases names of other libraries, in lower case without underscores, with the name here that a fault suggests
  * @param shown how messages call an option that came under another name, as from a file
@@ -17,13 +20,14 @@ import { isContainer, optionsHint, requireObject } from './require-given.js';
  * key or word
  */
 export function parseOptions<S extends z.ZodType>(
-  schema: S,
+  given: S | (() => S),
   input: unknown,
   what: string,
   aliases: Readonly<Record<string, string>> = {},
   shown: Readonly<Record<string, string>> = {},
   elsewhere: Readonly<Record<string, string>> = {},
 ): z.output<S> {
+  const schema = typeof given === 'function' ? given() : given;
   // A promise would pass for an object without options.
   if (isPromise(input) || isContainer(input)) requireObject(input, what);
   // Without zod's own words, what has a message is a schema's own.
@@ -42,6 +46,15 @@ export function parseOptions<S extends z.ZodType>(
   if (faults.length > MAX_FAULTS) faults.splice(MAX_FAULTS, faults.length, 'and more');
   const count = faults.length === 1 ? '' : `${faults.length} faults\n  - `;
   throw new ConfigError(`${what}: ${count}${faults.join('\n  - ')}`, { details: { faults }, cause: result.error });
+}
+
+/** A schema, or some, made with the first use: those of a door would take a quarter of the time of its import. */
+export function lazySchema<S extends object>(make: () => S): () => S {
+  let made: S | undefined;
+  return () => {
+    made ??= make();
+    return made;
+  };
 }
 
 /** An option that is a function. */
@@ -111,7 +124,7 @@ export function pathFault(
   if (/^~(?:[\\/]|$)/.test(path)) {
     return {
       what: 'where ~ is of shells',
-      hint: "Write the home folder out: join(homedir(), '…'), of node:path and node:os.",
+      hint: `Write the home folder out: ${homePath(path.slice(2))}; in code join(homedir(), …), of node:path and node:os.`,
     };
   }
   if (platform !== 'win32' && /^[A-Za-z]:[\\/]/.test(path)) {
@@ -121,6 +134,26 @@ export function pathFault(
     };
   }
   return undefined;
+}
+
+function homePath(rest: string): string {
+  try {
+    return showValue(join(homedir(), rest));
+  } catch {
+    // A user without a home folder.
+    return `$HOME/${rest}`;
+  }
+}
+
+/** An option that is a path, of a folder or file that may have to be made. */
+export function pathOption(): z.ZodString {
+  return z
+    .string()
+    .min(1)
+    .superRefine((path, { addIssue }) => {
+      const fault = pathFault(path);
+      if (fault) addIssue(`expected a path, got ${showValue(path)}, ${fault.what}: ${fault.hint}`);
+    });
 }
 
 /** What names of other libraries mean here. */

@@ -263,7 +263,7 @@ export class DiskError extends TuneError {
 
 /** What a TransferError carries beside its message. */
 export type TransferErrorOptions = TuneErrorOptions &
-  Partial<Pick<TransferError, 'url' | 'status' | 'isTransient' | 'isTooSlow' | 'retryAfterMs'>>;
+  Partial<Pick<TransferError, 'url' | 'status' | 'isTransient' | 'isTooSlow' | 'isUnknownHost' | 'retryAfterMs'>>;
 
 /** A request over HTTP failed, whatever service it went to. */
 export class TransferError extends TuneError {
@@ -278,6 +278,11 @@ export class TransferError extends TuneError {
   readonly isTransient: boolean;
   /** Whether the server does answer, but so slowly that it was given up. */
   readonly isTooSlow: boolean;
+  /**
+   * Whether the name of a host that has not answered this process before cannot be looked up, as on a machine without
+   * network: it is asked again for some seconds only.
+   */
+  readonly isUnknownHost: boolean;
   /** How long the server wants to be left alone, in milliseconds; undefined if it does not say. */
   readonly retryAfterMs: number | undefined;
 
@@ -287,6 +292,7 @@ export class TransferError extends TuneError {
     this.status = options.status;
     this.isTransient = options.isTransient ?? false;
     this.isTooSlow = options.isTooSlow ?? false;
+    this.isUnknownHost = options.isUnknownHost ?? false;
     this.retryAfterMs = options.retryAfterMs;
   }
 

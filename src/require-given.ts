@@ -121,6 +121,19 @@ export function requireSignal(signal: unknown, what: string): void {
   throw wrong(`${what}: \`signal\``, 'an AbortSignal', signal, inner);
 }
 
+/**
+ * For what takes one object: nothing would read a second one.
+ * @param count how many arguments came
+ * @param example how it is called
+ * @throws ConfigError if they are more than one
+ */
+export function requireOneObject(count: number, what: string, example: string): void {
+  if (count <= 1) return;
+  throw new ConfigError(`${what}: expected one object of options, got ${count} arguments`, {
+    hint: `Write ${example}.`,
+  });
+}
+
 /** @throws ConfigError if it is neither true nor false */
 export function requireBoolean(value: unknown, what: string): void {
   if (typeof value !== 'boolean') throw wrong(what, 'true or false', value, undefined);

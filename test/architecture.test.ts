@@ -53,7 +53,7 @@ const ALLOWED: Readonly<Record<string, readonly string[]>> = {
   eval: ['async', 'chart', 'data', 'distributed', 'files', 'messages', 'model'],
   // How processes that train together find and hear each other; it knows no engine.
   distributed: ['async', 'files', 'messages', 'ownership'],
-  engine: ['async', 'distributed', 'formats', 'messages'],
+  engine: ['async', 'distributed', 'files', 'formats', 'messages'],
   batch: ['data', 'messages'],
   model: ['async', 'batch', 'data', 'engine', 'files', 'formats', 'messages'],
   lora: ['async', 'data', 'engine', 'files', 'formats', 'hub', 'messages', 'model', 'ownership'],
@@ -148,6 +148,11 @@ describe('the structure of the sources', () => {
     expect(users.map(({ path }) => path)).toContain('data/load-sharp.ts');
     const eager = users.filter(({ text }) => /^import (?!type\b)[^;]*? from 'sharp'/m.test(text));
     expect(eager.map(({ path }) => path)).toEqual([]);
+  });
+
+  it('makes folders in one place: recursive mkdir of Node never ends in /proc', () => {
+    const users = files.filter(({ text }) => /mkdir(?:Sync)?\([^)]*recursive/.test(text)).map(({ path }) => path);
+    expect(users).toEqual([]);
   });
 
   it('lets no engine name an option of a run', () => {

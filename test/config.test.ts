@@ -1,6 +1,8 @@
+import { homedir } from 'node:os';
+import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { z } from 'zod';
-import { parseOptions, pathFault } from '../src/config.js';
+import { parseOptions, pathFault, pathOption } from '../src/config.js';
 import { ConfigError } from '../src/errors.js';
 import { LoraConfig, type LoraConfigOptions } from '../src/lora/lora-config.js';
 import { nearestName } from '../src/messages/nearest-name.js';
@@ -127,5 +129,19 @@ describe('pathFault', () => {
       expect(pathFault(path, 'linux')).toBeUndefined();
     }
     expect(pathFault('C:\\runs', 'win32')).toBeUndefined();
+  });
+
+  it('shows what ~ is here', () => {
+    expect(pathFault('~/runs/a')?.hint).toContain(JSON.stringify(join(homedir(), 'runs/a')));
+    expect(pathFault('~')?.hint).toContain(JSON.stringify(homedir()));
+  });
+
+  it('is asked of options that are paths', () => {
+    const schema = z.strictObject({ folder: pathOption() });
+    expect(() => parseOptions(schema, { folder: '~/runs' }, 'f')).toThrow(
+      'f: `folder`: expected a path, got "~/runs", where ~ is of shells: Write the home folder out',
+    );
+    expect(() => parseOptions(schema, { folder: '' }, 'f')).toThrow('at least 1 character');
+    expect(parseOptions(schema, { folder: 'runs' }, 'f')).toEqual({ folder: 'runs' });
   });
 });

@@ -3,6 +3,7 @@
  * and test/skips.test.ts refuses them.
  */
 import { chownSync } from 'node:fs';
+import { isMainThread } from 'node:worker_threads';
 import { describe, it } from 'vitest';
 
 type Named = (name: string, body: () => void | Promise<void>, timeout?: number) => void;
@@ -28,6 +29,9 @@ export function where(condition: boolean, reason: string): Where {
 
 export const onLinux = where(process.platform === 'linux', 'needs Linux');
 export const onPosix = where(process.platform !== 'win32', 'needs a system with POSIX names, links and permissions');
+/** For {@link withoutRights}: only the main thread of a process may change its user. */
+export const onPosixWithoutRights =
+  process.getuid?.() !== 0 || isMainThread ? onPosix : where(false, 'root keeps its rights in worker threads');
 
 /** A group of one test that is left out. */
 export function leftOut(name: string, reason: string): void {

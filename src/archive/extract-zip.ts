@@ -7,6 +7,7 @@ import { createInflateRaw } from 'node:zlib';
 import { reasonOf, TuneError } from '../errors.js';
 import { Crc } from '../files/crc.js';
 import { requireSpace, writing } from '../files/disk-errors.js';
+import { makeFolder } from '../files/make-folder.js';
 import { exists } from '../files/regular-file.js';
 import { zipError } from './archive-error.js';
 import { readZipDirectory, type ZipEntry, type ZipLimits } from './zip-directory.js';
@@ -54,7 +55,7 @@ export async function extractZip(archive: string, dir: string, options: ExtractO
     const made = new Set([dir]);
     const ensureFolder = async (path: string): Promise<void> => {
       if (made.has(path)) return;
-      await writing(path, () => mkdir(path, { recursive: true }));
+      await writing(path, () => makeFolder(path));
       made.add(path);
     };
     for (const folder of folders) await ensureFolder(join(dir, folder));

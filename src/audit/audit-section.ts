@@ -1,6 +1,6 @@
 /** An audit as a section of a page: what a stand-alone page and the report of a run show. */
 import { z } from 'zod';
-import { type Given, type Mismatch, type NoMismatch, parseOptions } from '../config.js';
+import { type Given, lazySchema, type Mismatch, type NoMismatch, parseOptions } from '../config.js';
 import { distinctNames, tableCell } from '../messages/one-line.js';
 import { type Html, html } from '../page/html.js';
 import {
@@ -35,17 +35,19 @@ export interface AuditSectionOptions {
   readonly maxIssues?: number | undefined;
 }
 
-const sectionSchema = z.strictObject({
-  thumbnails: z
-    .custom<AuditThumbnails>(
-      (value) => typeof value === 'object' && value !== null,
-      'expected what auditThumbnails gives',
-    )
-    .default({}),
-  maxGroups: z.int().nonnegative().default(40),
-  maxIssues: z.int().nonnegative().default(12),
-});
-type _Input = NoMismatch<Mismatch<Given<z.input<typeof sectionSchema>>, Given<AuditSectionOptions>>>;
+const sectionSchema = lazySchema(() =>
+  z.strictObject({
+    thumbnails: z
+      .custom<AuditThumbnails>(
+        (value) => typeof value === 'object' && value !== null,
+        'expected what auditThumbnails gives',
+      )
+      .default({}),
+    maxGroups: z.int().nonnegative().default(40),
+    maxIssues: z.int().nonnegative().default(12),
+  }),
+);
+type _Input = NoMismatch<Mismatch<Given<z.input<ReturnType<typeof sectionSchema>>>, Given<AuditSectionOptions>>>;
 
 /** Groups that are open at first: a page with all of them hides what comes after. */
 const FIRST_GROUPS = 6;

@@ -1,6 +1,6 @@
 /** An audit as text for a terminal of 80 columns. */
 import { z } from 'zod';
-import { type Given, type Mismatch, type NoMismatch, parseOptions } from '../config.js';
+import { type Given, lazySchema, type Mismatch, type NoMismatch, parseOptions } from '../config.js';
 import { displayWidth } from '../messages/display-width.js';
 import { distinctNames, oneLine, tableCell } from '../messages/one-line.js';
 import { splitText, wrapText } from '../messages/wrap-text.js';
@@ -33,8 +33,10 @@ const COLUMNS = 80;
 /** Images of a group that are listed at most. */
 const MAX_MEMBERS = 4;
 const limit = (count: number) => z.int().nonnegative().default(count);
-const formatSchema = z.strictObject({ maxGroups: limit(10), maxIssues: limit(3), maxClasses: limit(30) });
-type _Input = NoMismatch<Mismatch<Given<z.input<typeof formatSchema>>, Given<FormatAuditOptions>>>;
+const formatSchema = lazySchema(() =>
+  z.strictObject({ maxGroups: limit(10), maxIssues: limit(3), maxClasses: limit(30) }),
+);
+type _Input = NoMismatch<Mismatch<Given<z.input<ReturnType<typeof formatSchema>>>, Given<FormatAuditOptions>>>;
 
 /** Lines of at most 80 columns. What is left out is counted. @throws ConfigError */
 export function formatAudit(report: AuditReport, options: FormatAuditOptions = {}): string {

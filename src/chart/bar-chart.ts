@@ -1,7 +1,8 @@
 /** Horizontal bars, so that long labels stay readable: counts of classes in each split. */
 import { z } from 'zod';
-import { type Given, type Mismatch, type NoMismatch, parseOptions } from '../config.js';
+import { type Given, lazySchema, type Mismatch, type NoMismatch, parseOptions } from '../config.js';
 import { ConfigError } from '../errors.js';
+import { requireOneObject } from '../require-given.js';
 import { fitText, measureText, text } from './font.js';
 import {
   COLOURS,
@@ -41,22 +42,24 @@ export interface BarChartOptions {
 
 const MARGIN = 36;
 
-const optionsSchema = z.strictObject({
-  title: z.string(),
-  subtitle: z.string().optional(),
-  labels: z.array(z.string()).readonly(),
-  series: z
-    .array(
-      z.strictObject({
-        name: z.string(),
-        values: z.array(z.custom<number>((value) => typeof value === 'number', 'expected a number')).readonly(),
-      }),
-    )
-    .readonly(),
-  xLabel: z.string().optional(),
-  width: z.number().min(100).max(32_767).optional(),
-});
-type _Input = NoMismatch<Mismatch<Given<z.input<typeof optionsSchema>>, Given<BarChartOptions>>>;
+const optionsSchema = lazySchema(() =>
+  z.strictObject({
+    title: z.string(),
+    subtitle: z.string().optional(),
+    labels: z.array(z.string()).readonly(),
+    series: z
+      .array(
+        z.strictObject({
+          name: z.string(),
+          values: z.array(z.custom<number>((value) => typeof value === 'number', 'expected a number')).readonly(),
+        }),
+      )
+      .readonly(),
+    xLabel: z.string().optional(),
+    width: z.number().min(100).max(32_767).optional(),
+  }),
+);
+type _Input = NoMismatch<Mismatch<Given<z.input<ReturnType<typeof optionsSchema>>>, Given<BarChartOptions>>>;
 
 /** From this many labels on the bars are thinner. */
 const THIN = 60;
@@ -70,6 +73,8 @@ const SHOWN_EACH = 60;
  * @throws ConfigError if there is nothing to draw, a series has not one value for each label, or a value is negative
  */
 export function barChart(options: BarChartOptions): string {
+  // biome-ignore lint/complexity/noArguments: the declared parameters stay those that may be given
+  requireOneObject(arguments.length, 'barChart', 'barChart({ title, labels, series })');
   parseOptions(optionsSchema, options, 'barChart');
   checkBars(options.labels, options.series);
   const { title, subtitle, labels, series, width = 1000 } = boundedBars(options);

@@ -1,7 +1,8 @@
 /** Lines over numbers: the loss over the steps. */
 import { z } from 'zod';
-import { type Given, type Mismatch, type NoMismatch, parseOptions } from '../config.js';
+import { type Given, lazySchema, type Mismatch, type NoMismatch, parseOptions } from '../config.js';
 import { ConfigError } from '../errors.js';
+import { requireOneObject } from '../require-given.js';
 import { measureText, text } from './font.js';
 import {
   COLOURS,
@@ -51,26 +52,28 @@ export interface LineChartOptions {
 const isPoint = (value: unknown): boolean =>
   Array.isArray(value) && value.length === 2 && typeof value[0] === 'number' && typeof value[1] === 'number';
 
-const side = z.number().min(100).max(32_767).optional();
-const optionsSchema = z.strictObject({
-  title: z.string(),
-  subtitle: z.string().optional(),
-  xLabel: z.string(),
-  yLabel: z.string(),
-  series: z
-    .array(
-      z.strictObject({
-        name: z.string(),
-        points: z.array(z.custom<Point>(isPoint, 'expected [x, y], two numbers')).readonly(),
-      }),
-    )
-    .readonly(),
-  yScale: z.enum(['linear', 'log']).optional(),
-  yFrom: z.enum(['auto', 'zero', 'values']).optional(),
-  width: side,
-  height: side,
-});
-type _Input = NoMismatch<Mismatch<Given<z.input<typeof optionsSchema>>, Given<LineChartOptions>>>;
+const side = lazySchema(() => z.number().min(100).max(32_767).optional());
+const optionsSchema = lazySchema(() =>
+  z.strictObject({
+    title: z.string(),
+    subtitle: z.string().optional(),
+    xLabel: z.string(),
+    yLabel: z.string(),
+    series: z
+      .array(
+        z.strictObject({
+          name: z.string(),
+          points: z.array(z.custom<Point>(isPoint, 'expected [x, y], two numbers')).readonly(),
+        }),
+      )
+      .readonly(),
+    yScale: z.enum(['linear', 'log']).optional(),
+    yFrom: z.enum(['auto', 'zero', 'values']).optional(),
+    width: side(),
+    height: side(),
+  }),
+);
+type _Input = NoMismatch<Mismatch<Given<z.input<ReturnType<typeof optionsSchema>>>, Given<LineChartOptions>>>;
 
 const MARGIN = 36;
 /** Up to this many points a series gets a dot on each. */
@@ -89,6 +92,8 @@ const DOTTED = 40;
  * ```
  */
 export function lineChart(options: LineChartOptions): string {
+  // biome-ignore lint/complexity/noArguments: the declared parameters stay those that may be given
+  requireOneObject(arguments.length, 'lineChart', 'lineChart({ title, xLabel, yLabel, series })');
   parseOptions(optionsSchema, options, 'lineChart');
   const { title, series, yScale = 'linear', width = 1000, height = 560 } = options;
   const canDraw = ([x, y]: Point) => Number.isFinite(x) && Number.isFinite(y) && (yScale === 'linear' || y > 0);

@@ -17,7 +17,7 @@ import type { EvaluateFlags } from './command-flags.js';
 import { loadData, type RunData } from './load-data.js';
 import { isFolder, type OpenModel, openModel, requireAdapterName, requireModelName } from './open-model.js';
 import { defined, GIB, requireOption } from './option-values.js';
-import { outputOfRank } from './rank-output.js';
+import { outputOfRank } from './ranks.js';
 import { type RunSettings, seedOf, settingsOf } from './run-settings.js';
 import { shownProgress } from './shown-progress.js';
 import { untilStopped } from './until-stopped.js';
@@ -50,7 +50,7 @@ export async function evaluateFromFlags(flags: EvaluateFlags, ofProcess: Output)
     const part = requirePart(loaded, flags.split ?? 'test');
     if (part.kind === 'conversations') checkConversationFlags(flags);
     // Before the work, not after.
-    else await makeOutputFolder(outputDir);
+    else await makeOutputFolder(outputDir, 'evaluate: --output-dir');
     const baseModel = adapter === undefined ? undefined : flags.model;
     const opened = await openModel(name, settings, { baseModel, signal, print: output.print });
     try {
@@ -94,7 +94,7 @@ function settingsFrom(flags: EvaluateFlags, record: AdapterRecord | undefined): 
       template: others.template,
     }),
     // What counts as an answer, and how long a sample may be.
-    ...Object.fromEntries(Object.keys(vlmCollatorOptionsSchema.shape).map((option) => [option, others[option]])),
+    ...Object.fromEntries(Object.keys(vlmCollatorOptionsSchema().shape).map((option) => [option, others[option]])),
     ...defined({ prompt: asked, system: before }),
     ...defined({ data, labels, holdout, seed, limit, prompt, system, template, mode, engine, quantization }),
     memoryBudget: flags.memoryBudget === undefined ? undefined : Math.floor(flags.memoryBudget * GIB),

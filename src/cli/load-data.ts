@@ -1,6 +1,7 @@
 /** The data of a run: images with classes, or conversations, in their parts. */
 import { stat } from 'node:fs/promises';
 import { extname } from 'node:path';
+import { pathFault } from '../config.js';
 import { ConversationDataset } from '../data/conversations/conversation-dataset.js';
 import type { IndexedDataset } from '../data/dataset.js';
 import { HubImageFolder } from '../data/hub-image-folder.js';
@@ -72,7 +73,7 @@ export async function loadData(name: string, options: LoadDataOptions): Promise<
   const found = await stat(name).catch(() => undefined);
   if (!found) {
     throw new ConfigError(`there is no file or folder ${oneLine(name)}`, {
-      hint: 'A data set of a service is written kaggle:OWNER/NAME or hub:OWNER/NAME.',
+      hint: pathFault(name)?.hint ?? 'A data set of a service is written kaggle:OWNER/NAME or hub:OWNER/NAME.',
       details: { path: name },
     });
   }

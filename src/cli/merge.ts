@@ -22,7 +22,7 @@ export async function mergeFromFlags(flags: MergeFlags, output: Output): Promise
   const work = async (signal: AbortSignal): Promise<number> => {
     await requireAdapterName(adapter, 'merge');
     if (flags.model !== undefined) await requireModelName(flags.model, 'merge');
-    const adapterDir = await adapterFolder(adapter, hubDownloadSchema.parse({ signal }));
+    const adapterDir = await adapterFolder(adapter, hubDownloadSchema().parse({ signal }));
     const checkpointDir = await baseFolder(adapterDir, flags.model, signal);
     output.print(`base model: ${checkpointDir}`);
     const merged = await mergeAdapter({

@@ -7,12 +7,13 @@ import { oneLine } from '../messages/one-line.js';
 import { listCheckpoints } from '../train/checkpoint.js';
 import { removeCheckpointFolder } from '../train/checkpoint-folder.js';
 import { claimRunFolder } from '../train/run-folder.js';
+import { BEFORE_FILE } from './first-measures.js';
 
 export const adapterDirOf = (outputDir: string): string => join(outputDir, 'adapter');
 export const checkpointsDirOf = (outputDir: string): string => join(outputDir, 'checkpoints');
 
 /** Results of a run, which would be those of another adapter beside a new one. */
-const RESULTS = ['report.html', 'predictions.csv', 'report.json'];
+const RESULTS = ['report.html', 'predictions.csv', 'report.json', BEFORE_FILE];
 
 /**
  * Before anything is read or started.

@@ -1,6 +1,6 @@
 /** What a run is made of: options of this command line and of the package, each by its one name in camelCase. */
 import { z } from 'zod';
-import { checkNames, parseOptions } from '../config.js';
+import { checkNames, parseOptions, pathOption } from '../config.js';
 import { vlmCollatorOptionsSchema } from '../data/collator-options.js';
 import { ConfigError } from '../errors.js';
 import { LoraConfig, type LoraConfigOptions } from '../lora/lora-config.js';
@@ -27,7 +27,7 @@ const ownShape = {
   template: z.enum(['own', 'tutorial']).default('own'),
   quantization: z.enum(METHODS).optional(),
   engine: z.enum(ENGINES).default('auto'),
-  outputDir: text.default('outputs'),
+  outputDir: pathOption().default('outputs'),
   mode: z.enum(MODES).default('free'),
   evaluate: z.boolean().default(true),
 };
@@ -40,7 +40,7 @@ export interface RunSettings extends z.output<typeof ownSchema> {
   /** What was given. */
   readonly lora: LoraConfigOptions;
   /** What was given. */
-  readonly collator: z.input<typeof vlmCollatorOptionsSchema>;
+  readonly collator: z.input<ReturnType<typeof vlmCollatorOptionsSchema>>;
   /** All of that in one object, as a settings file has it. */
   readonly flat: Readonly<Record<string, unknown>>;
 }
@@ -63,9 +63,9 @@ const ALIASES: Readonly<Record<string, string>> = {
 function namesOf() {
   return {
     own: Object.keys(ownShape),
-    config: Object.keys(sftConfigSchema.shape).filter((name) => name !== 'outputDir'),
+    config: Object.keys(sftConfigSchema().shape).filter((name) => name !== 'outputDir'),
     lora: Object.keys(new LoraConfig()),
-    collator: Object.keys(vlmCollatorOptionsSchema.shape),
+    collator: Object.keys(vlmCollatorOptionsSchema().shape),
   };
 }
 
@@ -82,7 +82,7 @@ export function settingsOf(flat: Readonly<Record<string, unknown>>, what: string
     defined(Object.fromEntries(known.filter((name) => name in flat).map((name) => [name, flat[name]])));
   const config = part(names.config) as SftConfigInput;
   const lora = part(names.lora) as LoraConfigOptions;
-  const collator = part(names.collator) as z.input<typeof vlmCollatorOptionsSchema>;
+  const collator = part(names.collator) as z.input<ReturnType<typeof vlmCollatorOptionsSchema>>;
   // Their errors name every fault; the defaults are filled in where they are used.
   parseSftConfig(config);
   new LoraConfig(lora);
@@ -92,7 +92,7 @@ export function settingsOf(flat: Readonly<Record<string, unknown>>, what: string
 
 /** What draws samples and the holdout, in training and when the same parts are asked for again. */
 export function seedOf({ config }: Pick<RunSettings, 'config'>): number {
-  return config.seed ?? sftConfigSchema.shape.seed.parse(undefined);
+  return config.seed ?? sftConfigSchema().shape.seed.parse(undefined);
 }
 
 /**

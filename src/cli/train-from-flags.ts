@@ -8,7 +8,7 @@ import { isFolder, requireAdapterName, requireModelName } from './open-model.js'
 import { requireOption } from './option-values.js';
 import { checkOutputFolder, checkpointsDirOf } from './output-folder.js';
 import { pushAdapter } from './push-adapter.js';
-import { outputOfRank } from './rank-output.js';
+import { outputOfRank } from './ranks.js';
 import { readConfigFile } from './read-config-file.js';
 import { type RunSettings, resolveSettings } from './run-settings.js';
 import { nextCommands, shellWord, summaryLines } from './run-summary.js';

@@ -19,9 +19,11 @@ import type { SftConfigInput } from '../train/sft-config.js';
 import { SftTrainer } from '../train/sft-trainer.js';
 import { writeAdapterRecord } from './adapter-record.js';
 import { evaluateClasses } from './class-evaluation.js';
+import { readFirstMeasures, writeFirstMeasures } from './first-measures.js';
 import { loadData } from './load-data.js';
 import { type OpenModel, openModel } from './open-model.js';
 import { adapterDirOf, checkOutputFolder, checkpointsDirOf, clearOutputFolder } from './output-folder.js';
+import { readByMain } from './ranks.js';
 import { type RunSettings, seedOf } from './run-settings.js';
 import type { RunSummary } from './run-summary.js';
 import { shownProgress } from './shown-progress.js';
@@ -61,7 +63,7 @@ export async function train(settings: TrainSettings, request: TrainRequest, outp
   for (const line of task.lines) print(line);
   const suggested = suggestedConfig(task.train.length, settings.config, rankPlace()?.worldSize);
   for (const line of suggested.lines) print(line);
-  await makeOutputFolder(outputDir);
+  await makeOutputFolder(outputDir, 'train: --output-dir');
   signal.throwIfAborted();
   const opened = await openModel(settings.model, settings, { signal, print });
   try {
@@ -122,7 +124,10 @@ async function learn(run: Run): Promise<RunSummary> {
     name: 'command line',
     async onEvent(event) {
       // Not before: a resume with settings that the checkpoint refuses leaves those that it had.
-      if (event.type === 'start' && isMain) await writeSettings(settings);
+      if (event.type === 'start' && isMain) {
+        await writeSettings(settings);
+        await writeFirstMeasures(outputDir, measured, { report: before, evalLoss: lossBefore });
+      }
       events.push(event);
     },
   };
@@ -131,20 +136,30 @@ async function learn(run: Run): Promise<RunSummary> {
     trainDataset: task.train,
     evalDataset: task.evaluation,
     collator,
-    saveAdapter: (folder) => saveAdapter(adapter, folder, { baseModelNameOrPath, chatTemplate }),
+    saveAdapter: (folder) => saveAdapter(adapter, folder, { baseModelNameOrPath, chatTemplate, processor: collator }),
     config,
     callbacks: [watch, ...(page ? [page] : [])],
   });
   const judge = (what: string): Promise<EvaluationReport | undefined> => judged(run, what);
-  const before = await judge('before');
   const { evaluation } = task;
-  const lossBefore = evaluation && (await trainer.evaluate(evaluation, signal)).evalLoss;
+  const measured = {
+    settings: flatOf(settings),
+    testSamples: task.classes?.test?.length ?? 0,
+    evalSamples: evaluation?.length ?? 0,
+  };
+  const kept =
+    request.way === 'resume'
+      ? await readByMain('first measures', () => readFirstMeasures(outputDir, measured), signal)
+      : undefined;
+  const before = kept ? kept.report : await judge('before');
+  if (kept?.report) print(`${accuracyLine('before', kept.report)}, as the run began`);
+  const lossBefore = kept ? kept.evalLoss : evaluation && (await trainer.evaluate(evaluation, signal)).evalLoss;
   const lossName = task.classes ? 'validation loss' : 'test loss';
   if (lossBefore !== undefined) print(`${lossName} before: ${lossBefore.toFixed(4)}`);
   const trained = await trainer.train({ signal, ...(request.way === 'resume' ? { resumeFromCheckpoint: true } : {}) });
   const folder = adapterDirOf(outputDir);
   if (isMain) {
-    await saveAdapter(adapter, folder, { baseModelNameOrPath, chatTemplate });
+    await saveAdapter(adapter, folder, { baseModelNameOrPath, chatTemplate, processor: collator });
     // At once: that of an earlier run, or none, would go with an adapter whose evaluation is stopped.
     await writeAdapterRecord(folder, recordOf(run));
     const probe = await task.train.get(0);
@@ -188,9 +203,12 @@ async function judged({ settings, request, task, opened, output }: Run, what: st
   const report = await evaluateClasses(opened, classes.test, classes.question, {
     ...{ mode, sharePrefix, signal, onProgress: shownProgress(settings, what) },
   });
-  output.print(`accuracy ${what}: ${(100 * report.accuracy).toFixed(1)} % of ${report.count} test images`);
+  output.print(accuracyLine(what, report));
   return report;
 }
+
+const accuracyLine = (what: string, { accuracy, count }: EvaluationReport): string =>
+  `accuracy ${what}: ${(100 * accuracy).toFixed(1)} % of ${count} test images`;
 
 function recordOf({ settings, task, opened }: Run, before?: EvaluationReport, after?: EvaluationReport) {
   const { question, test } = task.classes ?? {};
@@ -205,21 +223,16 @@ function recordOf({ settings, task, opened }: Run, before?: EvaluationReport, af
   };
 }
 
-/** Steps of the whole run and of this call, and the first and last losses of this call. */
+/** Steps of the whole run and of this call, and how the loss of this call begins and ends. */
 function courseOf(
-  trained: TrainOutput,
+  { globalStep, metrics, firstLoss: first, lastLoss: last }: TrainOutput,
   events: readonly TrainingEvent[],
 ): Pick<RunSummary, 'steps' | 'resumedAt' | 'seconds' | 'loss'> {
-  // As the log has them, each the mean of its steps; without a log, those of steps.
-  const of = (type: 'log' | 'step') => events.flatMap((event) => (event.type === type ? [event.loss] : []));
-  const logged = of('log');
-  const losses = logged.length > 0 ? logged : of('step');
   const start = events.find(({ type }) => type === 'start');
-  const [first, last] = [losses[0], losses.at(-1)];
   return {
-    steps: trained.globalStep,
+    steps: globalStep,
     ...(start?.type === 'start' && start.step > 0 ? { resumedAt: start.step } : {}),
-    seconds: trained.metrics.trainRuntime,
+    seconds: metrics.trainRuntime,
     loss: first === undefined || last === undefined ? undefined : { first, last },
   };
 }

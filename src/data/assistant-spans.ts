@@ -32,7 +32,7 @@ export function assignOwners(
   pieces: readonly Piece[],
   headerOf: (messageIndex: number, gap: string, offset: number) => number,
 ): OwnedPiece[] {
-  const begun = new Set<number>();
+  const begun = new Set<number | undefined>();
   const owned: OwnedPiece[] = [];
   let before: number | undefined;
   let offset = 0;
@@ -41,7 +41,7 @@ export function assignOwners(
     const next = pieces[i + 1]?.leaf;
     const isAssistants = next?.role === 'assistant' && next.messageIndex !== undefined;
     if (leaf) {
-      if (leaf.messageIndex !== undefined) begun.add(leaf.messageIndex);
+      begun.add(leaf.messageIndex);
       owned.push({ ...piece, ...(leaf.messageIndex !== undefined && { owner: leaf.messageIndex }), ...callOf(leaf) });
       before = leaf.messageIndex;
     } else if (isAssistants && before === next.messageIndex) {
@@ -98,8 +98,8 @@ export function cutAtRanges(pieces: readonly OwnedPiece[], ranges: Ranges): (Own
   // The template's text in a range belongs to the message there, so that a masked turn is masked with all of it.
   return cut.map(({ range, ...piece }, i) => {
     if (range === undefined || piece.owner !== undefined) return piece;
-    const isHere = (other: (typeof cut)[number] | undefined) => other?.range === range && other.owner !== undefined;
-    const owner = cut.slice(0, i).findLast(isHere)?.owner ?? cut.slice(i).find(isHere)?.owner;
+    const isHere = (other: (typeof cut)[number]) => other.range === range && other.owner !== undefined;
+    const owner = (cut.slice(0, i).findLast(isHere) ?? cut.find(isHere))?.owner;
     return { ...piece, ...(owner !== undefined && { owner }) };
   });
 }
@@ -121,8 +121,8 @@ export function requireOrder(pieces: readonly Piece[]): void {
   const order = pieces.flatMap(({ leaf }) =>
     leaf?.messageIndex === undefined || leaf.role === 'system' || leaf.kind === 'detail' ? [] : leaf.messageIndex,
   );
-  const swapped = order.findIndex((messageIndex, i) => i > 0 && messageIndex < order[i - 1]!);
-  if (swapped <= 0) return;
+  const swapped = order.findIndex((messageIndex, i) => messageIndex < order[i - 1]!);
+  if (swapped < 0) return;
   throw new TextError(`the chat template puts message ${order[swapped - 1]} before message ${order[swapped]}`, {
     hint: 'it is made for a single turn; use the template of the model for longer conversations',
     details: { order },

@@ -1,6 +1,6 @@
 /** Options of a collator, and what it works with. */
 import { z } from 'zod';
-import type { Mismatch, NoMismatch } from '../config.js';
+import { lazySchema, type Mismatch, type NoMismatch } from '../config.js';
 import type { ChatTemplate, ChatTemplateName } from './chat-template.js';
 import type { PaddingSide } from './pad-batch.js';
 import type { ProcessedImage } from './process-pixels.js';
@@ -50,16 +50,18 @@ export interface CollatorSettings {
 }
 
 /** Checks {@link CollatorSettings}. */
-export const vlmCollatorOptionsSchema = z.strictObject({
-  maxLength: z.int().positive().optional(),
-  overlong: z.enum(['error', 'drop', 'truncateText']).default('error'),
-  paddingSide: z.enum(['right', 'left']).default('right'),
-  maskPrompt: z.boolean().default(true),
-  maskHistory: z.boolean().default(false),
-  parseSpecialTokens: z.boolean().default(false),
-});
+export const vlmCollatorOptionsSchema = lazySchema(() =>
+  z.strictObject({
+    maxLength: z.int().positive().optional(),
+    overlong: z.enum(['error', 'drop', 'truncateText']).default('error'),
+    paddingSide: z.enum(['right', 'left']).default('right'),
+    maskPrompt: z.boolean().default(true),
+    maskHistory: z.boolean().default(false),
+    parseSpecialTokens: z.boolean().default(false),
+  }),
+);
 
-type _Input = NoMismatch<Mismatch<z.input<typeof vlmCollatorOptionsSchema>, CollatorSettings>>;
+type _Input = NoMismatch<Mismatch<z.input<ReturnType<typeof vlmCollatorOptionsSchema>>, CollatorSettings>>;
 
 /** A sample that was left out because it is too long. */
 export interface DroppedSample {

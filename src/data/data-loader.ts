@@ -2,9 +2,9 @@
 import { setMaxListeners } from 'node:events';
 import { z } from 'zod';
 import { orAborted } from '../async/or-aborted.js';
-import { checkNames, type Mismatch, type NoMismatch, parseOptions, type WithDefaults } from '../config.js';
+import { checkNames, lazySchema, type Mismatch, type NoMismatch, parseOptions, type WithDefaults } from '../config.js';
 import { DataError } from '../errors.js';
-import { requireKind, requireList, requireSignal } from '../require-given.js';
+import { requireKind, requireList, requireOneObject, requireSignal } from '../require-given.js';
 import { requireSample } from './check-message.js';
 import { nameSample } from './sample-error.js';
 import type { SampleInspection } from './sample-inspection.js';
@@ -16,11 +16,13 @@ export interface DataLoaderSettings {
 }
 
 /** Checks {@link DataLoaderSettings}. */
-const dataLoaderOptionsSchema = z.strictObject({
-  prefetch: z.int().nonnegative().default(2),
-});
+const dataLoaderOptionsSchema = lazySchema(() =>
+  z.strictObject({
+    prefetch: z.int().nonnegative().default(2),
+  }),
+);
 
-type _Input = NoMismatch<Mismatch<z.input<typeof dataLoaderOptionsSchema>, DataLoaderSettings>>;
+type _Input = NoMismatch<Mismatch<z.input<ReturnType<typeof dataLoaderOptionsSchema>>, DataLoaderSettings>>;
 
 /** What the loader needs of a collator; `VlmCollator` is one. */
 export interface Collator {
@@ -62,6 +64,8 @@ export class DataLoader {
 
   /** @throws ConfigError listing every wrong option */
   constructor(options: DataLoaderOptions) {
+    // biome-ignore lint/complexity/noArguments: the declared parameters stay those that may be given
+    requireOneObject(arguments.length, 'DataLoader', 'new DataLoader({ dataset, collator })');
     checkNames(options, LOADER_OPTIONS, 'DataLoader');
     const { dataset, collator, ...plain } = options;
     requireKind('dataset', dataset, 'DataLoader: `dataset`');

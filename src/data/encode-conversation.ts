@@ -22,7 +22,7 @@ interface EncodeConversationOptions extends RenderOptions {
 
 type Unit = { isAnswer: boolean; readonly isCall: boolean; readonly answerIndex: number | undefined } & (
   | { readonly text: string; readonly fromTemplate: boolean; readonly id?: undefined }
-  | { readonly id: number }
+  | { readonly id: number; readonly fromTemplate?: undefined }
 );
 
 /**
@@ -133,7 +133,7 @@ function leadOf(template: ChatTemplate): string {
   try {
     const prompt = template.render([question], { addGenerationPrompt: true });
     const answered = template.render([question, { role: 'assistant', content: PROBE }]);
-    const end = answered.startsWith(prompt) ? answered.indexOf(PROBE, prompt.length) : -1;
+    const end = answered.startsWith(prompt) ? answered.indexOf(PROBE, prompt.length) : prompt.length;
     const lead = answered.slice(prompt.length, Math.max(prompt.length, end));
     return lead.trim() === '' ? lead : '';
   } catch (error) {
@@ -152,24 +152,22 @@ export function closingIds(tokenizer: MinistralTokenizer, template: ChatTemplate
  * call of a tool may have control tokens of its own at its end. Two answers in a row may be one to the template; a question
  * between them need not have a text that shows it.
  */
-function closeAnswers(units: Unit[], closing: ReadonlySet<number>, messages: readonly Message[]): void {
+function closeAnswers(units: Unit[], closing: ReadonlySet<number | undefined>, messages: readonly Message[]): void {
   const inARow = (first: Unit, second: Unit): boolean => {
-    if (first.answerIndex === undefined || second.answerIndex === undefined) return true;
     return messages.slice(first.answerIndex, second.answerIndex).every(({ role }) => role === 'assistant');
   };
   for (let i = 0; i < units.length; i++) {
     const unit = units[i]!;
-    if (!unit.isAnswer || (unit.id !== undefined && !unit.isCall)) continue;
+    if (!unit.isAnswer || closing.has(unit.id)) continue;
     let end = i + 1;
     while (end < units.length && isTemplateText(units[end]!)) end++;
     const next = units[end];
-    const closes = next && next.id !== undefined && closing.has(next.id);
-    if (closes || (next && next.id === undefined && next.isAnswer && inARow(unit, next))) {
+    if (closing.has(next?.id) || (next && next.id === undefined && next.isAnswer && inARow(unit, next))) {
       for (let j = i + 1; j <= end; j++) units[j]!.isAnswer = true;
     } else if (unit.isCall) {
       let last = end;
-      while (last < units.length && isOpenTemplate(units[last]!) && !closing.has(units[last]!.id ?? -1)) last++;
-      const isClosed = closing.has(units[last]?.id ?? -1) && !units[last]!.isAnswer;
+      while (last < units.length && isOpenTemplate(units[last]!) && !closing.has(units[last]!.id)) last++;
+      const isClosed = closing.has(units[last]?.id) && !units[last]!.isAnswer;
       const isAlone = next === undefined || next.id !== undefined;
       const stop = isClosed ? last + 1 : isAlone ? end : i;
       for (let j = i + 1; j < stop; j++) units[j]!.isAnswer = true;
@@ -178,7 +176,7 @@ function closeAnswers(units: Unit[], closing: ReadonlySet<number>, messages: rea
 }
 
 function isTemplateText(unit: Unit): boolean {
-  return unit.id === undefined && unit.fromTemplate && !unit.isAnswer;
+  return !!unit.fromTemplate && !unit.isAnswer;
 }
 
 function isOpenTemplate(unit: Unit): boolean {
@@ -194,8 +192,10 @@ function leftOut(
   const shows = (index: number, test: (segment: TemplateSegment) => boolean) =>
     segments.some((segment) => segment.messageIndex === index && test(segment));
   const found: string[] = [];
-  const text = tools?.length ? segments.map((segment) => segment.text).join('') : '';
-  if (tools?.length && tools.every((tool) => !text.includes(tool.function.name))) found.push('the tools');
+  if (tools?.length) {
+    const text = segments.map((segment) => segment.text).join('');
+    if (tools.every((tool) => !text.includes(tool.function.name))) found.push('the tools');
+  }
   const hidesCalls = messages.some(({ tool_calls }, i) => tool_calls?.length && !shows(i, ({ isCall }) => !!isCall));
   if (hidesCalls) found.push('calls of tools in earlier turns');
   const hidesThoughts = messages.some(({ content, role }, i) => {

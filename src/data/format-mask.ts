@@ -1,6 +1,6 @@
 /** A mask view for the terminal. */
 import { z } from 'zod';
-import { type Mismatch, type NoMismatch, parseOptions } from '../config.js';
+import { lazySchema, type Mismatch, type NoMismatch, parseOptions } from '../config.js';
 import { displayWidth } from '../messages/display-width.js';
 import { usesColor } from '../messages/terminal-color.js';
 import { styled, type TextStyle } from '../messages/terminal-style.js';
@@ -27,14 +27,16 @@ export interface FormatMaskOptions {
 }
 
 /** Checks {@link FormatMaskOptions}. */
-const formatMaskSchema = z.strictObject({
-  width: z.int().min(40).max(1000).optional(),
-  color: z.boolean().optional(),
-  layout: z.enum(['text', 'table']).default('text'),
-  full: z.boolean().default(false),
-});
+const formatMaskSchema = lazySchema(() =>
+  z.strictObject({
+    width: z.int().min(40).max(1000).optional(),
+    color: z.boolean().optional(),
+    layout: z.enum(['text', 'table']).default('text'),
+    full: z.boolean().default(false),
+  }),
+);
 
-type _Input = NoMismatch<Mismatch<z.input<typeof formatMaskSchema>, FormatMaskOptions>>;
+type _Input = NoMismatch<Mismatch<z.input<ReturnType<typeof formatMaskSchema>>, FormatMaskOptions>>;
 
 /** A piece of a line. */
 interface Piece {

@@ -1,11 +1,12 @@
 /** The images of a data set on the Hub, as one folder: the snapshot itself, or one with its zip archives unpacked. */
 import { createHash, randomUUID } from 'node:crypto';
-import { copyFile, mkdir, readdir, realpath, rename, rm, stat, symlink } from 'node:fs/promises';
+import { copyFile, readdir, realpath, rename, rm, stat, symlink } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import { ArchiveError } from '../archive/archive-error.js';
 import { extractZip } from '../archive/extract-zip.js';
 import { ConfigError } from '../errors.js';
 import { writeError } from '../files/disk-errors.js';
+import { makeFolder } from '../files/make-folder.js';
 import { hubCacheFolder } from '../hub/environment.js';
 import { selectPaths } from '../hub/file-patterns.js';
 import type { HubDownload } from '../hub/hub-options.js';
@@ -273,7 +274,7 @@ class Unpacking {
 }
 
 async function link(target: string, path: string, isFolder: boolean): Promise<void> {
-  await mkdir(dirname(path), { recursive: true });
+  await makeFolder(dirname(path));
   try {
     // Windows lets everybody make junctions, but no other links.
     await symlink(target, path, isFolder ? 'junction' : 'file');

@@ -3,7 +3,7 @@ import { availableParallelism } from 'node:os';
 import { z } from 'zod';
 import { onAbort } from '../async/on-abort.js';
 import { WorkerThreads } from '../async/worker-threads.js';
-import { checkNames, type Mismatch, type NoMismatch, parseOptions } from '../config.js';
+import { checkNames, lazySchema, type Mismatch, type NoMismatch, parseOptions } from '../config.js';
 import { DataError, ImageError, reasonOf } from '../errors.js';
 import program from '../generated/image-worker.js';
 import { oneLine } from '../messages/one-line.js';
@@ -20,11 +20,13 @@ export interface ImagePoolOptions {
 }
 
 /** Checks {@link ImagePoolOptions}. */
-const imagePoolSchema = z.strictObject({
-  workers: z.number().int().min(1).max(64).optional(),
-});
+const imagePoolSchema = lazySchema(() =>
+  z.strictObject({
+    workers: z.number().int().min(1).max(64).optional(),
+  }),
+);
 
-type _Input = NoMismatch<Mismatch<z.input<typeof imagePoolSchema>, ImagePoolOptions>>;
+type _Input = NoMismatch<Mismatch<z.input<ReturnType<typeof imagePoolSchema>>, ImagePoolOptions>>;
 
 interface Job {
   readonly input: ImageInput;

@@ -3,10 +3,10 @@
  * token cells. Bit-equal to transformers' `PixtralImageProcessor` (torchvision, on the CPU) for equal input pixels.
  */
 import { z } from 'zod';
-import { checkNames, type Mismatch, type NoMismatch, parseOptions } from '../config.js';
+import { checkNames, lazySchema, type Mismatch, type NoMismatch, parseOptions } from '../config.js';
 import { ConfigError, ImageError } from '../errors.js';
 import { showValue } from '../messages/show-value.js';
-import { requireSignal } from '../require-given.js';
+import { requireOneObject, requireSignal } from '../require-given.js';
 import { decodeWithin } from './decode-budget.js';
 import { imageName } from './decode-image.js';
 import { type PixelSettings, type ProcessedImage, processPixels, resizedSize } from './process-pixels.js';
@@ -17,7 +17,9 @@ const MAX_PATCH = 128;
 const MAX_MERGE = 16;
 const MAX_EDGE = 65_536;
 
-const triple = z.array(z.number()).length(3, 'expected three numbers, for red, green and blue').readonly();
+const triple = lazySchema(() =>
+  z.array(z.number()).length(3, 'expected three numbers, for red, green and blue').readonly(),
+);
 /** Options of `ImageProcessor`; the defaults are those of Pixtral. */
 export interface ImageProcessorOptions {
   /** Longest side in pixels after resizing, before rounding up to whole cells. Default: 1540. */
@@ -35,65 +37,71 @@ export interface ImageProcessorOptions {
 }
 
 /** Checks {@link ImageProcessorOptions}. */
-const imageProcessorSchema = z.strictObject({
-  longestEdge: z.number().int().positive().max(MAX_EDGE).default(1540),
-  patchSize: z.number().int().positive().max(MAX_PATCH).default(14),
-  spatialMergeSize: z.number().int().positive().max(MAX_MERGE).default(2),
-  imageMean: triple.default([0.48145466, 0.4578275, 0.40821073]),
-  imageStd: triple
-    .refine((std) => std.every((value) => value > 0), 'expected positive numbers')
-    .default([0.26862954, 0.26130258, 0.27577711]),
-  rescaleFactor: z
-    .number()
-    .positive()
-    .default(1 / 255),
-});
+const imageProcessorSchema = lazySchema(() =>
+  z.strictObject({
+    longestEdge: z.number().int().positive().max(MAX_EDGE).default(1540),
+    patchSize: z.number().int().positive().max(MAX_PATCH).default(14),
+    spatialMergeSize: z.number().int().positive().max(MAX_MERGE).default(2),
+    imageMean: triple().default([0.48145466, 0.4578275, 0.40821073]),
+    imageStd: triple()
+      .refine((std) => std.every((value) => value > 0), 'expected positive numbers')
+      .default([0.26862954, 0.26130258, 0.27577711]),
+    rescaleFactor: z
+      .number()
+      .positive()
+      .default(1 / 255),
+  }),
+);
 
-type _Input = NoMismatch<Mismatch<z.input<typeof imageProcessorSchema>, ImageProcessorOptions>>;
+type _Input = NoMismatch<Mismatch<z.input<ReturnType<typeof imageProcessorSchema>>, ImageProcessorOptions>>;
 
 /** What a configuration file may hold, in the names of the file. What this processor cannot do is refused by name. */
-const imageFieldsSchema = z.object({
-  image_processor_type: z
-    .enum(['PixtralImageProcessor', 'PixtralImageProcessorFast'], {
-      error: ({ input }) =>
-        `expected PixtralImageProcessor or PixtralImageProcessorFast, got ${showValue(input)}; others compute other pixels`,
-    })
-    .optional(),
-  size: z
-    .union(
-      [
-        z.number().int().positive(),
-        z.object({ longest_edge: z.number().int().positive() }),
-        z
-          .object({ height: z.number().int().positive(), width: z.number().int().positive() })
-          .refine((size) => size.height === size.width),
-      ],
-      { error: 'expected { "longest_edge": pixels }, or an equal height and width' },
-    )
-    .transform((size) => (typeof size === 'number' ? size : 'longest_edge' in size ? size.longest_edge : size.height)),
-  patch_size: z
-    .union(
-      [
-        z.number().int().positive(),
-        z
-          .object({ height: z.number().int().positive(), width: z.number().int().positive() })
-          .refine((size) => size.height === size.width),
-      ],
-      { error: 'expected a number of pixels, or an equal height and width' },
-    )
-    .transform((size) => (typeof size === 'number' ? size : size.height))
-    .nullish(),
-  resample: only(3, 'only 3 (bicubic) is implemented'),
-  do_resize: only(true, 'the vision tower needs resized images'),
-  do_rescale: only(true, 'only rescaling together with normalising is implemented'),
-  do_normalize: only(true, 'only rescaling together with normalising is implemented'),
-  do_convert_rgb: only(true, 'images are always converted to RGB'),
-  do_center_crop: only(false, 'cropping is not implemented'),
-  data_format: only('channels_first', 'the vision tower takes channels first'),
-  rescale_factor: z.number().positive().nullish(),
-  image_mean: triple.nullish(),
-  image_std: triple.nullish(),
-});
+const imageFieldsSchema = lazySchema(() =>
+  z.object({
+    image_processor_type: z
+      .enum(['PixtralImageProcessor', 'PixtralImageProcessorFast'], {
+        error: ({ input }) =>
+          `expected PixtralImageProcessor or PixtralImageProcessorFast, got ${showValue(input)}; others compute other pixels`,
+      })
+      .optional(),
+    size: z
+      .union(
+        [
+          z.number().int().positive(),
+          z.object({ longest_edge: z.number().int().positive() }),
+          z
+            .object({ height: z.number().int().positive(), width: z.number().int().positive() })
+            .refine((size) => size.height === size.width),
+        ],
+        { error: 'expected { "longest_edge": pixels }, or an equal height and width' },
+      )
+      .transform((size) =>
+        typeof size === 'number' ? size : 'longest_edge' in size ? size.longest_edge : size.height,
+      ),
+    patch_size: z
+      .union(
+        [
+          z.number().int().positive(),
+          z
+            .object({ height: z.number().int().positive(), width: z.number().int().positive() })
+            .refine((size) => size.height === size.width),
+        ],
+        { error: 'expected a number of pixels, or an equal height and width' },
+      )
+      .transform((size) => (typeof size === 'number' ? size : size.height))
+      .nullish(),
+    resample: only(3, 'only 3 (bicubic) is implemented'),
+    do_resize: only(true, 'the vision tower needs resized images'),
+    do_rescale: only(true, 'only rescaling together with normalising is implemented'),
+    do_normalize: only(true, 'only rescaling together with normalising is implemented'),
+    do_convert_rgb: only(true, 'images are always converted to RGB'),
+    do_center_crop: only(false, 'cropping is not implemented'),
+    data_format: only('channels_first', 'the vision tower takes channels first'),
+    rescale_factor: z.number().positive().nullish(),
+    image_mean: triple().nullish(),
+    image_std: triple().nullish(),
+  }),
+);
 
 function only<const T extends boolean | number | string>(value: T, why: string) {
   return z
@@ -101,10 +109,12 @@ function only<const T extends boolean | number | string>(value: T, why: string) 
     .nullish();
 }
 
-const processorFieldsSchema = z.object({
-  patch_size: z.number().int().positive().nullish(),
-  spatial_merge_size: z.number().int().positive().nullish(),
-});
+const processorFieldsSchema = lazySchema(() =>
+  z.object({
+    patch_size: z.number().int().positive().nullish(),
+    spatial_merge_size: z.number().int().positive().nullish(),
+  }),
+);
 
 /** What other files of the checkpoint say, for `ImageProcessor.fromConfig`. */
 export interface FromConfigOptions {
@@ -141,6 +151,8 @@ export class ImageProcessor {
 
   /** @throws ConfigError listing every fault */
   constructor(options: ImageProcessorOptions = {}) {
+    // biome-ignore lint/complexity/noArguments: the declared parameters stay those that may be given
+    requireOneObject(arguments.length, 'ImageProcessor', 'new ImageProcessor({ longestEdge: 1540 })');
     const parsed = parseOptions(imageProcessorSchema, options, 'ImageProcessor');
     this.longestEdge = parsed.longestEdge;
     this.patchSize = parsed.patchSize;
@@ -161,7 +173,9 @@ export class ImageProcessor {
     const nested = typeof config === 'object' && config !== null && 'image_processor' in config;
     const what = nested ? 'processor_config.json' : 'preprocessor_config.json';
     // Merged under the processor's name so that one error lists the faults of both parts.
-    const schema = nested ? processorFieldsSchema.extend({ image_processor: imageFieldsSchema }) : imageFieldsSchema;
+    const schema = nested
+      ? processorFieldsSchema().extend({ image_processor: imageFieldsSchema() })
+      : imageFieldsSchema();
     const parsed = parseOptions(schema, config, what);
     const beside = parseOptions(processorFieldsSchema, options.processorConfig ?? {}, 'processor_config.json');
     const image = 'image_processor' in parsed ? parsed.image_processor : parsed;

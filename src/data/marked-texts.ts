@@ -46,14 +46,13 @@ export function unusedMarks(text: string): Marks {
     const char = String.fromCharCode(code);
     if (!used.has(char)) free.push(char);
   }
-  const [open, middle, close] = free;
-  if (!open || !middle || !close) {
+  if (free.length < 3) {
     throw new TextError('the conversation uses every private-use character, none is left to mark its parts');
   }
   // Python writes other characters than letters as escapes.
   let leak = LEAK;
   while (text.includes(leak)) leak += 'x';
-  return { open, middle, close, leak };
+  return { open: free[0]!, middle: free[1]!, close: free[2]!, leak };
 }
 
 export function marker({ open, middle, close }: Marks, { keepEnds, tools }: Marking, leaves: Leaf[]): Put {
@@ -78,8 +77,7 @@ function isNumber(text: string): boolean {
 /** A marked rendering in pieces; undefined if a mark or a string between two was tampered with. */
 export function cutAtMarks(rendered: string, marks: Marks, leaves: readonly Leaf[]): Piece[] | undefined {
   const pieces: Piece[] = [];
-  let position = 0;
-  while (position < rendered.length) {
+  for (let position = 0; ; ) {
     const open = rendered.indexOf(marks.open, position);
     const end = open < 0 ? rendered.length : open;
     if (end > position) pieces.push({ text: rendered.slice(position, end) });
@@ -87,7 +85,7 @@ export function cutAtMarks(rendered: string, marks: Marks, leaves: readonly Leaf
     const middle = rendered.indexOf(marks.middle, open);
     const close = rendered.indexOf(marks.close, middle);
     const leaf = leaves[Number(rendered.slice(open + 1, middle))];
-    if (middle < 0 || close < 0 || !leaf) return undefined;
+    if (close < 0 || !leaf) return undefined;
     const text = rendered.slice(middle + 1, close);
     if (!isWriting(text, leaf.text)) return undefined;
     pieces.push({ text, leaf });
@@ -104,7 +102,7 @@ function isWriting(text: string, string: string): boolean {
     inner = unescaped(inner);
   }
   // Jinja escapes strings for HTML that are joined to one that is marked as safe.
-  return text.includes('&') && text.replaceAll(/&(?:amp|lt|gt|#34|#39);/g, (name) => HTML[name]!) === string;
+  return text.replaceAll(/&(?:amp|lt|gt|#34|#39);/g, (name) => HTML[name]!) === string;
 }
 
 const HTML: Readonly<Record<string, string>> = { '&amp;': '&', '&lt;': '<', '&gt;': '>', '&#34;': '"', '&#39;': "'" };
@@ -112,8 +110,7 @@ const HTML: Readonly<Record<string, string>> = { '&amp;': '&', '&lt;': '<', '&gt
 function unescaped(text: string): string | undefined {
   if (!text.includes('\\')) return undefined;
   try {
-    const inner: unknown = JSON.parse(`"${text}"`);
-    return typeof inner === 'string' ? inner : undefined;
+    return JSON.parse(`"${text}"`) as string;
   } catch {
     return undefined;
   }

@@ -1,6 +1,6 @@
 /** What of a sample is learned, token by token, with the cells of its images in place: as plain data. */
 import { z } from 'zod';
-import { type Mismatch, type NoMismatch, parseOptions } from '../config.js';
+import { lazySchema, type Mismatch, type NoMismatch, parseOptions } from '../config.js';
 import { ConfigError, DataError, TuneError } from '../errors.js';
 import { describeGiven, isKind, isObject, isPromise } from '../messages/given-kind.js';
 import { requireKind, requireSignal } from '../require-given.js';
@@ -70,12 +70,14 @@ export interface MaskViewOptions {
 }
 
 /** Checks {@link MaskViewOptions}. */
-const maskViewSchema = z.strictObject({
-  indices: z.array(z.int().nonnegative()).readonly().optional(),
-  imageEdge: z.int().nonnegative().max(4096).default(768),
-});
+const maskViewSchema = lazySchema(() =>
+  z.strictObject({
+    indices: z.array(z.int().nonnegative()).readonly().optional(),
+    imageEdge: z.int().nonnegative().max(4096).default(768),
+  }),
+);
 
-type _Input = NoMismatch<Mismatch<z.input<typeof maskViewSchema>, Omit<MaskViewOptions, 'signal'>>>;
+type _Input = NoMismatch<Mismatch<z.input<ReturnType<typeof maskViewSchema>>, Omit<MaskViewOptions, 'signal'>>>;
 
 /** Samples of a data set that are shown unless it is said which. */
 const SHOWN = 4;

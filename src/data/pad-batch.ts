@@ -56,7 +56,7 @@ export function padBatch(
     const start = b * T + (side === 'left' ? T - sample.inputIds.length : 0);
     inputIds.set(sample.inputIds, start);
     attentionMask.fill(1, start, start + sample.inputIds.length);
-    if (sample.labels) labels?.set(sample.labels, start);
+    labels?.set(sample.labels!, start);
   });
   const images = samples.flatMap((sample) => sample.images);
   const batch: VlmBatch = {

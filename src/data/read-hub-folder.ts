@@ -29,12 +29,12 @@ export interface HubImageFolderOptions extends HubDownloadOptions, ImageFolderOp
 
 const ownSchema = z.strictObject({
   dataDir: z.string().min(1).optional(),
-  ignorePatterns: patternsSchema.optional(),
+  ignorePatterns: patternsSchema().optional(),
   allowCaseConflicts: z.boolean().default(false),
   imageColumn: z.string().min(1).optional(),
   labelColumn: z.string().min(1).optional(),
 });
-const schema = hubDownloadSchema.extend(imageFolderSchema.shape).extend(ownSchema.shape);
+const schema = hubDownloadSchema().extend(imageFolderSchema.shape).extend(ownSchema.shape);
 type _Input = NoMismatch<Mismatch<Given<z.input<typeof schema>>, Given<HubImageFolderOptions>>>;
 
 /** See `HubImageFolder.download`. */
@@ -44,8 +44,8 @@ export async function readHubFolder(name: string, options: HubImageFolderOptions
   const named = parseDatasetName(name);
   const of = (shape: object) => Object.fromEntries(Object.entries(parsed).filter(([key]) => Object.hasOwn(shape, key)));
   const ofFolder = of(imageFolderSchema.shape);
-  const download = hubDownloadSchema.parse({
-    ...of(hubDownloadSchema.shape),
+  const download = hubDownloadSchema().parse({
+    ...of(hubDownloadSchema().shape),
     ...said('revision', options.revision, named.revision, name),
   });
   const { dataDir } = { dataDir: parsed.dataDir, ...said('dataDir', parsed.dataDir, named.folder, name) };

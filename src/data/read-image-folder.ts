@@ -9,6 +9,7 @@ import {
   type Mismatch,
   type NoMismatch,
   parseOptions,
+  pathOption,
   requirePath,
 } from '../config.js';
 import { ConfigError, DataError, ImageError } from '../errors.js';
@@ -76,7 +77,7 @@ const column = z.union([z.string().min(1), z.int().nonnegative()]);
 
 const imageTableSchema = z.strictObject({
   ...reading,
-  imageDir: z.string().min(1).optional(),
+  imageDir: pathOption().optional(),
   fileColumn: column.optional(),
   labelColumn: z.union([column, z.array(z.string().min(1)).min(2).readonly()]).optional(),
   splitColumn: column.optional(),

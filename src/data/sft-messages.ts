@@ -44,9 +44,8 @@ export function attachImages(example: SftExample): Message[] {
       ...message,
       content: content.map((part) => {
         if (part.type !== 'image' || (part.image ?? undefined) !== undefined) return part;
-        const image = given[used++];
         // A missing one is counted, so that the error can tell how many.
-        return image === undefined ? part : { type: 'image', image };
+        return { type: 'image', image: given[used++]! };
       }),
     };
   });
@@ -110,7 +109,7 @@ export function keepUserText(messages: readonly Message[], keep: number): Messag
   return mapUserText(messages, (text) => {
     let end = Math.min(left, text.length);
     left -= end;
-    if (end > 0 && end < text.length && text.codePointAt(end - 1)! > 0xffff) end--;
+    if (text.codePointAt(end - 1)! > 0xffff) end--;
     return text.slice(0, end);
   });
 }

@@ -24,12 +24,11 @@ export interface PrefixSample {
 export function sharedPrefixLength({ inputIds: ids, spans, digests }: PrefixSample, earlier: PrefixSample): number {
   let length = 0;
   while (length < ids.length && ids[length] === earlier.inputIds[length]) length++;
-  for (const [n, { first, last }] of spans.entries()) {
+  for (const [n, { first }] of spans.entries()) {
     if (first >= length) break;
     // All images have the same tokens: pixels decide.
-    if (last >= length || digests[n] !== earlier.digests[n]) length = first;
+    if (digests[n] !== earlier.digests[n]) length = first;
   }
-  if (length < FEWEST_TOKENS) return 0;
   // Each sample keeps a token of its own.
   const most = Math.min(length, ids.length - 1);
   const cut = spans.find(({ first, last }) => first < most && most <= last);

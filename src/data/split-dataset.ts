@@ -1,6 +1,6 @@
 /** Which samples are held out: by shares, the same for the same seed, every class and every group treated fairly. */
 import { z } from 'zod';
-import { type Given, type Mismatch, type NoMismatch, parseOptions } from '../config.js';
+import { type Given, lazySchema, type Mismatch, type NoMismatch, parseOptions } from '../config.js';
 import { ConfigError, DataError } from '../errors.js';
 import { showValue } from '../messages/show-value.js';
 import { randomPermutation } from '../random.js';
@@ -32,28 +32,32 @@ export interface DatasetParts<D> {
   readonly validation?: D;
 }
 
-const share = z
-  .number()
-  .gt(0, 'expected a share above 0 and below 1, e.g. 0.2')
-  .lt(1, 'expected a share above 0 and below 1, e.g. 0.2');
+const share = lazySchema(() =>
+  z
+    .number()
+    .gt(0, 'expected a share above 0 and below 1, e.g. 0.2')
+    .lt(1, 'expected a share above 0 and below 1, e.g. 0.2'),
+);
 
-const splitSchema = z.strictObject({
-  test: share.optional(),
-  validation: share.optional(),
-  seed: z
-    .int()
-    .nonnegative()
-    .max(2 ** 32 - 1)
-    .default(42),
-  stratify: z.boolean().optional(),
-  groupBy: z
-    .custom<NonNullable<SplitOptions['groupBy']>>((value) => typeof value === 'function', 'expected a function')
-    .optional(),
-});
-type _Input = NoMismatch<Mismatch<Given<z.input<typeof splitSchema>>, Given<SplitOptions>>>;
+const splitSchema = lazySchema(() =>
+  z.strictObject({
+    test: share().optional(),
+    validation: share().optional(),
+    seed: z
+      .int()
+      .nonnegative()
+      .max(2 ** 32 - 1)
+      .default(42),
+    stratify: z.boolean().optional(),
+    groupBy: z
+      .custom<NonNullable<SplitOptions['groupBy']>>((value) => typeof value === 'function', 'expected a function')
+      .optional(),
+  }),
+);
+type _Input = NoMismatch<Mismatch<Given<z.input<ReturnType<typeof splitSchema>>>, Given<SplitOptions>>>;
 
 /** The checked options with defaults. @throws ConfigError */
-export function parseSplitOptions(options: unknown): z.output<typeof splitSchema> {
+export function parseSplitOptions(options: unknown): z.output<ReturnType<typeof splitSchema>> {
   const parsed = parseOptions(splitSchema, options ?? {}, 'split');
   const { test = 0, validation = 0 } = parsed;
   if (test + validation === 0) {

@@ -27,10 +27,6 @@ interface Names {
  * @throws DataError or TextError if the sample has none of the forms, or several
  */
 export function rowOf(example: TrainingExample, names: Names, forPrompt: boolean): TrainingRow {
-  const { messages, prompt, completion, text } = (example ?? {}) as unknown as Record<string, unknown>;
-  if (messages && prompt === undefined && completion === undefined && text === undefined) {
-    return conversationRow(example as SftExample);
-  }
   const given = (example ?? {}) as unknown as Record<string, unknown>;
   const has = (key: string) => given[key] !== undefined && given[key] !== null;
   const forms = ['messages', 'prompt', 'text'].filter((form) => has(form) || (form === 'prompt' && has('completion')));

@@ -3,7 +3,7 @@ import { createHash } from 'node:crypto';
 import { checkNames, parseOptions, type WithDefaults } from '../config.js';
 import { ConfigError, DataError, ImageError } from '../errors.js';
 import { isPromise } from '../messages/given-kind.js';
-import { requireCallback, requireKind, requireObject, requireSignal } from '../require-given.js';
+import { requireCallback, requireKind, requireObject, requireOneObject, requireSignal } from '../require-given.js';
 import { ChatTemplate, namedTemplate } from './chat-template.js';
 import { COLLATE_OPTIONS, checkCall, requireNoneMasked } from './check-collate.js';
 import {
@@ -80,12 +80,7 @@ export class VlmCollator {
       });
     }
     // biome-ignore lint/complexity/noArguments: the declared parameters stay those that may be given
-    const { length } = arguments;
-    if (length > 1) {
-      throw new ConfigError(`VlmCollator: expected one object of options, got ${length} arguments`, {
-        hint: 'Write new VlmCollator({ ...processor, maxLength: 4096 }).',
-      });
-    }
+    requireOneObject(arguments.length, 'VlmCollator', 'new VlmCollator({ ...processor, maxLength: 4096 })');
     requireKind('tokenizer', tokenizer, 'VlmCollator: `tokenizer`');
     const chatTemplate = namedTemplate(given!, tokenizer);
     requireKind('chatTemplate', chatTemplate, 'VlmCollator: `chatTemplate`');
@@ -126,6 +121,11 @@ export class VlmCollator {
     return this.#chatTemplate;
   }
 
+  /** What images are resized and normalised with: that of the pool, where there is one. */
+  get imageProcessor(): ImagePreprocessor {
+    return this.#processor;
+  }
+
   /** What texts are turned into tokens with. */
   get tokenizer(): MinistralTokenizer {
     return this.#tokenizer;
@@ -158,7 +158,8 @@ export class VlmCollator {
     const { messages, row } = this.#messagesOf(example, false);
     const { ids, isAnswer } = this.#encodeMessages(messages, row, false);
     const { maskPrompt } = this.options;
-    return ids.some((id, i) => i > 0 && (maskPrompt ? isAnswer[i] : id !== this.#tokenizer.imageTokenId));
+    // Of an image the token that ends it is learned where everything is.
+    return ids.some((_, i) => i > 0 && (!maskPrompt || isAnswer[i]));
   }
 
   /**

@@ -1,8 +1,9 @@
 /** What shows the package without data, weights or a card: drawn images, a tiny random model, and what it learns well with. */
 import { join } from 'node:path';
 import { z } from 'zod';
-import { callback, parseOptions } from '../config.js';
+import { callback, lazySchema, parseOptions, pathOption } from '../config.js';
 import { classPrompt } from '../data/class-example.js';
+import { requireOneObject } from '../require-given.js';
 import type { SftConfigInput } from '../train/sft-config.js';
 import { DEMONSTRATION_SEED, drawRadiographs, FRACTURE_CLASSES } from './radiographs.js';
 import { writeTinyCheckpoint } from './tiny-checkpoint.js';
@@ -49,16 +50,18 @@ export interface Demonstration {
   readonly model: string;
 }
 
-const schema = z.strictObject({
-  outputDir: z.string().min(1),
-  data: z.boolean().optional(),
-  model: z.boolean().optional(),
-  trainPerClass: z.int().positive().optional(),
-  testPerClass: z.int().positive().optional(),
-  prompt: z.string().optional(),
-  seed: z.int().min(0).optional(),
-  onNote: callback<string>().optional(),
-} satisfies Record<keyof DemonstrationOptions, z.ZodType>);
+const schema = lazySchema(() =>
+  z.strictObject({
+    outputDir: pathOption(),
+    data: z.boolean().optional(),
+    model: z.boolean().optional(),
+    trainPerClass: z.int().positive().optional(),
+    testPerClass: z.int().positive().optional(),
+    prompt: z.string().optional(),
+    seed: z.int().min(0).optional(),
+    onNote: callback<string>().optional(),
+  } satisfies Record<keyof DemonstrationOptions, z.ZodType>),
+);
 
 const ALIASES: Readonly<Record<string, string>> = { dir: 'outputDir', out: 'outputDir', folder: 'outputDir' };
 
@@ -74,6 +77,8 @@ const ALIASES: Readonly<Record<string, string>> = { dir: 'outputDir', out: 'outp
  * @throws ConfigError for wrong options, or if sharp, which writes images, cannot be loaded
  */
 export async function prepareDemonstration(options: DemonstrationOptions): Promise<Demonstration> {
+  // biome-ignore lint/complexity/noArguments: the declared parameters stay those that may be given
+  requireOneObject(arguments.length, 'prepareDemonstration', 'await prepareDemonstration({ outputDir })');
   const parsed = parseOptions(schema, options, 'prepareDemonstration', ALIASES);
   const { outputDir, trainPerClass = TRAIN_PER_CLASS, testPerClass = TEST_PER_CLASS, onNote } = parsed;
   const { seed = DEMONSTRATION_SEED, prompt = classPrompt(FRACTURE_CLASSES) } = parsed;

@@ -7,13 +7,14 @@ import { rename } from 'node:fs/promises';
 import { join } from 'node:path';
 import type sharp from 'sharp';
 import { z } from 'zod';
-import { parseOptions } from '../config.js';
+import { lazySchema, parseOptions, pathOption } from '../config.js';
 import { loadSharp } from '../data/load-sharp.js';
 import { ConfigError } from '../errors.js';
 import { makeOutputFolder } from '../files/disk-errors.js';
 import { nearestName } from '../messages/nearest-name.js';
 import { showValue } from '../messages/show-value.js';
 import { counterHash } from '../random.js';
+import { requireOneObject } from '../require-given.js';
 import { Dice, degrees, FRACTURES, makeBone, type Piece } from './fracture-shapes.js';
 
 /** Pixels of a drawn image. */
@@ -98,12 +99,14 @@ export interface DrawRadiographsOptions {
   readonly seed?: number | undefined;
 }
 
-const schema = z.strictObject({
-  outputDir: z.string().min(1),
-  trainPerClass: z.int().min(0).max(100_000),
-  testPerClass: z.int().min(0).max(100_000),
-  seed: z.int().min(0).optional(),
-} satisfies Record<keyof DrawRadiographsOptions, z.ZodType>);
+const schema = lazySchema(() =>
+  z.strictObject({
+    outputDir: pathOption(),
+    trainPerClass: z.int().min(0).max(100_000),
+    testPerClass: z.int().min(0).max(100_000),
+    seed: z.int().min(0).optional(),
+  } satisfies Record<keyof DrawRadiographsOptions, z.ZodType>),
+);
 
 const ALIASES: Readonly<Record<string, string>> = { dir: 'outputDir', out: 'outputDir', folder: 'outputDir' };
 
@@ -129,12 +132,14 @@ export function radiographOf(className: string, seed: number, split: 'Train' | '
  *   made there
  */
 export async function drawRadiographs(options: DrawRadiographsOptions): Promise<void> {
+  // biome-ignore lint/complexity/noArguments: the declared parameters stay those that may be given
+  requireOneObject(arguments.length, 'drawRadiographs', 'await drawRadiographs({ outputDir })');
   const { outputDir, seed = DEMONSTRATION_SEED, ...counts } = parseOptions(schema, options, 'drawRadiographs', ALIASES);
   const write = pngWriter(await loadSharp());
   for (const className of FRACTURE_CLASSES) {
     for (const split of ['Train', 'Test'] as const) {
       const folder = join(outputDir, className, split);
-      await makeOutputFolder(folder);
+      await makeOutputFolder(folder, 'drawRadiographs: `outputDir`');
       const count = split === 'Train' ? counts.trainPerClass : counts.testPerClass;
       // Encoding runs on the threads of sharp while the next image is drawn.
       const writes = Array.from({ length: count }, (_, i) => {

@@ -6,12 +6,13 @@
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { z } from 'zod';
-import { parseOptions } from '../config.js';
+import { lazySchema, parseOptions, pathOption } from '../config.js';
 import { TUTORIAL_TEMPLATE } from '../data/chat-template.js';
 import { classPrompt } from '../data/class-example.js';
 import { makeOutputFolder } from '../files/disk-errors.js';
 import { writeSafetensors } from '../formats/safetensors.js';
 import { counterHash, MersenneTwister } from '../random.js';
+import { requireOneObject } from '../require-given.js';
 import { DEMONSTRATION_SEED, FRACTURE_CLASSES } from './radiographs.js';
 import { CONTROL_TOKENS, trainTinyTokenizer } from './tiny-tokenizer.js';
 
@@ -39,11 +40,13 @@ export interface TinyCheckpointOptions {
   readonly corpus?: readonly string[] | undefined;
 }
 
-const schema = z.strictObject({
-  outputDir: z.string().min(1),
-  seed: z.int().min(0).optional(),
-  corpus: z.array(z.string()).optional(),
-} satisfies Record<keyof TinyCheckpointOptions, z.ZodType>);
+const schema = lazySchema(() =>
+  z.strictObject({
+    outputDir: pathOption(),
+    seed: z.int().min(0).optional(),
+    corpus: z.array(z.string()).optional(),
+  } satisfies Record<keyof TinyCheckpointOptions, z.ZodType>),
+);
 
 const ALIASES: Readonly<Record<string, string>> = { dir: 'outputDir', out: 'outputDir', folder: 'outputDir' };
 
@@ -59,6 +62,8 @@ const ALIASES: Readonly<Record<string, string>> = { dir: 'outputDir', out: 'outp
  * @throws ConfigError for wrong options
  */
 export async function writeTinyCheckpoint(options: TinyCheckpointOptions): Promise<void> {
+  // biome-ignore lint/complexity/noArguments: the declared parameters stay those that may be given
+  requireOneObject(arguments.length, 'writeTinyCheckpoint', 'await writeTinyCheckpoint({ outputDir })');
   const {
     outputDir,
     seed = DEMONSTRATION_SEED,
@@ -67,7 +72,7 @@ export async function writeTinyCheckpoint(options: TinyCheckpointOptions): Promi
   const { corpus = [classPrompt(FRACTURE_CLASSES), ...FRACTURE_CLASSES] } = given;
   const tokenizer = trainTinyTokenizer(corpus);
   const vocabSize = Object.keys((tokenizer.model as { vocab: object }).vocab).length;
-  await makeOutputFolder(outputDir);
+  await makeOutputFolder(outputDir, 'writeTinyCheckpoint: `outputDir`');
   const json = (name: string, value: unknown) =>
     writeFile(join(outputDir, name), `${JSON.stringify(value, null, 2)}\n`);
   await Promise.all([

@@ -18,7 +18,11 @@ function secretFolder(): string {
 /** Makes a new one. @throws what the file system throws; an Error that says what is wrong with the folder */
 export function writeSecret(path: string): string {
   const folder = join(path, '..');
-  mkdirSync(folder, { recursive: true, mode: 0o700 });
+  try {
+    mkdirSync(folder, { mode: 0o700 });
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw error;
+  }
   const stat = lstatSync(folder);
   if (!stat.isDirectory() || !isPrivate(stat)) {
     throw new Error(`${folder} is no folder that belongs to this user alone`);

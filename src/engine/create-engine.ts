@@ -1,11 +1,10 @@
-import { z } from 'zod';
 import { checkNames, parseOptions } from '../config.js';
 import { ConfigError, EngineError, reasonOf } from '../errors.js';
 import { describeGiven, isObject, isPromise } from '../messages/given-kind.js';
 import { nearestName } from '../messages/nearest-name.js';
 import { requireCallback, requireInteger, requireOptions } from '../require-given.js';
 import type { CudaEngineOptions } from './cuda/cuda-engine.js';
-import { type DeviceMapOptions, deviceMapShape, requireDeviceMap } from './device-map.js';
+import { type DeviceMapOptions, deviceMapSchema, requireDeviceMap } from './device-map.js';
 import type { Engine } from './engine.js';
 import type { TfNamespace } from './tfjs/tf-namespace.js';
 import type { TfjsEngineOptions } from './tfjs/tfjs-engine.js';
@@ -60,7 +59,7 @@ export async function createEngine(choice: EngineChoice = 'auto', options: Creat
   requireCallback(options.onChoice, 'createEngine: `onChoice`', 'e.g. { onChoice: console.log }.', true);
   for (const name of ['cuda', 'tfjs'] as const) requireOptions(options[name], `createEngine: \`${name}\``);
   const { deviceMap, maxMemory } = options;
-  parseOptions(z.strictObject(deviceMapShape), { deviceMap, maxMemory }, 'createEngine');
+  parseOptions(deviceMapSchema(), { deviceMap, maxMemory }, 'createEngine');
   requireDeviceMap(options, 'createEngine');
   if (deviceMap !== undefined && !['auto', 'cuda'].includes(choice)) {
     throw new ConfigError(`createEngine: \`deviceMap\` is for cards, and the ${choice} engine uses none`, {

@@ -1,5 +1,6 @@
 /** The options that lay one model over several cards, with the names that transformers gives them. */
 import { z } from 'zod';
+import { lazySchema } from '../config.js';
 import { rankPlace } from '../distributed/rank-place.js';
 import { ConfigError } from '../errors.js';
 import { showValue } from '../messages/show-value.js';
@@ -38,14 +39,18 @@ function maxMemoryFault(value: unknown): string | undefined {
 }
 
 /** Schemas of the two, by name. */
-export const deviceMapShape = {
-  deviceMap: z.literal('auto', { error: ({ input }) => `expected 'auto', got ${showValue(input)}` }).optional(),
-  maxMemory: z
-    .custom<Readonly<Record<number, number>>>((value) => maxMemoryFault(value) === undefined, {
-      error: ({ input }) => maxMemoryFault(input) ?? 'expected bytes by the number of the card',
-    })
-    .optional(),
-} satisfies Record<keyof DeviceMapOptions, z.ZodType>;
+export const deviceMapSchema = lazySchema(() => z.strictObject(deviceMapShape()));
+
+/** For a schema that has more options. */
+export const deviceMapShape = () =>
+  ({
+    deviceMap: z.literal('auto', { error: ({ input }) => `expected 'auto', got ${showValue(input)}` }).optional(),
+    maxMemory: z
+      .custom<Readonly<Record<number, number>>>((value) => maxMemoryFault(value) === undefined, {
+        error: ({ input }) => maxMemoryFault(input) ?? 'expected bytes by the number of the card',
+      })
+      .optional(),
+  }) satisfies Record<keyof DeviceMapOptions, z.ZodType>;
 
 /**
  * That the two go together, and with how the process was started.

@@ -1,5 +1,6 @@
 /** The option that bounds what an engine may hold. */
 import { z } from 'zod';
+import { lazySchema } from '../config.js';
 import { showValue } from '../messages/show-value.js';
 
 /** No budget is so few bytes: gigabytes were meant. */
@@ -12,7 +13,8 @@ export function budgetUnitFault(bytes: unknown): string | undefined {
 }
 
 /** Bytes; Infinity is none. */
-export const memoryBudgetSchema = z.custom<number>(
-  (bytes) => typeof bytes === 'number' && bytes > 0 && budgetUnitFault(bytes) === undefined,
-  { error: ({ input }) => budgetUnitFault(input) ?? `expected a number of bytes above 0, got ${showValue(input)}` },
+export const memoryBudgetSchema = lazySchema(() =>
+  z.custom<number>((bytes) => typeof bytes === 'number' && bytes > 0 && budgetUnitFault(bytes) === undefined, {
+    error: ({ input }) => budgetUnitFault(input) ?? `expected a number of bytes above 0, got ${showValue(input)}`,
+  }),
 );

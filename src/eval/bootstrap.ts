@@ -1,7 +1,7 @@
 /** Confidence intervals by the bootstrap (Efron 1979): metrics of samples drawn again from the samples, with replacement. */
 import { z } from 'zod';
 import { eventLoopTurn, isTurnDue } from '../async/event-loop.js';
-import { type Mismatch, type NoMismatch, parseOptions } from '../config.js';
+import { lazySchema, type Mismatch, type NoMismatch, parseOptions } from '../config.js';
 import { ConfigError } from '../errors.js';
 import { MersenneTwister } from '../random.js';
 import type { BootstrapIntervals, BootstrapMethod } from './evaluation-report.js';
@@ -37,15 +37,17 @@ export interface BootstrapOptions {
 }
 
 /** Checks {@link BootstrapOptions}. */
-export const bootstrapSchema = z.strictObject({
-  method: z.enum(['bca', 'percentile']).default('bca'),
-  confidenceLevel: z.number().gt(0).lt(1).default(0.95),
-  resamples: z.int().min(100).max(1_000_000).default(2000),
-  seed: z.int().default(0),
-  stratified: z.boolean().default(false),
-});
+export const bootstrapSchema = lazySchema(() =>
+  z.strictObject({
+    method: z.enum(['bca', 'percentile']).default('bca'),
+    confidenceLevel: z.number().gt(0).lt(1).default(0.95),
+    resamples: z.int().min(100).max(1_000_000).default(2000),
+    seed: z.int().default(0),
+    stratified: z.boolean().default(false),
+  }),
+);
 
-type _Input = NoMismatch<Mismatch<z.input<typeof bootstrapSchema>, BootstrapOptions>>;
+type _Input = NoMismatch<Mismatch<z.input<ReturnType<typeof bootstrapSchema>>, BootstrapOptions>>;
 
 const METRICS = {
   accuracy: accuracyOf,

@@ -57,6 +57,7 @@ export function requireModeOptions(options: EvaluatorOptions): EvaluationMode {
   if (!MODES.includes(mode)) {
     throw new ConfigError(`Evaluator: \`mode\`: expected one of ${MODES.join(', ')}, got ${describeGiven(mode)}`);
   }
+  if (options.answerMode !== undefined && mode !== 'free') throw idleError('answerMode', mode);
   if (asksModel) {
     requireModelOptions(options, isScored);
     return mode as EvaluationMode;
@@ -79,12 +80,14 @@ export function requireModeOptions(options: EvaluatorOptions): EvaluationMode {
       hint: isScored ? "Leave it out, or choose mode 'free' or 'constrained'." : "Set mode: 'scored', or leave it out.",
     });
   }
-  if (options.answerMode !== undefined && mode !== 'free') {
-    throw new ConfigError(`Evaluator: \`answerMode\` has no effect in mode '${mode}'`, {
-      hint: 'Answers are class names there; leave it out.',
-    });
-  }
   return mode as EvaluationMode;
+}
+
+/** For options of answers that are texts. */
+function idleError(name: string, mode: EvaluationMode): ConfigError {
+  return new ConfigError(`Evaluator: \`${name}\` has no effect in mode '${mode}'`, {
+    hint: 'Answers are class names there; leave it out.',
+  });
 }
 
 /** @throws ConfigError */
@@ -102,13 +105,7 @@ function requireModelOptions(options: EvaluatorOptions, isScored: boolean): void
       hint: 'The model is asked by itself: leave out the function, or `model` and `collator`.',
     });
   }
-  for (const name of ['maxNewTokens', 'answerMode'] as const) {
-    const isIdle = name === 'answerMode' ? options.mode !== undefined && options.mode !== 'free' : isScored;
-    if (!isIdle || options[name] === undefined) continue;
-    throw new ConfigError(`Evaluator: \`${name}\` has no effect in mode '${options.mode}'`, {
-      hint: 'Answers are class names there; leave it out.',
-    });
-  }
+  if (isScored && options.maxNewTokens !== undefined) throw idleError('maxNewTokens', 'scored');
   if (options.maxNewTokens !== undefined) requireInteger(options.maxNewTokens, 'Evaluator: `maxNewTokens`', 1);
   if (options.sharePrefix !== undefined) requireBoolean(options.sharePrefix, 'Evaluator: `sharePrefix`');
 }

@@ -1,6 +1,6 @@
 /** Reports that are handed over: made by an evaluator, or read from a file that one wrote. */
 import { z } from 'zod';
-import { parseOptions } from '../config.js';
+import { lazySchema, parseOptions } from '../config.js';
 import { ConfigError, DataError } from '../errors.js';
 import { describeGiven, isObject } from '../messages/given-kind.js';
 import { oneLine } from '../messages/one-line.js';
@@ -8,56 +8,62 @@ import { requireKind } from '../require-given.js';
 import type { EvaluatedSample } from './evaluation-report.js';
 import type { ConfusionMatrix } from './metrics.js';
 
-const count = z.int().nonnegative();
-const share = z.number();
-const interval = z.looseObject({ low: share, high: share });
+const count = lazySchema(() => z.int().nonnegative());
+const share = lazySchema(() => z.number());
+const interval = lazySchema(() => z.looseObject({ low: share(), high: share() }));
 
-const sampleSchema = z.looseObject({
-  id: z.string(),
-  expected: count,
-  predicted: count.nullable(),
-  answer: z.string(),
-  scores: z.array(share).optional(),
-  confidence: share.min(0).max(1).optional(),
-});
+const sampleSchema = lazySchema(() =>
+  z.looseObject({
+    id: z.string(),
+    expected: count(),
+    predicted: count().nullable(),
+    answer: z.string(),
+    scores: z.array(share()).optional(),
+    confidence: share().min(0).max(1).optional(),
+  }),
+);
 
 /** What is read of a report; those of other versions may have more or less. */
-const reportSchema = z.looseObject({
-  classNames: z.array(z.string()),
-  mode: z.enum(['free', 'constrained', 'scored']).optional(),
-  answerMode: z.enum(['exact', 'normalized']).optional(),
-  count,
-  datasetLength: count,
-  correct: count,
-  accuracy: share,
-  accuracyInterval: interval,
-  macroF1: share,
-  macroF1Occurring: share.optional(),
-  perClass: z.array(z.looseObject({ name: z.string(), precision: share, recall: share, f1: share, support: count })),
-  confusion: z.looseObject({ counts: z.array(z.array(count)), unparsed: z.array(count) }),
-  probabilities: z
-    .looseObject({
-      topKAccuracy: z.array(share),
-      logLoss: share,
-      brierScoreLoss: share,
-      expectedCalibrationError: share,
-      riskCoverageArea: share,
-    })
-    .optional(),
-  intervals: z
-    .looseObject({
-      confidenceLevel: share,
-      accuracy: interval,
-      balancedAccuracy: interval,
-      macroF1: interval,
-      weightedF1: interval,
-    })
-    .optional(),
-  samples: z.array(sampleSchema),
-  seconds: share,
-});
+const reportSchema = lazySchema(() =>
+  z.looseObject({
+    classNames: z.array(z.string()),
+    mode: z.enum(['free', 'constrained', 'scored']).optional(),
+    answerMode: z.enum(['exact', 'normalized']).optional(),
+    count: count(),
+    datasetLength: count(),
+    correct: count(),
+    accuracy: share(),
+    accuracyInterval: interval(),
+    macroF1: share(),
+    macroF1Occurring: share().optional(),
+    perClass: z.array(
+      z.looseObject({ name: z.string(), precision: share(), recall: share(), f1: share(), support: count() }),
+    ),
+    confusion: z.looseObject({ counts: z.array(z.array(count())), unparsed: z.array(count()) }),
+    probabilities: z
+      .looseObject({
+        topKAccuracy: z.array(share()),
+        logLoss: share(),
+        brierScoreLoss: share(),
+        expectedCalibrationError: share(),
+        riskCoverageArea: share(),
+      })
+      .optional(),
+    intervals: z
+      .looseObject({
+        confidenceLevel: share(),
+        accuracy: interval(),
+        balancedAccuracy: interval(),
+        macroF1: interval(),
+        weightedF1: interval(),
+      })
+      .optional(),
+    samples: z.array(sampleSchema()),
+    seconds: share(),
+  }),
+);
 
-const matrixSchema = reportSchema.pick({ classNames: true, confusion: true });
+const matrixSchema = lazySchema(() => reportSchema().pick({ classNames: true, confusion: true }));
 
 /**
  * @throws ConfigError for what is no report, naming the field that is not what it should be; DataError for samples of other
@@ -89,7 +95,7 @@ function requireSizes({ length }: readonly string[], confusion: ConfusionMatrix,
 export function requireSamples(samples: unknown, what: string): void {
   const hint = 'collect `samples` of what stream yields';
   parseOptions(
-    z.array(sampleSchema, {
+    z.array(sampleSchema(), {
       error: () => `expected a list of answered samples, got ${describeGiven(samples)}; ${hint}`,
     }),
     samples,

@@ -1,7 +1,7 @@
 /** The confusion matrix as an image. */
 import { z } from 'zod';
 import { matrixChart } from '../chart/matrix-chart.js';
-import { type Mismatch, type NoMismatch, parseOptions } from '../config.js';
+import { lazySchema, type Mismatch, type NoMismatch, parseOptions } from '../config.js';
 import { distinctNames } from '../messages/one-line.js';
 import { requireText } from '../require-given.js';
 import { requireMatrix } from './check-report.js';
@@ -16,11 +16,13 @@ export interface ConfusionChartOptions {
 }
 
 /** Checks {@link ConfusionChartOptions}. */
-const confusionChartSchema = z.strictObject({
-  normalize: z.literal('true').optional(),
-});
+const confusionChartSchema = lazySchema(() =>
+  z.strictObject({
+    normalize: z.literal('true').optional(),
+  }),
+);
 
-type _Input = NoMismatch<Mismatch<z.input<typeof confusionChartSchema>, ConfusionChartOptions>>;
+type _Input = NoMismatch<Mismatch<z.input<ReturnType<typeof confusionChartSchema>>, ConfusionChartOptions>>;
 
 /** More classes than this are not drawn: an image of them would be shades without names. */
 const MAX_DRAWN_CLASSES = 150;

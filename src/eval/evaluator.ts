@@ -8,7 +8,7 @@ import { ConfigError, DataError } from '../errors.js';
 import { describeGiven } from '../messages/given-kind.js';
 import { oneLine } from '../messages/one-line.js';
 import { showValue } from '../messages/show-value.js';
-import { requireCallback, requireInteger } from '../require-given.js';
+import { requireCallback, requireInteger, requireOneObject } from '../require-given.js';
 import { bootstrapIntervals } from './bootstrap.js';
 import { buildReport } from './build-report.js';
 import {
@@ -77,6 +77,8 @@ export class Evaluator {
    * @throws ConfigError for class names that cannot be told apart, a batch size below 1, or nothing to ask
    */
   constructor(options: EvaluatorOptions) {
+    // biome-ignore lint/complexity/noArguments: the declared parameters stay those that may be given
+    requireOneObject(arguments.length, 'Evaluator', 'new Evaluator({ model, collator, classNames })');
     this.mode = requireModeOptions(options);
     requireClassNames(options.classNames);
     const { classNames, model, collator, maxNewTokens, sharePrefix } = options;

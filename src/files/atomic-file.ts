@@ -1,11 +1,12 @@
 /** Files that appear under their name only when they are complete, and from then on outlast a power cut. */
 import { randomBytes } from 'node:crypto';
 import { fsync } from 'node:fs';
-import { type FileHandle, mkdir, open, readdir, rename, rm, stat } from 'node:fs/promises';
+import { type FileHandle, open, readdir, rename, rm, stat } from 'node:fs/promises';
 import { basename, dirname, join, resolve } from 'node:path';
 import { promisify } from 'node:util';
 import { requirePath } from '../config.js';
 import { writing } from './disk-errors.js';
+import { makeFolder } from './make-folder.js';
 import { lifeOfPid, ownIdentity, spaceMark } from './process-identity.js';
 
 /**
@@ -21,7 +22,7 @@ export async function writeFileAtomically(
   { flush = true }: { readonly flush?: boolean } = {},
 ): Promise<void> {
   const folder = dirname(path);
-  await makeFolder(folder);
+  await makeFlushedFolder(folder);
   await sweepOnce(folder);
   const temporary = temporaryName(path);
   try {
@@ -137,8 +138,8 @@ export async function writeNamedFile(path: string, content: string | Uint8Array,
 }
 
 /** Makes a folder and those missing above it, and flushes them to the disk. */
-export async function makeFolder(path: string): Promise<void> {
-  const first = await mkdir(path, { recursive: true });
+export async function makeFlushedFolder(path: string): Promise<void> {
+  const first = await makeFolder(path);
   if (first === undefined) return;
   // A name is part of the folder that holds it.
   for (let at = resolve(path); ; at = dirname(at)) {

@@ -1,7 +1,9 @@
 /** What a disk refuses: no room, no right to write, another file in the way. */
-import { access, constants, mkdir, statfs } from 'node:fs/promises';
+import { access, constants, statfs } from 'node:fs/promises';
 import { dirname } from 'node:path';
+import { requirePath } from '../config.js';
 import { DiskError } from '../errors.js';
+import { makeFolder } from './make-folder.js';
 
 /** @throws DiskError if fewer than `bytes` are free where `path` will be */
 export async function requireSpace(path: string, bytes: number): Promise<void> {
@@ -10,6 +12,7 @@ export async function requireSpace(path: string, bytes: number): Promise<void> {
 }
 
 const REASONS: Readonly<Record<string, string>> = {
+  ENOENT: 'its folder is not there and cannot be made',
   EISDIR: 'a folder is in its place',
   ENOTDIR: 'a file is in the place of its folder',
   EEXIST: 'another file is in its place',
@@ -40,10 +43,15 @@ export async function writing<T>(path: string, work: () => Promise<T>): Promise<
   }
 }
 
-/** Makes a folder for results, before the work that they cost. @throws DiskError if nothing can be written there */
-export function makeOutputFolder(path: string): Promise<void> {
-  return writing(path, async () => {
-    await mkdir(path, { recursive: true });
+/**
+ * Makes a folder for results, before the work that they cost.
+ * @param what who wants it, e.g. `train: --output-dir`
+ * @throws ConfigError for what is no path; DiskError if nothing can be written there
+ */
+export async function makeOutputFolder(path: string, what: string): Promise<void> {
+  requirePath(path, what);
+  await writing(path, async () => {
+    await makeFolder(path);
     await access(path, constants.W_OK);
   });
 }

@@ -13,7 +13,7 @@ export function hubHome(env: Environment = process.env): string {
 /** `option`, else `$HF_HUB_CACHE`, else `$HUGGINGFACE_HUB_CACHE`, else `$HF_HOME/hub`. Absolute. */
 export function hubCacheFolder(option: string | undefined, env: Environment = process.env): string {
   const named = env['HF_HUB_CACHE'] || env['HUGGINGFACE_HUB_CACHE'];
-  const path = option ? expandHome(option) : named ? expandPath(named, env) : join(hubHome(env), 'hub');
+  const path = option || (named ? expandPath(named, env) : join(hubHome(env), 'hub'));
   if (path.includes('\0')) {
     throw new ConfigError('the folder of the cache has a NUL character in its name', {
       hint: 'Give another `cacheDir`, or set HF_HUB_CACHE or HF_HOME to another one.',

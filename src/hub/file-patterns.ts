@@ -1,12 +1,15 @@
 /** Patterns for paths in a repository, as Python's `fnmatch` reads them: `*` goes over slashes too. */
 import { z } from 'zod';
+import { lazySchema } from '../config.js';
 
-const pattern = z.string().min(1);
+const pattern = lazySchema(() => z.string().min(1));
 
 /** One pattern or a list of them. */
-export const patternsSchema = z.union([pattern, z.array(pattern).readonly()], {
-  error: 'expected a pattern, such as "*.json", or a list of patterns',
-});
+export const patternsSchema = lazySchema(() =>
+  z.union([pattern(), z.array(pattern()).readonly()], {
+    error: 'expected a pattern, such as "*.json", or a list of patterns',
+  }),
+);
 
 /** Paths that match one of `allow` (undefined: all do), and none of `ignore`. */
 export function selectPaths(

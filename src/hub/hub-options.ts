@@ -1,7 +1,7 @@
 /** Options of everything that talks to the Hub, and what becomes of them. */
 
 import { z } from 'zod';
-import { callback, type Mismatch, type NoMismatch } from '../config.js';
+import { callback, lazySchema, type Mismatch, type NoMismatch, pathOption } from '../config.js';
 import { ConfigError } from '../errors.js';
 import { formatBytes } from '../messages/format-bytes.js';
 import { describeGiven, isObject } from '../messages/given-kind.js';
@@ -48,20 +48,22 @@ export interface HubConnectionOptions {
 }
 
 /** Checks {@link HubConnectionOptions}. */
-export const hubConnectionSchema = z.strictObject({
-  token: z.union([z.string().min(1), z.literal(false)]).optional(),
-  endpoint: z.string().min(1).optional(),
-  allowInsecureHttp: z.union([z.boolean(), z.literal('withToken')]).default(false),
-  maxAttempts: z.int().min(1).max(100).default(7),
-  retryDelayMs: z.number().min(0).default(500),
-  timeoutMs: z.number().positive().default(30_000),
-  onWarning: callback<string>().optional(),
-  signal: z.instanceof(AbortSignal).optional(),
-});
+export const hubConnectionSchema = lazySchema(() =>
+  z.strictObject({
+    token: z.union([z.string().min(1), z.literal(false)]).optional(),
+    endpoint: z.string().min(1).optional(),
+    allowInsecureHttp: z.union([z.boolean(), z.literal('withToken')]).default(false),
+    maxAttempts: z.int().min(1).max(100).default(7),
+    retryDelayMs: z.number().min(0).default(500),
+    timeoutMs: z.number().positive().default(30_000),
+    onWarning: callback<string>().optional(),
+    signal: z.instanceof(AbortSignal).optional(),
+  }),
+);
 
-type _Connection = NoMismatch<Mismatch<z.input<typeof hubConnectionSchema>, HubConnectionOptions>>;
+type _Connection = NoMismatch<Mismatch<z.input<ReturnType<typeof hubConnectionSchema>>, HubConnectionOptions>>;
 
-export type HubConnectionSettings = z.output<typeof hubConnectionSchema>;
+export type HubConnectionSettings = z.output<ReturnType<typeof hubConnectionSchema>>;
 
 /** How far a download is. */
 export interface HubProgress {
@@ -113,17 +115,19 @@ export interface HubDownloadOptions extends HubConnectionOptions {
 }
 
 /** Checks {@link HubDownloadOptions}. */
-export const hubDownloadSchema = hubConnectionSchema.extend({
-  revision: z.string().min(1).default('main'),
-  cacheDir: z.string().min(1).optional(),
-  localFilesOnly: z.boolean().default(false),
-  minBytesPerSecond: z.number().min(0).default(DEFAULT_SPEED.minBytesPerSecond),
-  speedWindowMs: z.number().positive().default(DEFAULT_SPEED.windowMs),
-  onProgress: callback<HubProgress>().optional(),
-});
+export const hubDownloadSchema = lazySchema(() =>
+  hubConnectionSchema().extend({
+    revision: z.string().min(1).default('main'),
+    cacheDir: pathOption().optional(),
+    localFilesOnly: z.boolean().default(false),
+    minBytesPerSecond: z.number().min(0).default(DEFAULT_SPEED.minBytesPerSecond),
+    speedWindowMs: z.number().positive().default(DEFAULT_SPEED.windowMs),
+    onProgress: callback<HubProgress>().optional(),
+  }),
+);
 
-type _Download = NoMismatch<Mismatch<z.input<typeof hubDownloadSchema>, HubDownloadOptions>>;
-export type HubDownload = z.output<typeof hubDownloadSchema>;
+type _Download = NoMismatch<Mismatch<z.input<ReturnType<typeof hubDownloadSchema>>, HubDownloadOptions>>;
+export type HubDownload = z.output<ReturnType<typeof hubDownloadSchema>>;
 
 /** A Hub, and how it is asked. */
 export interface HubConnection {

@@ -50,7 +50,7 @@ export interface PushOptions extends HubConnectionOptions {
 }
 
 /** Checks {@link PushOptions}. */
-export const pushFilesSchema = hubConnectionSchema.extend({
+export const pushFilesSchema = hubConnectionSchema().extend({
   private: z.boolean().default(false),
   revision: z.string().min(1).default('main'),
   commitMessage: z.string().min(1).optional(),

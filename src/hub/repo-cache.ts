@@ -1,10 +1,11 @@
 /** One repository in the cache folder that Python's tools share: names and layout are theirs. */
 import { createHash } from 'node:crypto';
-import { copyFile, mkdir, readdir, realpath, rename, rm, stat, symlink } from 'node:fs/promises';
+import { copyFile, readdir, realpath, rename, rm, stat, symlink } from 'node:fs/promises';
 import { dirname, join, relative, sep } from 'node:path';
 import { HubError } from '../errors.js';
 import { sweepOnce, temporaryName, writeFileAtomically } from '../files/atomic-file.js';
 import { writing } from '../files/disk-errors.js';
+import { makeFolder } from '../files/make-folder.js';
 import { readRegularFile } from '../files/regular-file.js';
 import { cacheName } from './repo-kind.js';
 import { blobName, formatTree, isCommit, parseTree, type RepoFile, type RepoTree } from './repo-tree.js';
@@ -120,7 +121,7 @@ export class RepoCache {
 
   /** Whether the disk of the cache takes names that differ by case alone for the same. */
   async ignoresCase(): Promise<boolean> {
-    await mkdir(join(this.#folder, 'blobs'), { recursive: true }).catch(() => undefined);
+    await makeFolder(join(this.#folder, 'blobs')).catch(() => undefined);
     const [one, other] = await Promise.all(
       ['blobs', 'BLOBS'].map((name) => stat(join(this.#folder, name)).catch(() => undefined)),
     );
@@ -136,7 +137,7 @@ export class RepoCache {
     const blob = this.blob(file);
     const temporary = temporaryName(target);
     await this.#writing(target, async () => {
-      await mkdir(dirname(target), { recursive: true });
+      await makeFolder(dirname(target));
       await sweepOnce(dirname(target));
       try {
         try {

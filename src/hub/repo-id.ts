@@ -1,9 +1,10 @@
 /** Names of repositories on the Hub, and what is a folder instead. */
 import { stat } from 'node:fs/promises';
+import { pathFault } from '../config.js';
 import { ConfigError } from '../errors.js';
 import { describeGiven, isPromise } from '../messages/given-kind.js';
 import { redactAddresses } from '../messages/secrets.js';
-import { expandHome } from './environment.js';
+import { showValue } from '../messages/show-value.js';
 import { refuseOtherThanModel, wholeRevision } from './repo-kind.js';
 
 /** `owner/name`, or a bare name from the Hub's first days. */
@@ -94,16 +95,21 @@ export async function localFolder(idOrFolder: string): Promise<string | undefine
       hint: 'For a folder give its path: fileURLToPath(url), of node:url.',
     });
   }
+  const home = idOrFolder.startsWith('~') ? pathFault(idOrFolder) : undefined;
+  if (home) {
+    throw new ConfigError(`expected "owner/name" on the Hub or a folder, got ${showValue(idOrFolder)}, ${home.what}`, {
+      hint: home.hint,
+    });
+  }
   if (idOrFolder.trim() === '') {
     throw new ConfigError('expected "owner/name" on the Hub or a folder, got an empty string');
   }
-  const path = expandHome(idOrFolder);
-  const found = await stat(path).catch(() => undefined);
-  if (found?.isDirectory()) return path;
+  const found = await stat(idOrFolder).catch(() => undefined);
+  if (found?.isDirectory()) return idOrFolder;
   if (found) {
     throw new ConfigError(`${idOrFolder} is a file, not a folder`, {
       hint: 'Give the folder that it lies in.',
-      details: { path },
+      details: { path: idOrFolder },
     });
   }
   refuseOtherThanModel(idOrFolder);
@@ -113,7 +119,7 @@ export async function localFolder(idOrFolder: string): Promise<string | undefine
       hint:
         (/^[./\\~]/.test(idOrFolder) ? undefined : adviceFor(idOrFolder)) ??
         'Check the path; a repository on the Hub is named "owner/name".',
-      details: { path },
+      details: { path: idOrFolder },
     });
   }
   const name = parseRepoId(idOrFolder);

@@ -1,5 +1,6 @@
 /** The files of a repository at a commit: asked from the Hub, or as Python's tools keep them in the cache. */
 import { z } from 'zod';
+import { lazySchema } from '../config.js';
 import { HubError } from '../errors.js';
 import { parseJson } from '../files/read-json.js';
 import { showValue } from '../messages/show-value.js';
@@ -25,18 +26,22 @@ export interface RepoFile {
 /** By path. */
 export type RepoTree = ReadonlyMap<string, RepoFile>;
 
-const size = z.int().min(0);
-const sha256 = z.string().regex(/^[0-9a-f]{64}$/);
-const repoFileSchema = z.object({
-  size,
-  blob_id: z.string().regex(/^[0-9a-f]{40}$|^[0-9a-f]{64}$/),
-  lfs_sha256: sha256.optional(),
-  lfs_size: size.optional(),
-  xet_hash: sha256.optional(),
-});
+const size = lazySchema(() => z.int().min(0));
+const sha256 = lazySchema(() => z.string().regex(/^[0-9a-f]{64}$/));
+const repoFileSchema = lazySchema(() =>
+  z.object({
+    size: size(),
+    blob_id: z.string().regex(/^[0-9a-f]{40}$|^[0-9a-f]{64}$/),
+    lfs_sha256: sha256().optional(),
+    lfs_size: size().optional(),
+    xet_hash: sha256().optional(),
+  }),
+);
 /** A path that leads out of its folder is never followed. */
-const path = z.string().refine((text) => pathFault(text) === undefined);
-const treeFileSchema = z.object({ format_version: z.literal(1), files: z.record(path, repoFileSchema) });
+const path = lazySchema(() => z.string().refine((text) => pathFault(text) === undefined));
+const treeFileSchema = lazySchema(() =>
+  z.object({ format_version: z.literal(1), files: z.record(path(), repoFileSchema()) }),
+);
 
 /** Name of the file's content in the cache. */
 export function blobName({ blob_id, lfs_sha256, xet_hash }: RepoFile): string {
@@ -62,14 +67,16 @@ export async function resolveRevision(connection: HubConnection, subject: HubSub
   throw new HubError(`${url}: the answer does not name the commit`, { url });
 }
 
-const entrySchema = z.object({
-  type: z.string(),
-  path,
-  size,
-  oid: z.string(),
-  lfs: z.object({ oid: z.string(), size }).optional(),
-  xetHash: z.string().optional(),
-});
+const entrySchema = lazySchema(() =>
+  z.object({
+    type: z.string(),
+    path: path(),
+    size: size(),
+    oid: z.string(),
+    lfs: z.object({ oid: z.string(), size: size() }).optional(),
+    xetHash: z.string().optional(),
+  }),
+);
 
 /** All files at a commit, or below one of its folders. @throws HubError that explains what is missing, or for a list that is not to be trusted */
 export async function listTree(
@@ -96,10 +103,10 @@ export async function listTree(
 }
 
 function readEntry(item: unknown, repoId: string): [string, RepoFile] {
-  const entry = entrySchema.safeParse(item);
+  const entry = entrySchema().safeParse(item);
   if (!entry.success) throw badEntry(repoId, item);
   const { lfs, xetHash, oid } = entry.data;
-  const file = repoFileSchema.safeParse({
+  const file = repoFileSchema().safeParse({
     size: lfs?.size ?? entry.data.size,
     blob_id: oid,
     ...(lfs ? { lfs_sha256: lfs.oid, lfs_size: lfs.size } : {}),
@@ -124,7 +131,7 @@ function badEntry(repoId: string, item: unknown, what = 'makes no sense'): HubEr
 /** Reads the cached form; undefined for anything that is not it. */
 export function parseTree(bytes: Uint8Array): RepoTree | undefined {
   try {
-    return new Map(Object.entries(treeFileSchema.parse(parseJson(bytes)).files));
+    return new Map(Object.entries(treeFileSchema().parse(parseJson(bytes)).files));
   } catch {
     return undefined;
   }

@@ -1,11 +1,11 @@
 /** From the name of a repository on the Hub to a folder with its files. */
 
-import { mkdir } from 'node:fs/promises';
 import { dirname, resolve } from 'node:path';
 import type { z } from 'zod';
-import { type Mismatch, type NoMismatch, parseOptions } from '../config.js';
+import { lazySchema, type Mismatch, type NoMismatch, parseOptions } from '../config.js';
 import { HubError, reasonOf, TransferError } from '../errors.js';
 import { requireSpace, writing } from '../files/disk-errors.js';
+import { makeFolder } from '../files/make-folder.js';
 import { oneLine } from '../messages/one-line.js';
 import { shortList } from '../messages/short-list.js';
 import { downloadFile } from '../transfer/download-file.js';
@@ -49,12 +49,14 @@ export interface SnapshotDownloadOptions extends HubDownloadOptions {
 }
 
 /** Checks {@link SnapshotDownloadOptions}. */
-export const snapshotDownloadSchema = hubDownloadSchema.extend({
-  allowPatterns: patternsSchema.optional(),
-  ignorePatterns: patternsSchema.optional(),
-});
+export const snapshotDownloadSchema = lazySchema(() =>
+  hubDownloadSchema().extend({
+    allowPatterns: patternsSchema().optional(),
+    ignorePatterns: patternsSchema().optional(),
+  }),
+);
 
-type _Input = NoMismatch<Mismatch<z.input<typeof snapshotDownloadSchema>, SnapshotDownloadOptions>>;
+type _Input = NoMismatch<Mismatch<z.input<ReturnType<typeof snapshotDownloadSchema>>, SnapshotDownloadOptions>>;
 
 /** What `fromPretrained` reads of a checkpoint; never the Mistral-native `consolidated.safetensors`. */
 export const MODEL_FILES: readonly string[] = [
@@ -154,12 +156,22 @@ async function fetchNamed(repoId: string, options: HubDownload, selection: FileS
   const subject: HubSubject = { repoId, revision, action: 'read' };
   const speed = { minBytesPerSecond: options.minBytesPerSecond, windowMs: options.speedWindowMs };
   const download: Download = { cache, connection, subject, speed, onProgress: options.onProgress };
+  const cached = await findCached(cache, revision, selection);
   try {
-    return await runDownload(download, selection, await findCached(cache, revision, selection));
+    return await runDownload(download, selection, cached);
   } catch (error) {
     options.signal?.throwIfAborted();
-    throw asHubError(error);
+    throw asHubError('fault' in cached ? withoutNetwork(error, cached.fault, cache) : error);
   }
+}
+
+/** What to do where the Hub cannot be found and the cache lacks what is wanted. */
+function withoutNetwork(error: unknown, fault: string, cache: RepoCache): unknown {
+  if (!(error instanceof TransferError && error.isUnknownHost)) return error;
+  const way =
+    `Without network only what was downloaded before is there, and ${fault}. Download it on a machine with network and ` +
+    `copy the folder into ${cache.root}, or give a folder that holds the files; HF_HUB_OFFLINE=1 keeps from asking.`;
+  return error.with({ hint: error.hint ? `${error.hint} ${way}` : way });
 }
 
 type CacheFinding = Snapshot | { readonly fault: string; readonly details: Record<string, unknown> };
@@ -373,7 +385,7 @@ async function requireRoom(download: Download, files: readonly RepoFile[]): Prom
     if (!(await download.cache.hasBlob(file))) bytes += Math.max(0, file.size - (await partialBytes(blob)));
   }
   const blob = download.cache.blob(files[0]!);
-  await writing(blob, () => mkdir(dirname(blob), { recursive: true }));
+  await writing(blob, () => makeFolder(dirname(blob)));
   await requireSpace(blob, bytes);
 }
 

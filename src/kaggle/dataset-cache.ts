@@ -1,11 +1,12 @@
 /** Where downloaded data sets lie, in the layout of Python's kagglehub, so that both find each other's. */
 
 import { randomUUID } from 'node:crypto';
-import { mkdir, readdir, rename, rm, stat } from 'node:fs/promises';
+import { readdir, rename, rm, stat } from 'node:fs/promises';
 import { homedir } from 'node:os';
 import { dirname, join, resolve } from 'node:path';
 import { writeFileAtomically } from '../files/atomic-file.js';
 import { writeError, writing } from '../files/disk-errors.js';
+import { makeFolder } from '../files/make-folder.js';
 import type { KaggleDataset, KaggleSource } from './handle.js';
 
 /** `option`, else `$KAGGLEHUB_CACHE`, else `~/.cache/kagglehub`. */
@@ -62,7 +63,7 @@ export class CachePlace {
   async replace(fill: (dir: string) => Promise<void>): Promise<void> {
     const parent = dirname(this.folder);
     await writing(this.folder, async () => {
-      await mkdir(parent, { recursive: true });
+      await makeFolder(parent);
       // Left behind by a process that died.
       for (const name of await readdir(parent)) {
         if (name.startsWith(this.#temporary)) await rm(join(parent, name), { recursive: true, force: true });

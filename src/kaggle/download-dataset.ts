@@ -3,7 +3,7 @@ import { homedir } from 'node:os';
 import { z } from 'zod';
 import { ArchiveError, zipError } from '../archive/archive-error.js';
 import { extractZip } from '../archive/extract-zip.js';
-import { callback, type Mismatch, type NoMismatch, parseOptions } from '../config.js';
+import { callback, type Mismatch, type NoMismatch, parseOptions, pathOption } from '../config.js';
 import { KaggleError, TransferError } from '../errors.js';
 import { warningLine } from '../messages/one-line.js';
 import { withLock } from '../transfer/lock.js';
@@ -84,7 +84,7 @@ export interface KaggleDownloadOptions {
 
 /** Checks {@link KaggleDownloadOptions}. */
 export const kaggleDownloadSchema = z.strictObject({
-  cacheDir: z.string().min(1).optional(),
+  cacheDir: pathOption().optional(),
   forceDownload: z.boolean().default(false),
   allowCaseConflicts: z.boolean().default(false),
   login: z

@@ -1,10 +1,12 @@
 /** Adapters on disk, as PEFT writes and reads them: float32, with transformers' current names. */
 import { z } from 'zod';
 import { type Given, type Mismatch, type NoMismatch, parseOptions } from '../config.js';
+import type { ImageProcessor } from '../data/image-processor.js';
 import { type HubDownloadOptions, hubDownloadSchema } from '../hub/hub-options.js';
 import { adapterFolder } from './adapter-folder.js';
 import { adapterNameSchema, putOn } from './apply-lora.js';
 import { otherBaseWarning } from './base-model.js';
+import { imageProcessorOf, isSame } from './image-config.js';
 import type { LoraAdapter } from './lora-adapter.js';
 import { type LoraHost, requireLoraHost, warnWith } from './lora-host.js';
 import { type ReadAdapterOptions, readAdapter, readChatTemplate } from './read-adapter.js';
@@ -17,9 +19,9 @@ export interface LoadAdapterOptions extends ReadAdapterOptions, HubDownloadOptio
   readonly adapterName?: string | undefined;
 }
 
-const loadAdapterSchema = hubDownloadSchema.extend({
+const loadAdapterSchema = hubDownloadSchema().extend({
   towers: z.enum(['both', 'language', 'vision']).optional(),
-  adapterName: adapterNameSchema.optional(),
+  adapterName: adapterNameSchema().optional(),
 });
 type _Input = NoMismatch<Mismatch<Given<z.input<typeof loadAdapterSchema>>, Given<LoadAdapterOptions>>>;
 
@@ -55,7 +57,20 @@ export async function loadAdapter(
         'new ChatTemplate(adapter.origin.chatTemplate), or load base and adapter with fromPretrained, which does',
     ]);
   }
+  const images = adapter.origin.imageProcessor;
+  if (images !== undefined && !(await resizesAs(images, model))) {
+    warnWith(download.onWarning, [
+      `${idOrFolder} was trained with images of at most ${images.longestEdge} pixels a side, by its own image processor: ` +
+        'collate with imageProcessor: adapter.origin.imageProcessor, or load base and adapter with fromPretrained, which does',
+    ]);
+  }
   return adapter;
+}
+
+/** Whether the model's own image processor does the same; true if that is not known. */
+async function resizesAs(images: ImageProcessor, { folder }: LoraHost): Promise<boolean> {
+  const own = folder === undefined ? undefined : await imageProcessorOf(folder);
+  return own === undefined || isSame(own, images);
 }
 
 /** The adapter of a folder, on the model. Its chat template is the caller's business. */

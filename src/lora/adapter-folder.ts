@@ -27,7 +27,10 @@ export const PROCESSOR_FILES: readonly string[] = [
 ];
 
 export const ADAPTER_SELECTION = {
-  allowPatterns: [ADAPTER_CONFIG_FILE, ADAPTER_WEIGHTS_FILE, CHAT_TEMPLATE_FILE],
+  allowPatterns: [
+    ...[ADAPTER_CONFIG_FILE, ADAPTER_WEIGHTS_FILE, CHAT_TEMPLATE_FILE],
+    ...['processor_config.json', 'preprocessor_config.json'],
+  ],
   refuse: (paths: readonly string[]) => {
     if (paths.includes('adapters.safetensors')) return 'it holds an adapter of mlx, whose layout is another';
     if (!paths.includes(ADAPTER_CONFIG_FILE)) return `it holds no adapter: there is no ${ADAPTER_CONFIG_FILE}`;

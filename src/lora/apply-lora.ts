@@ -1,6 +1,6 @@
 /** Puts an adapter onto a model: chooses modules, makes A and B, and hangs them into the linear layers. */
 import { z } from 'zod';
-import { callback, type Given, type Mismatch, type NoMismatch, parseOptions } from '../config.js';
+import { callback, type Given, lazySchema, type Mismatch, type NoMismatch, parseOptions } from '../config.js';
 import { ConfigError } from '../errors.js';
 import { roundToDtype } from '../formats/half-precision.js';
 import type { LinearModule, LoraWeights } from '../model/linear-module.js';
@@ -29,17 +29,19 @@ export interface ApplyLoraOptions {
 }
 
 /** Names of adapters are names of folders in PEFT. */
-export const adapterNameSchema = z
-  .string()
-  .regex(/^[^/\\\p{Cc}]{1,100}$/u, 'expected a name of at most 100 characters, without slashes');
+export const adapterNameSchema = lazySchema(() =>
+  z.string().regex(/^[^/\\\p{Cc}]{1,100}$/u, 'expected a name of at most 100 characters, without slashes'),
+);
 
-const applyLoraSchema = z.strictObject({
-  seed: z.number().default(42),
-  values: z.custom<ReadonlyMap<string, Float32Array>>((value) => value instanceof Map, 'expected a Map').optional(),
-  adapterName: adapterNameSchema.optional(),
-  onWarning: callback<string>().optional(),
-});
-type _Input = NoMismatch<Mismatch<Given<z.input<typeof applyLoraSchema>>, Given<ApplyLoraOptions>>>;
+const applyLoraSchema = lazySchema(() =>
+  z.strictObject({
+    seed: z.number().default(42),
+    values: z.custom<ReadonlyMap<string, Float32Array>>((value) => value instanceof Map, 'expected a Map').optional(),
+    adapterName: adapterNameSchema().optional(),
+    onWarning: callback<string>().optional(),
+  }),
+);
+type _Input = NoMismatch<Mismatch<Given<z.input<ReturnType<typeof applyLoraSchema>>>, Given<ApplyLoraOptions>>>;
 
 /**
  * Adds LoRA to the linear layers that the configuration names. A starts uniform in ±1/√in (kaiming_uniform with
@@ -75,7 +77,7 @@ export function applyLora(model: LoraHost, config: LoraConfigOptions, options: A
 export function putOn(
   model: LoraHost,
   config: LoraConfigOptions,
-  options: z.output<typeof applyLoraSchema>,
+  options: z.output<ReturnType<typeof applyLoraSchema>>,
   what: string,
   origin: AdapterOrigin = {},
 ): LoraAdapter {

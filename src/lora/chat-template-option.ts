@@ -4,10 +4,12 @@ import { z } from 'zod';
 /** A `ChatTemplate`, or the Jinja source of one. */
 export type ChatTemplateSource = string | { readonly source: string };
 
-/** What has a chat template, or none. */
+/** What has a chat template and an image processor, or lacks either. */
 export interface TemplateHolder {
   /** A `ChatTemplate`; undefined where there is none. */
   readonly chatTemplate?: { readonly source: string } | undefined;
+  /** An `ImageProcessor`; what another one does cannot be written down. */
+  readonly imageProcessor?: unknown;
 }
 
 /** A source has at least one Jinja tag; a string without is the path of a file. */

@@ -1,6 +1,7 @@
 /** An adapter on a model: its parameters, and whether the layers compute with them. */
 
 import { eventLoopTurn, isTurnDue } from '../async/event-loop.js';
+import type { ImageProcessor } from '../data/image-processor.js';
 import { requireNotTraining } from '../engine/parameter-lease.js';
 import type { Parameter, ParameterSet } from '../engine/tensor.js';
 import { ConfigError } from '../errors.js';
@@ -31,6 +32,8 @@ export interface AdapterOrigin {
   readonly revision?: string | undefined;
   /** Source of the chat template beside the files (Jinja). */
   readonly chatTemplate?: string | undefined;
+  /** How images were resized in its training, where that is written beside the files. */
+  readonly imageProcessor?: ImageProcessor | undefined;
 }
 
 /** The adapters of a model, of which its layers compute with one. */

@@ -3,9 +3,10 @@
  * Paper: https://arxiv.org/abs/2106.09685; rank-stabilised scale: https://arxiv.org/abs/2312.03732.
  */
 import { z } from 'zod';
-import { type Mismatch, type NoMismatch, parseOptions } from '../config.js';
+import { lazySchema, type Mismatch, type NoMismatch, parseOptions } from '../config.js';
 import { ConfigError } from '../errors.js';
 import { showValue } from '../messages/show-value.js';
+import { requireOneObject } from '../require-given.js';
 import { isEmpty, PEFT_FIELDS, unsupportedSettings } from './peft-fields.js';
 import { checkPattern, isAllLinear, matchingPattern } from './peft-rules.js';
 import type { Towers } from './target-modules.js';
@@ -25,15 +26,15 @@ const MAX_RULES = 4096;
 const MAX_PATTERN = 4096;
 /** Room for one that excludes every layer by its full name, as `toPeft` writes a list beside `towers`. */
 const MAX_NAMES_PATTERN = 262_144;
-const pattern = z.string().max(MAX_PATTERN);
+const pattern = lazySchema(() => z.string().max(MAX_PATTERN));
 const fewRules = (rules: object): boolean => Object.keys(rules).length <= MAX_RULES;
 const tooManyRules = `expected at most ${MAX_RULES} entries`;
 
 const namesUpTo = (longest: number) =>
-  z.union([z.string().min(1).max(longest), z.array(pattern.min(1)).min(1).max(MAX_RULES).readonly()], {
+  z.union([z.string().min(1).max(longest), z.array(pattern().min(1)).min(1).max(MAX_RULES).readonly()], {
     error: 'expected a list of module names, or a string with a regular expression for whole names',
   });
-const layerIndex = z.int().min(0);
+const layerIndex = lazySchema(() => z.int().min(0));
 
 const TASK_TYPES = ['CAUSAL_LM', 'FEATURE_EXTRACTION', 'QUESTION_ANS', 'SEQ_2_SEQ_LM', 'SEQ_CLS', 'TOKEN_CLS'] as const;
 /** What PEFT wraps a model for. */
@@ -87,56 +88,58 @@ export interface LoraConfigOptions {
 }
 
 /** Checks {@link LoraConfigOptions}. */
-const loraConfigSchema = z
-  .strictObject({
-    r: z.int().min(1).max(MAX_RANK).default(8),
-    alpha: z.number().positive().default(8),
-    dropout: z.number().min(0).lt(1).default(0),
-    useRslora: z.boolean().default(false),
-    bias: z.literal('none').default('none'),
-    targetModules: namesUpTo(MAX_PATTERN).default([...LAYER_PROJECTIONS]),
-    excludeModules: namesUpTo(MAX_NAMES_PATTERN).optional(),
-    towers: z.enum(['both', 'language', 'vision']).default('both'),
-    layersToTransform: z.union([layerIndex, z.array(layerIndex).max(MAX_RULES).readonly()]).optional(),
-    layersPattern: z.union([pattern, z.array(pattern).max(MAX_RULES).readonly()]).optional(),
-    rankPattern: z.record(pattern.min(1), z.int().min(1).max(MAX_RANK)).refine(fewRules, tooManyRules).default({}),
-    alphaPattern: z.record(pattern.min(1), z.number().positive()).refine(fewRules, tooManyRules).default({}),
-    initLoraWeights: z.union([z.literal(true), z.literal('gaussian')]).default(true),
-    taskType: z.enum(TASK_TYPES).nullable().default('CAUSAL_LM'),
-  })
-  .superRefine((options, context) => {
-    const fault = (path: string, message: string): void => {
-      context.addIssue({ code: 'custom', path: [path], message });
-    };
-    const check = (path: Parameters<typeof checkPattern>[0], patterns: readonly string[]): void => {
-      const characters = patterns.reduce((sum, pattern) => sum + pattern.length, 0);
-      if (characters > MAX_NAMES_PATTERN)
-        fault(path, `expected patterns of at most ${MAX_NAMES_PATTERN} characters in all`);
-      for (const pattern of characters > MAX_NAMES_PATTERN ? [] : patterns) {
-        try {
-          checkPattern(path, pattern);
-        } catch (error) {
-          fault(path, `${showValue(pattern)} is not a regular expression of Python: ${(error as Error).message}`);
+const loraConfigSchema = lazySchema(() =>
+  z
+    .strictObject({
+      r: z.int().min(1).max(MAX_RANK).default(8),
+      alpha: z.number().positive().default(8),
+      dropout: z.number().min(0).lt(1).default(0),
+      useRslora: z.boolean().default(false),
+      bias: z.literal('none').default('none'),
+      targetModules: namesUpTo(MAX_PATTERN).default([...LAYER_PROJECTIONS]),
+      excludeModules: namesUpTo(MAX_NAMES_PATTERN).optional(),
+      towers: z.enum(['both', 'language', 'vision']).default('both'),
+      layersToTransform: z.union([layerIndex(), z.array(layerIndex()).max(MAX_RULES).readonly()]).optional(),
+      layersPattern: z.union([pattern(), z.array(pattern()).max(MAX_RULES).readonly()]).optional(),
+      rankPattern: z.record(pattern().min(1), z.int().min(1).max(MAX_RANK)).refine(fewRules, tooManyRules).default({}),
+      alphaPattern: z.record(pattern().min(1), z.number().positive()).refine(fewRules, tooManyRules).default({}),
+      initLoraWeights: z.union([z.literal(true), z.literal('gaussian')]).default(true),
+      taskType: z.enum(TASK_TYPES).nullable().default('CAUSAL_LM'),
+    })
+    .superRefine((options, context) => {
+      const fault = (path: string, message: string): void => {
+        context.addIssue({ code: 'custom', path: [path], message });
+      };
+      const check = (path: Parameters<typeof checkPattern>[0], patterns: readonly string[]): void => {
+        const characters = patterns.reduce((sum, pattern) => sum + pattern.length, 0);
+        if (characters > MAX_NAMES_PATTERN)
+          fault(path, `expected patterns of at most ${MAX_NAMES_PATTERN} characters in all`);
+        for (const pattern of characters > MAX_NAMES_PATTERN ? [] : patterns) {
+          try {
+            checkPattern(path, pattern);
+          } catch (error) {
+            fault(path, `${showValue(pattern)} is not a regular expression of Python: ${(error as Error).message}`);
+          }
         }
+      };
+      for (const path of ['targetModules', 'excludeModules'] as const) {
+        const rule = options[path];
+        if (typeof rule === 'string') check(path, [rule]);
       }
-    };
-    for (const path of ['targetModules', 'excludeModules'] as const) {
-      const rule = options[path];
-      if (typeof rule === 'string') check(path, [rule]);
-    }
-    for (const path of ['rankPattern', 'alphaPattern'] as const) check(path, Object.keys(options[path]));
-    // Without a choice of layers nothing reads the pattern.
-    const choosesLayers = options.layersToTransform !== undefined && [options.layersToTransform].flat().length > 0;
-    if (choosesLayers) check('layersPattern', [options.layersPattern ?? []].flat());
-    for (const message of scaleFaults(options)) fault(...message);
-    if (typeof options.targetModules === 'string') {
-      for (const path of ['layersToTransform', 'layersPattern'] as const) {
-        if (options[path] !== undefined) fault(path, 'needs targetModules to be a list, not a string');
+      for (const path of ['rankPattern', 'alphaPattern'] as const) check(path, Object.keys(options[path]));
+      // Without a choice of layers nothing reads the pattern.
+      const choosesLayers = options.layersToTransform !== undefined && [options.layersToTransform].flat().length > 0;
+      if (choosesLayers) check('layersPattern', [options.layersPattern ?? []].flat());
+      for (const message of scaleFaults(options)) fault(...message);
+      if (typeof options.targetModules === 'string') {
+        for (const path of ['layersToTransform', 'layersPattern'] as const) {
+          if (options[path] !== undefined) fault(path, 'needs targetModules to be a list, not a string');
+        }
+      } else if (options.layersPattern?.length && options.layersToTransform === undefined) {
+        fault('layersPattern', 'needs layersToTransform');
       }
-    } else if (options.layersPattern?.length && options.layersToTransform === undefined) {
-      fault('layersPattern', 'needs layersToTransform');
-    }
-  });
+    }),
+);
 
 /** Beyond these, B·A times the scale overflows or vanishes in bfloat16 and float32 for any A and B of use. */
 const MAX_SCALE = 1e6;
@@ -195,8 +198,8 @@ const NAMES_IN_PEFT = {
   taskType: 'task_type',
 };
 
-type ResolvedOptions = z.output<typeof loraConfigSchema>;
-type _Input = NoMismatch<Mismatch<z.input<typeof loraConfigSchema>, LoraConfigOptions>>;
+type ResolvedOptions = z.output<ReturnType<typeof loraConfigSchema>>;
+type _Input = NoMismatch<Mismatch<z.input<ReturnType<typeof loraConfigSchema>>, LoraConfigOptions>>;
 
 /**
  * Checked settings of an adapter, every default filled in: {@link LoraConfigOptions} documents each. Immutable.
@@ -242,6 +245,8 @@ export class LoraConfig {
    * @throws ConfigError listing every fault
    */
   constructor(options: LoraConfigOptions = {}, what = 'LoraConfig', shown: Readonly<Record<string, string>> = {}) {
+    // Options in its place would be ignored.
+    if (typeof what !== 'string') requireOneObject(2, 'LoraConfig', 'new LoraConfig({ r: 16, alpha: 32 })');
     const resolved: ResolvedOptions = parseOptions(loraConfigSchema, options, what, NAMES_ELSEWHERE, shown);
     Object.assign(this, resolved);
   }

@@ -17,6 +17,7 @@ import { DTYPE_BYTES } from '../formats/weight-source.js';
 import program from '../generated/merge-worker.js';
 import { describeGiven, isKind } from '../messages/given-kind.js';
 import { linearModuleName, toDiskName, toMemoryName } from '../model/tensor-names.js';
+import { requireOneObject } from '../require-given.js';
 import { CHAT_TEMPLATE_FILE, PROCESSOR_FILES } from './adapter-folder.js';
 import { baseOf, otherBaseWarning } from './base-model.js';
 import {
@@ -25,6 +26,7 @@ import {
   chatTemplateText,
   type TemplateHolder,
 } from './chat-template-option.js';
+import { heldImageProcessor, imageConfigTexts } from './image-config.js';
 import { type LoraAdapter, requireAdapter } from './lora-adapter.js';
 import { warnWith } from './lora-host.js';
 import { baseName, freeFolder, mergedCard, ownFiles, requireCheckpoint, smallFiles } from './merge-files.js';
@@ -48,7 +50,10 @@ export interface MergeAdapterOptions {
    * `processor`, else of the adapter's files, else of the base.
    */
   readonly chatTemplate?: ChatTemplateSource | undefined;
-  /** What `fromPretrained` or `loadProcessor` gave, or a collator: its chat template is taken. Default: none. */
+  /**
+   * What `fromPretrained` or `loadProcessor` gave, or a collator: its chat template is taken, and how its image processor
+   * resizes. Default: none; the image processor of the adapter's files, else of the base.
+   */
   readonly processor?: TemplateHolder | undefined;
   /** Receives what needs care, a line each. Default: a warning of the process, once for each line. */
   readonly onWarning?: ((line: string) => void) | undefined;
@@ -133,6 +138,8 @@ export async function mergeAdapter(options: MergeAdapterOptions): Promise<MergeR
       hint: 'Write mergeAdapter({ checkpointDir, adapterDir, outputDir }): folders of the base model, the adapter, the result.',
     });
   }
+  // biome-ignore lint/complexity/noArguments: the declared parameters stay those that may be given
+  requireOneObject(arguments.length, 'mergeAdapter', 'await mergeAdapter({ checkpointDir, adapterDir, outputDir })');
   checkNames(options, OPTIONS, 'mergeAdapter', ALIASES, ELSEWHERE);
   const { checkpointDir, adapterDir, adapter } = options;
   if ((adapterDir === undefined) === (adapter === undefined)) {
@@ -167,6 +174,7 @@ export async function mergeAdapter(options: MergeAdapterOptions): Promise<MergeR
     const other = otherBaseWarning(trainedOn, { nameOrPath: resolve(checkpointDir) });
     warnWith(options.onWarning, other === undefined ? data.warnings : [...data.warnings, other]);
     const template = chatTemplateText(parsedTemplate) ?? data.origin.chatTemplate;
+    const images = heldImageProcessor(parsedTemplate.processor) ?? data.origin.imageProcessor;
 
     const partial = await place.open();
     await freeFolder(outputDir, sources);
@@ -192,6 +200,9 @@ export async function mergeAdapter(options: MergeAdapterOptions): Promise<MergeR
     }
     for (const [name, path] of small) await copyFile(path, join(partial, name));
     await output.writeJson(partial);
+    for (const [name, text] of images ? await imageConfigTexts(images, partial, false) : []) {
+      await writeFileAtomically(join(partial, name), text);
+    }
     if (template !== undefined) await writeFileAtomically(join(partial, CHAT_TEMPLATE_FILE), template);
     const card = mergedCard(baseName(adapter, data, checkpointDir));
     if (card !== undefined) await writeFileAtomically(join(partial, 'README.md'), card);

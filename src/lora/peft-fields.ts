@@ -159,7 +159,7 @@ function peftTypeFault(type: unknown): string {
 }
 
 const isTied = (target: unknown): boolean =>
-  typeof target === 'string' && TIED_NAMES.some((name) => target.split('.').at(-1) === name || target.endsWith(name));
+  typeof target === 'string' && TIED_NAMES.some((name) => target.endsWith(name));
 
 /** What Python takes for false: null, false, 0, and lists, objects and strings without content. */
 export function isEmpty(value: unknown): boolean {

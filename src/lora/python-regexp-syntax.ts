@@ -40,6 +40,8 @@ export type Piece = { readonly width: Width } & ( // `literal` is equal for equa
   | { readonly kind: 'conditional'; readonly group: number; readonly yes: Piece; readonly no: Piece | undefined }
 );
 
+type Sequence = Extract<Piece, { kind: 'sequence' }>;
+
 export interface PythonSyntax {
   readonly root: Piece;
   /** Names of groups → their numbers, from 1. */
@@ -90,7 +92,7 @@ class Parser {
     return pieces.length === 1 ? pieces[0]! : either(pieces);
   }
 
-  #sequence(outerFlags: Flags, depth: number, mayHaveFlags = false): Piece {
+  #sequence(outerFlags: Flags, depth: number, mayHaveFlags = false): Sequence {
     const tokens = this.#tokens;
     const pieces: Piece[] = [];
     let flags = outerFlags;
@@ -131,7 +133,7 @@ class Parser {
     if (place) return placeOf(place(flags));
     const test = category(token, flags);
     if (test) return characterOf(test);
-    if (letter.length === 1 && DIGITS.includes(letter)) {
+    if (DIGITS.includes(letter)) {
       const octal = octalOutsideSet(token, this.#tokens);
       if (octal !== undefined) return characterOf(range(octal, octal, flags));
       return this.#reference(Number(letter + this.#tokens.takeWhile(DIGITS, 1)), flags);
@@ -170,8 +172,7 @@ class Parser {
     if (body.kind === 'repeat') throw new SyntaxError(`two repetitions in a row, ${token} being the second`);
     const mode = this.#tokens.accept('?') ? 'lazy' : this.#tokens.accept('+') ? 'possessive' : 'greedy';
     const [low, high] = body.width;
-    const longest = high === 0 ? 0 : most === MAX_REPEAT ? Number.POSITIVE_INFINITY : high * most;
-    pieces[pieces.length - 1] = { kind: 'repeat', least, most, mode, body, width: [low * least, longest] };
+    pieces[pieces.length - 1] = { kind: 'repeat', least, most, mode, body, width: [low * least, high * most] };
     return true;
   }
 
@@ -203,8 +204,6 @@ class Parser {
     switch (kind) {
       case 'P':
         return this.#named(flags, depth);
-      case ':':
-        return this.#closed({ kind: 'group', index: undefined }, flags, depth);
       case '>':
         return this.#closed({ kind: 'atomic' }, flags, depth);
       case '#':
@@ -299,7 +298,7 @@ class Parser {
     return { kind: 'conditional', group, yes, no, width };
   }
 
-  /** `(?i)`, `(?i:…)`, `(?s-i:…)`, from the first letter on. */
+  /** `(?i)`, `(?i:…)`, `(?s-i:…)` and `(?:…)`, from the first letter on. */
   #flagGroup(first: string, flags: Flags, depth: number, mayHaveFlags: boolean): Piece | 'flags' {
     const tokens = this.#tokens;
     const on: string[] = [];
@@ -338,7 +337,7 @@ class Parser {
 }
 
 function flagLetter(letter: string | undefined): string {
-  if (letter?.length === 1 && 'aimsux'.includes(letter)) return letter;
+  if (letter !== undefined && 'aimsux'.includes(letter)) return letter;
   if (letter === 'L') throw new SyntaxError('the flag L is for bytes, not for text');
   throw new SyntaxError(`unknown group or flag (?${letter ?? ''}`);
 }
@@ -348,30 +347,30 @@ function groupName(name: string): string {
   throw new SyntaxError(`bad character in the name of the group ${JSON.stringify(name)}`);
 }
 
-function sequence(pieces: readonly Piece[]): Piece {
+function sequence(pieces: readonly Piece[]): Sequence {
   const sum = (side: 0 | 1): number => pieces.reduce((total, piece) => total + piece.width[side], 0);
   return { kind: 'sequence', pieces, width: [sum(0), sum(1)] };
 }
 
-function either(pieces: readonly Piece[]): Piece {
+function either(pieces: readonly Sequence[]): Piece {
   const low = pieces.reduce((least, piece) => Math.min(least, piece.width[0]), Number.POSITIVE_INFINITY);
   const high = pieces.reduce((most, piece) => Math.max(most, piece.width[1]), 0);
   return { kind: 'choice', pieces: withSharedStarts(pieces), width: [low, high] };
 }
 
 /** Neighbours that start with the same literals are tried together, so that a long list of names costs little. */
-function withSharedStarts(branches: readonly Piece[]): readonly Piece[] {
+function withSharedStarts(branches: readonly Sequence[]): readonly Piece[] {
   const shared: Piece[] = [];
   for (let first = 0; first < branches.length; ) {
     let end = first + 1;
-    let length = literalAt(branches[first]!, 0) === undefined ? 0 : Number.POSITIVE_INFINITY;
-    while (length > 0 && end < branches.length) {
+    let length = Number.POSITIVE_INFINITY;
+    while (end < branches.length) {
       const common = commonStart(branches[end - 1]!, branches[end]!, length);
       if (common === 0) break;
       length = common;
       end++;
     }
-    const group = branches.slice(first, end) as Extract<Piece, { kind: 'sequence' }>[];
+    const group = branches.slice(first, end);
     if (group.length === 1) shared.push(group[0]!);
     else {
       const rest = group.map(({ pieces }) => sequence(pieces.slice(length)));
@@ -382,12 +381,12 @@ function withSharedStarts(branches: readonly Piece[]): readonly Piece[] {
   return shared;
 }
 
-function literalAt(piece: Piece, at: number): string | undefined {
-  const found = piece.kind === 'sequence' ? piece.pieces[at] : undefined;
+function literalAt({ pieces }: Sequence, at: number): string | undefined {
+  const found = pieces[at];
   return found?.kind === 'character' ? found.literal : undefined;
 }
 
-function commonStart(a: Piece, b: Piece, most: number): number {
+function commonStart(a: Sequence, b: Sequence, most: number): number {
   let length = 0;
   while (length < most && literalAt(a, length) !== undefined && literalAt(a, length) === literalAt(b, length)) length++;
   return length;

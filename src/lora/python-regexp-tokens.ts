@@ -36,7 +36,7 @@ export class Tokens {
   /** Up to `most` tokens that are one of `characters`. */
   takeWhile(characters: string, most = Number.POSITIVE_INFINITY): string {
     let taken = '';
-    while (taken.length < most && this.next?.length === 1 && characters.includes(this.next)) taken += this.take();
+    while (taken.length < most && characters.includes(this.next ?? '\\')) taken += this.take();
     return taken;
   }
 
@@ -73,28 +73,24 @@ const SIMPLE_ESCAPES: Readonly<Record<string, number>> = {
 };
 
 const character = (code: number): string => String.fromCodePoint(code);
-const ascii =
-  (pattern: RegExp): CharacterTest =>
-  (code) =>
-    code <= HIGHEST_ASCII && pattern.test(character(code));
-const unicode =
+const like =
   (pattern: RegExp): CharacterTest =>
   (code) =>
     pattern.test(character(code));
 
 /** [for text, with the flag `a`]. JavaScript's own \w, \d and \s are others. */
 const CATEGORIES: Readonly<Record<string, readonly [CharacterTest, CharacterTest]>> = {
-  d: [unicode(/\p{Nd}/u), ascii(/[0-9]/)],
-  w: [unicode(/[\p{L}\p{N}_]/u), ascii(/[A-Za-z0-9_]/)],
+  d: [like(/\p{Nd}/u), like(/[0-9]/)],
+  w: [like(/[\p{L}\p{N}_]/u), like(/[A-Za-z0-9_]/)],
   // biome-ignore lint/suspicious/noControlCharactersInRegex: Python counts the separators 1c to 1f as white space
-  s: [unicode(/[\t-\r\x1c-\x20\x85\xa0\u2028\u2029\p{Zs}]/u), ascii(/[\t-\r ]/)],
+  s: [like(/[\t-\r\x1c-\x20\x85\xa0\u2028\u2029\p{Zs}]/u), like(/[\t-\r ]/)],
 };
 
 /** `\d`, `\w`, `\s` and their opposites; undefined for any other token. */
 export function category(token: string, flags: Flags): CharacterTest | undefined {
-  if (!/^\\[dwsDWS]$/.test(token)) return undefined;
-  const letter = token[1]!;
-  const test = CATEGORIES[letter.toLowerCase()]![flags.has('a') ? 1 : 0];
+  const letter = token.slice(1);
+  const test = CATEGORIES[letter.toLowerCase()]?.[flags.has('a') ? 1 : 0];
+  if (!test) return undefined;
   return letter === letter.toLowerCase() ? test : (code) => !test(code);
 }
 
@@ -130,7 +126,7 @@ export function escapedCode(token: string, tokens: Tokens): number | undefined {
     return code;
   }
   if (letter === 'N') throw new SyntaxError('\\N{…}, a character by its name, is not supported: write the character');
-  if (/^[A-Za-z0-9]$/.test(letter)) return undefined;
+  if (/[A-Za-z0-9]/.test(letter)) return undefined;
   return letter.codePointAt(0);
 }
 

@@ -17,6 +17,7 @@ import { ADAPTER_CONFIG_FILE, ADAPTER_WEIGHTS_FILE, CHAT_TEMPLATE_FILE, PROCESSO
 import { readTogether } from './adapter-lock.js';
 import { type Explanation, explainEmpty, explainKeys, explainNames, NOT_FINITE } from './explain-keys.js';
 import { refuseForeignConfig, requireAdapterFolder, requireAdapterWeights } from './foreign-adapter.js';
+import { imageProcessorOf } from './image-config.js';
 import type { AdapterOrigin, LoraAdapter } from './lora-adapter.js';
 import { LoraConfig } from './lora-config.js';
 import { selectTargetModules, type Towers } from './target-modules.js';
@@ -235,10 +236,9 @@ export async function readAdapterConfig(directory: string): Promise<{ config: Lo
     return typeof value === 'string' && value.trim() !== '' ? value.trim() : undefined;
   };
   const chatTemplate = await readChatTemplate(directory);
-  return {
-    config,
-    origin: { baseModelNameOrPath: text('base_model_name_or_path'), revision: text('revision'), chatTemplate },
-  };
+  const imageProcessor = await imageProcessorOf(directory);
+  const [baseModelNameOrPath, revision] = [text('base_model_name_or_path'), text('revision')];
+  return { config, origin: { baseModelNameOrPath, revision, chatTemplate, imageProcessor } };
 }
 
 /** Its source, where the folder has one. @throws CheckpointError if it cannot be read */

@@ -1,5 +1,4 @@
 /** Adapters written to disk, as PEFT writes them: float32, with transformers' current names. */
-import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { z } from 'zod';
 import { eventLoopTurn, findNotFinite, isTurnDue } from '../async/event-loop.js';
@@ -7,6 +6,8 @@ import { callback, type Given, type Mismatch, type NoMismatch, parseOptions, req
 import { CheckpointError, ConfigError } from '../errors.js';
 import { replaceTogether, sweepTemporariesOf, writeFileAtomically } from '../files/atomic-file.js';
 import { forgetDigests } from '../files/file-digests.js';
+import { makeFolder } from '../files/make-folder.js';
+import { exists } from '../files/regular-file.js';
 import { SafetensorsFile, writeSafetensors } from '../formats/safetensors.js';
 import { ADAPTER_CONFIG_FILE, ADAPTER_SELECTION, ADAPTER_WEIGHTS_FILE, CHAT_TEMPLATE_FILE } from './adapter-folder.js';
 import { whileWriting } from './adapter-lock.js';
@@ -17,6 +18,7 @@ import {
   chatTemplateText,
   type TemplateHolder,
 } from './chat-template-option.js';
+import { heldImageProcessor, IMAGE_CONFIG_FILES, imageConfigTexts } from './image-config.js';
 import { type LoraAdapter, requireAdapter } from './lora-adapter.js';
 import { describeValue, warnWith } from './lora-host.js';
 import { peftTargets } from './peft-targets.js';
@@ -36,7 +38,11 @@ export interface SaveAdapterOptions {
    * adapter was loaded from; none is written for a model's own template unless it is given.
    */
   readonly chatTemplate?: ChatTemplateSource | undefined;
-  /** What `fromPretrained` or `loadProcessor` gave, or a collator: its chat template is taken. Default: none. */
+  /**
+   * What `fromPretrained` or `loadProcessor` gave, or a collator: its chat template is taken, and its image processor if
+   * that resizes otherwise than the base model's, as processor_config.json. Default: none; the image processor of the
+   * files that the adapter was loaded from.
+   */
   readonly processor?: TemplateHolder | undefined;
   /** Receives what needs care, a line each. Default: a warning of the process, once for each line. */
   readonly onWarning?: ((line: string) => void) | undefined;
@@ -116,7 +122,7 @@ async function writeAdapter(
       details: { name },
     });
   }
-  await mkdir(directory, { recursive: true }).catch((cause: NodeJS.ErrnoException) => {
+  await makeFolder(directory).catch((cause: NodeJS.ErrnoException) => {
     const why = cause.code === 'EEXIST' || cause.code === 'ENOTDIR' ? 'a file is in its place' : cause.message;
     throw new CheckpointError(`cannot make the folder ${directory}: ${why}`, {
       hint: 'An adapter is saved into a folder of its own.',
@@ -125,16 +131,31 @@ async function writeAdapter(
     });
   });
   const template = chatTemplateText(options) ?? adapter.origin.chatTemplate;
+  const images = await imagesToWrite(adapter, options, directory);
   const base = await baseToWrite(adapter, options);
   const json = JSON.stringify(peftConfig(adapter, base), null, 2);
   const files = new Map([[ADAPTER_WEIGHTS_FILE, (path: string) => writeValues(adapter, values, path, directory)]]);
   if (template !== undefined) files.set(CHAT_TEMPLATE_FILE, (path) => writeFileAtomically(path, template));
+  for (const [name, text] of images) files.set(name, (path) => writeFileAtomically(path, text));
   files.set(ADAPTER_CONFIG_FILE, (path) => writeFileAtomically(path, `${json}\n`));
   await whileWriting(directory, options.onWarning, async (requireOwned) => {
     await sweepTemporariesOf(directory, [...files.keys()]);
-    await forgetDigests(directory, [ADAPTER_WEIGHTS_FILE, ADAPTER_CONFIG_FILE, CHAT_TEMPLATE_FILE]);
+    await forgetDigests(directory, [...new Set([...files.keys(), CHAT_TEMPLATE_FILE])]);
     await replaceTogether(directory, files, requireOwned);
   });
+}
+
+/** Files that say how its images are resized, where its base model's would say otherwise. */
+async function imagesToWrite(
+  { model, origin }: LoraAdapter,
+  { processor }: SaveAdapterOptions,
+  directory: string,
+): Promise<ReadonlyMap<string, string>> {
+  const wanted = heldImageProcessor(processor) ?? origin.imageProcessor;
+  if (!wanted) return new Map();
+  // Those of an earlier adapter would be taken for its own.
+  const others = await Promise.all(IMAGE_CONFIG_FILES.map((name) => exists(join(directory, name))));
+  return imageConfigTexts(wanted, model.folder, others.includes(true));
 }
 
 async function writeValues(

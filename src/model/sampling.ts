@@ -7,11 +7,9 @@
  * Every processor takes scores [V] and gives new scores [V]; a removed token has the score -∞.
  */
 import { z } from 'zod';
-import { type Mismatch, type NoMismatch, parseOptions, type WithDefaults } from '../config.js';
+import { lazySchema, type Mismatch, type NoMismatch, parseOptions, type WithDefaults } from '../config.js';
 import { EngineError } from '../errors.js';
 import type { MersenneTwister } from '../random.js';
-
-const tokenId = z.int().min(0);
 
 /** What top-k is when sampling and nothing is set, as in transformers. */
 const DEFAULT_TOP_K = 50;
@@ -66,61 +64,64 @@ export type GenerationConfig = WithDefaults<
   'eosTokenIds' | 'stopStrings' | 'choices' | 'padTokenId'
 >;
 
-const generationFields = z.strictObject({
-  maxNewTokens: z.int().min(1).default(256),
-  minNewTokens: z.int().min(0).default(0),
-  doSample: z.boolean().default(false),
-  temperature: z
-    .number()
-    .refine((value) => value > 0 && value < Infinity, {
-      message: 'expected a number above 0; for the likeliest token every time use `doSample: false` and no temperature',
-    })
-    .default(1),
-  topK: z.int().min(0).default(DEFAULT_TOP_K),
-  topP: z.number().min(0).max(1).default(1),
-  minP: z.number().min(0).max(1).default(0),
-  repetitionPenalty: z.number().positive().finite().default(1),
-  eosTokenIds: z.array(tokenId).readonly().optional(),
-  stopStrings: z.array(z.string().min(1)).readonly().optional(),
-  choices: z.array(z.string().min(1)).min(1).readonly().optional(),
-  padTokenId: tokenId.optional(),
-  seed: z.int().min(0).max(0xffffffff).default(42),
-});
-
 /** Checks {@link GenerationOptions}. */
-const generationConfigSchema = generationFields.superRefine((config, context) => {
-  if (config.minNewTokens > config.maxNewTokens)
-    context.addIssue({
-      code: 'custom',
-      path: ['minNewTokens'],
-      message: `${config.minNewTokens} is more than \`maxNewTokens\` ${config.maxNewTokens}`,
-    });
-  if (config.choices) {
-    const clashing: [string, boolean][] = [
-      ['minNewTokens', config.minNewTokens > 0],
-      ['stopStrings', config.stopStrings !== undefined],
-    ];
-    for (const [name, isSet] of clashing)
-      if (isSet)
+const generationConfigSchema = lazySchema(() =>
+  z
+    .strictObject({
+      maxNewTokens: z.int().min(1).default(256),
+      minNewTokens: z.int().min(0).default(0),
+      doSample: z.boolean().default(false),
+      temperature: z
+        .number()
+        .refine((value) => value > 0 && value < Infinity, {
+          message:
+            'expected a number above 0; for the likeliest token every time use `doSample: false` and no temperature',
+        })
+        .default(1),
+      topK: z.int().min(0).default(DEFAULT_TOP_K),
+      topP: z.number().min(0).max(1).default(1),
+      minP: z.number().min(0).max(1).default(0),
+      repetitionPenalty: z.number().positive().finite().default(1),
+      eosTokenIds: z.array(z.int().min(0)).readonly().optional(),
+      stopStrings: z.array(z.string().min(1)).readonly().optional(),
+      choices: z.array(z.string().min(1)).min(1).readonly().optional(),
+      padTokenId: z.int().min(0).optional(),
+      seed: z.int().min(0).max(0xffffffff).default(42),
+    })
+    .superRefine((config, context) => {
+      if (config.minNewTokens > config.maxNewTokens)
         context.addIssue({
           code: 'custom',
-          path: [name],
-          message: 'expected nothing beside `choices`, which say where an answer ends',
+          path: ['minNewTokens'],
+          message: `${config.minNewTokens} is more than \`maxNewTokens\` ${config.maxNewTokens}`,
         });
-  }
-  if (config.doSample) return;
-  const idle: [string, boolean][] = [
-    ['temperature', config.temperature !== 1],
-    ['topK', config.topK !== 0 && config.topK !== DEFAULT_TOP_K],
-    ['topP', config.topP !== 1],
-    ['minP', config.minP !== 0],
-  ];
-  for (const [name, isSet] of idle)
-    if (isSet) context.addIssue({ code: 'custom', path: [name], message: 'does nothing without `doSample: true`' });
-});
+      if (config.choices) {
+        const clashing: [string, boolean][] = [
+          ['minNewTokens', config.minNewTokens > 0],
+          ['stopStrings', config.stopStrings !== undefined],
+        ];
+        for (const [name, isSet] of clashing)
+          if (isSet)
+            context.addIssue({
+              code: 'custom',
+              path: [name],
+              message: 'expected nothing beside `choices`, which say where an answer ends',
+            });
+      }
+      if (config.doSample) return;
+      const idle: [string, boolean][] = [
+        ['temperature', config.temperature !== 1],
+        ['topK', config.topK !== 0 && config.topK !== DEFAULT_TOP_K],
+        ['topP', config.topP !== 1],
+        ['minP', config.minP !== 0],
+      ];
+      for (const [name, isSet] of idle)
+        if (isSet) context.addIssue({ code: 'custom', path: [name], message: 'does nothing without `doSample: true`' });
+    }),
+);
 
-type _Input = NoMismatch<Mismatch<z.input<typeof generationConfigSchema>, GenerationOptions>>;
-type _Output = NoMismatch<Mismatch<z.output<typeof generationConfigSchema>, GenerationConfig>>;
+type _Input = NoMismatch<Mismatch<z.input<ReturnType<typeof generationConfigSchema>>, GenerationOptions>>;
+type _Output = NoMismatch<Mismatch<z.output<ReturnType<typeof generationConfigSchema>>, GenerationConfig>>;
 
 /** Names of other libraries. */
 const OTHER_NAMES: Readonly<Record<string, string>> = {

@@ -3,7 +3,7 @@
 import { z } from 'zod';
 import { type AnswersOfPrompt, withAnswers } from '../batch/answer-branches.js';
 import { PackedWindow, type WindowSample, windowParts } from '../batch/packed-window.js';
-import { type Given, type Mismatch, type NoMismatch, parseOptions } from '../config.js';
+import { type Given, lazySchema, type Mismatch, type NoMismatch, parseOptions } from '../config.js';
 import type { MinistralTokenizer } from '../data/tokenizer.js';
 import type { VlmBatch } from '../data/types.js';
 import { DataError, EngineError, OutOfMemoryError } from '../errors.js';
@@ -29,12 +29,16 @@ export interface ScoreLabelsOptions {
   signal?: AbortSignal | undefined;
 }
 
-const optionsSchema = z.strictObject({
-  normalizeLength: z.boolean().default(false),
-  eosTokenId: z.int().min(0).optional(),
-  sharePrefix: z.boolean().default(true),
-});
-type _Input = NoMismatch<Mismatch<Given<z.input<typeof optionsSchema>>, Given<Omit<ScoreLabelsOptions, 'signal'>>>>;
+const optionsSchema = lazySchema(() =>
+  z.strictObject({
+    normalizeLength: z.boolean().default(false),
+    eosTokenId: z.int().min(0).optional(),
+    sharePrefix: z.boolean().default(true),
+  }),
+);
+type _Input = NoMismatch<
+  Mismatch<Given<z.input<ReturnType<typeof optionsSchema>>>, Given<Omit<ScoreLabelsOptions, 'signal'>>>
+>;
 
 /** Names of other libraries. */
 const OTHER_NAMES: Readonly<Record<string, string>> = {

@@ -1,8 +1,9 @@
 /** A file that grows while a run goes on, a whole piece at a time. */
-import { type FileHandle, mkdir, open } from 'node:fs/promises';
+import { type FileHandle, open } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { reasonOf } from '../errors.js';
 import { writing } from '../files/disk-errors.js';
+import { makeFolder } from '../files/make-folder.js';
 import { warningLine } from '../messages/one-line.js';
 
 export class AppendedFile {
@@ -25,7 +26,7 @@ export class AppendedFile {
    */
   static open(path: string, isNew = false): Promise<AppendedFile> {
     return writing(path, async () => {
-      await mkdir(dirname(path), { recursive: true });
+      await makeFolder(dirname(path));
       const file = await open(path, isNew ? 'ax+' : 'a+');
       const { size } = await file.stat();
       return new AppendedFile(path, file, size);

@@ -1,6 +1,7 @@
 /** The events of a run as JSON lines. */
 import { join, resolve } from 'node:path';
 import { checkNames, requirePath } from '../config.js';
+import { requireOneObject } from '../require-given.js';
 import type { TrainerCallback } from '../train/callbacks.js';
 import type { TrainingEvent } from '../train/events.js';
 import { AppendedFile } from './appended-file.js';
@@ -27,6 +28,8 @@ export interface JsonLinesOptions {
  * ```
  */
 export function jsonLines(options: JsonLinesOptions = {}): TrainerCallback {
+  // biome-ignore lint/complexity/noArguments: the declared parameters stay those that may be given
+  requireOneObject(arguments.length, 'jsonLines', 'jsonLines({ path })');
   checkNames(options, { path: false }, 'jsonLines', { file: 'path', filename: 'path', folder: 'path' });
   if (options.path !== undefined) requirePath(options.path, 'jsonLines: `path`');
   // Where it was asked for, though the process changes its working directory.

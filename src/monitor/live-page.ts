@@ -1,12 +1,20 @@
 /** A page in the browser that follows a training run and may hold or end it. */
 import { z } from 'zod';
-import { callback, checkNames, type Given, type Mismatch, type NoMismatch, parseOptions } from '../config.js';
+import {
+  callback,
+  checkNames,
+  type Given,
+  lazySchema,
+  type Mismatch,
+  type NoMismatch,
+  parseOptions,
+} from '../config.js';
 import type { RgbImage } from '../data/types.js';
 import { ConfigError, DataError } from '../errors.js';
 import { oneLine, printable } from '../messages/one-line.js';
 import { keepSecret } from '../messages/secrets.js';
 import { imageDataUri } from '../page/data-uri.js';
-import { requireList, requireText } from '../require-given.js';
+import { requireList, requireOneObject, requireText } from '../require-given.js';
 import type { TrainingControl } from '../train/callbacks.js';
 import type { TrainingEvent } from '../train/events.js';
 import { guardedOutput } from '../train/guarded-output.js';
@@ -28,28 +36,30 @@ const IMAGE_EDGE = 320;
 /** Characters of an answer or a prompt. */
 const MAX_TEXT = 4000;
 
-const optionsSchema = z.strictObject({
-  port: z.int().min(0).max(65_535).optional(),
-  host: z.string().min(1).max(255).default('127.0.0.1'),
-  token: z
-    .union([
-      z.boolean(),
-      // The message does not show what came: it may be a secret with a mistake in it.
-      z
-        .string()
-        .regex(/^[\x21-\x7e]{16,}$/, 'expected at least 16 characters of ASCII without spaces, got another text'),
-    ])
-    .optional(),
-  allowedHosts: z
-    .array(z.string().regex(/^[a-z0-9._-]+$/i, 'expected a name without scheme and port'))
-    .readonly()
-    .default([]),
-  controls: z.boolean().default(true),
-  title: z.string().min(1).max(200).optional(),
-  keepOpen: z.boolean().default(false),
-  onOpen: callback<string>().optional(),
-});
-type _Input = NoMismatch<Mismatch<Given<z.input<typeof optionsSchema>>, Given<LivePageOptions>>>;
+const optionsSchema = lazySchema(() =>
+  z.strictObject({
+    port: z.int().min(0).max(65_535).optional(),
+    host: z.string().min(1).max(255).default('127.0.0.1'),
+    token: z
+      .union([
+        z.boolean(),
+        // The message does not show what came: it may be a secret with a mistake in it.
+        z
+          .string()
+          .regex(/^[\x21-\x7e]{16,}$/, 'expected at least 16 characters of ASCII without spaces, got another text'),
+      ])
+      .optional(),
+    allowedHosts: z
+      .array(z.string().regex(/^[a-z0-9._-]+$/i, 'expected a name without scheme and port'))
+      .readonly()
+      .default([]),
+    controls: z.boolean().default(true),
+    title: z.string().min(1).max(200).optional(),
+    keepOpen: z.boolean().default(false),
+    onOpen: callback<string>().optional(),
+  }),
+);
+type _Input = NoMismatch<Mismatch<Given<z.input<ReturnType<typeof optionsSchema>>>, Given<LivePageOptions>>>;
 
 /**
  * A page that shows a run in the browser: curves, progress, evaluations, answers, warnings and memory, with buttons to
@@ -65,13 +75,15 @@ type _Input = NoMismatch<Mismatch<Given<z.input<typeof optionsSchema>>, Given<Li
  * ```
  */
 export function livePage(options: LivePageOptions = {}): LivePage {
+  // biome-ignore lint/complexity/noArguments: the declared parameters stay those that may be given
+  requireOneObject(arguments.length, 'livePage', 'livePage({ port, title })');
   return new RunPage(parseOptions(optionsSchema, options, 'livePage'));
 }
 
 class RunPage implements LivePage {
   readonly name = 'livePage';
   readonly isMainOnly = true;
-  readonly #options: z.output<typeof optionsSchema>;
+  readonly #options: z.output<ReturnType<typeof optionsSchema>>;
   readonly #token: string | undefined;
   readonly #history = new RunHistory();
   readonly #streams = new LiveStreams({ flush: () => this.#flush(), snapshot: () => this.#history.snapshot() });
@@ -88,7 +100,7 @@ class RunPage implements LivePage {
   /** Runs that it did not take, and whose end it will hear of all the same. */
   #refused = 0;
 
-  constructor(options: z.output<typeof optionsSchema>) {
+  constructor(options: z.output<ReturnType<typeof optionsSchema>>) {
     const isLocal = options.host === 'localhost' || isLoopback(options.host);
     const { token = !isLocal } = options;
     if (token === false && !isLocal) {

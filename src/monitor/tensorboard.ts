@@ -1,12 +1,14 @@
 /** The values of a run as event files of TensorBoard. */
 import { randomBytes } from 'node:crypto';
-import { mkdir, readdir } from 'node:fs/promises';
+import { readdir } from 'node:fs/promises';
 import { hostname } from 'node:os';
 import { join, resolve } from 'node:path';
 import { checkNames, requirePath } from '../config.js';
 import { ConfigError } from '../errors.js';
 import { writing } from '../files/disk-errors.js';
+import { makeFolder } from '../files/make-folder.js';
 import { showValue } from '../messages/show-value.js';
+import { requireOneObject } from '../require-given.js';
 import type { TrainerCallback } from '../train/callbacks.js';
 import { AppendedFile } from './appended-file.js';
 import { purgeRecord, scalarsRecord, textRecord, versionRecord } from './event-record.js';
@@ -39,6 +41,8 @@ export interface TensorBoardOptions {
  * ```
  */
 export function tensorBoard(options: TensorBoardOptions = {}): TrainerCallback {
+  // biome-ignore lint/complexity/noArguments: the declared parameters stay those that may be given
+  requireOneObject(arguments.length, 'tensorBoard', 'tensorBoard({ folder })');
   const aliases = { logdir: 'folder', loggingdir: 'folder', path: 'folder' };
   checkNames(options, { folder: false, every: false }, 'tensorBoard', aliases);
   const { every = 'log' } = options;
@@ -86,7 +90,7 @@ const EVENT_FILE = /^events\.out\.tfevents\.(\d{10})\./;
 /** Named as TensorFlow names them. Readers take the files of a folder in the order of their names. */
 async function newEventFile(folder: string): Promise<AppendedFile> {
   const names = await writing(folder, async () => {
-    await mkdir(folder, { recursive: true });
+    await makeFolder(folder);
     return readdir(folder);
   });
   const others = names.map((name) => Number(EVENT_FILE.exec(name)?.[1] ?? 0));

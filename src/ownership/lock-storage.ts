@@ -1,8 +1,9 @@
 /** Lock files on the disk: made only if there is none, looked at, and removed only if they are the one that is meant. */
 import { randomBytes } from 'node:crypto';
-import { link, lstat, mkdir, open, readlink, rename, rm } from 'node:fs/promises';
+import { link, lstat, open, readlink, rename, rm } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import { temporaryName } from '../files/atomic-file.js';
+import { makeFolder } from '../files/make-folder.js';
 import { readRegularFile } from '../files/regular-file.js';
 import { formatLock, type LockOwner, MAX_LOCK_BYTES, parseLock } from './lock-file.js';
 
@@ -15,7 +16,7 @@ export interface SeenLock {
 /** Makes the file with all its content, unless there is one. */
 export async function createLock(path: string, owner: LockOwner): Promise<boolean> {
   const text = formatLock(owner);
-  await mkdir(dirname(path), { recursive: true });
+  await makeFolder(dirname(path));
   const temporary = temporaryName(path);
   try {
     await writeNew(temporary, text);

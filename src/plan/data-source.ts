@@ -1,5 +1,6 @@
 /** The training samples that a plan is asked for: a data set, a list, or the name of one. */
 import { stat } from 'node:fs/promises';
+import { pathFault } from '../config.js';
 import { classificationExample, classPrompt } from '../data/class-example.js';
 import { ConversationDataset } from '../data/conversations/conversation-dataset.js';
 import { IndexedDataset } from '../data/dataset.js';
@@ -42,7 +43,7 @@ async function fromName(name: string, options: DataSourceOptions): Promise<Datas
   const found = await stat(name).catch(() => undefined);
   if (!found) {
     throw new ConfigError(`plan: there is no file or folder ${oneLine(name)}`, {
-      hint: 'A data set of a service is written kaggle:OWNER/NAME or hub:OWNER/NAME.',
+      hint: pathFault(name)?.hint ?? 'A data set of a service is written kaggle:OWNER/NAME or hub:OWNER/NAME.',
       details: { path: name },
     });
   }

@@ -91,7 +91,7 @@ function partsOf(processor: ModelProcessor, template: 'own' | ChatTemplateName, 
 
 async function smallFilesOf(name: string, needed: readonly string[], signal: AbortSignal | undefined): Promise<string> {
   const from = isSize(name) ? repositoryOf(name) : name;
-  const download = hubDownloadSchema.parse(signal ? { signal } : {});
+  const download = hubDownloadSchema().parse(signal ? { signal } : {});
   const { folder } = await folderOrSnapshot(from, download, {
     allowPatterns: SMALL_FILES,
     missingFrom: async (dir) => {

@@ -11,7 +11,7 @@ import { sizeOf } from '../formats/weight-source.js';
 import { LAYER_PROJECTIONS, LoraConfig, type LoraConfigOptions } from '../lora/lora-config.js';
 import { describeGiven } from '../messages/given-kind.js';
 import { wantedWeights } from '../model/network/modules.js';
-import { requireCallback } from '../require-given.js';
+import { requireCallback, requireOneObject } from '../require-given.js';
 import { parseSftConfig, type SftConfig, type SftConfigInput } from '../train/sft-config.js';
 import type { CommonParts } from './card-plan.js';
 import { type Card, cardNamed, MEASURED_CARD, USUAL_CARDS } from './cards.js';
@@ -146,6 +146,8 @@ const WINDOWS_OF_MANY = 12;
  * ```
  */
 export async function plan(options: TrainingPlanOptions): Promise<TrainingPlan> {
+  // biome-ignore lint/complexity/noArguments: the declared parameters stay those that may be given
+  requireOneObject(arguments.length, 'plan', 'await plan({ model, trainDataset, collator, config })');
   const parsed = parseOptions(schema, options, 'plan', ALIASES);
   const { signal } = parsed;
   const formats = [...new Set(parsed.formats ?? FORMATS)];

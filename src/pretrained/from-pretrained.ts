@@ -92,11 +92,11 @@ export interface Pretrained {
   readonly commit: string | undefined;
 }
 
-const schema = hubDownloadSchema.extend({
-  ...deviceMapShape,
+const schema = hubDownloadSchema().extend({
+  ...deviceMapShape(),
   engine: z.custom<Engine | EngineChoice>((value) => value !== undefined, 'expected an engine').optional(),
   baseModel: z.string().min(1).optional(),
-  adapterName: adapterNameSchema.optional(),
+  adapterName: adapterNameSchema().optional(),
   processor: z.string().min(1).optional(),
   quantization: z.custom<FromPretrainedOptions['quantization']>((value) => value !== undefined).optional(),
   onNotice: callback<string>().optional(),

@@ -1,7 +1,7 @@
 /** The page of an adapter or a model on the Hub: metadata for its search, and text for people. */
 import { basename } from 'node:path';
 import { z } from 'zod';
-import type { Mismatch, NoMismatch } from '../config.js';
+import { type Mismatch, type NoMismatch, pathOption } from '../config.js';
 import { escapeMarkdown, markdownCode, yamlString } from '../messages/markdown.js';
 
 const text = z.string().min(1);
@@ -84,7 +84,7 @@ const datasetSchema = z.strictObject({
   split: text.optional(),
   samples: z.int().min(1).optional(),
 });
-const imageSchema = z.strictObject({ path: text, caption: text });
+const imageSchema = z.strictObject({ path: pathOption(), caption: text });
 
 /** Checks {@link ModelCard}, the option `modelCard` of `pushToHub`. */
 export const modelCardSchema = z.strictObject({

@@ -5,7 +5,7 @@ import { constants } from 'node:os';
 import { basename } from 'node:path';
 import { checkNames } from '../config.js';
 import { reasonOf } from '../errors.js';
-import { requireCallback } from '../require-given.js';
+import { requireCallback, requireOneObject } from '../require-given.js';
 import { closeDeadTerminalsAtExit, guardStandardOutput } from './guarded-output.js';
 
 /**
@@ -50,6 +50,8 @@ export interface AbortOnSignalsOptions {
  * ```
  */
 export function abortOnSignals(options: AbortOnSignalsOptions = {}): SignalWatch {
+  // biome-ignore lint/complexity/noArguments: the declared parameters stay those that may be given
+  requireOneObject(arguments.length, 'abortOnSignals', 'abortOnSignals({ onStop })');
   checkNames(options, { onStop: false }, 'abortOnSignals');
   requireCallback(options.onStop, 'abortOnSignals: `onStop`', 'e.g. { onStop: (name) => console.error(name) }.', true);
   const controller = new AbortController();

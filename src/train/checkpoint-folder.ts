@@ -7,7 +7,7 @@
 import { randomBytes } from 'node:crypto';
 import { readdir, rename, rm } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
-import { flushFolder, flushTree, makeFolder } from '../files/atomic-file.js';
+import { flushFolder, flushTree, makeFlushedFolder } from '../files/atomic-file.js';
 import { requireOwned, requireUnused, underOwnership } from './run-folder.js';
 
 /** `.checkpoint-7.1234-0a1b2c3d.tmp`: being written by process 1234; with `replaced-` or `removed-`: on its way out. */
@@ -35,7 +35,7 @@ export async function writeCheckpointFolder(
   return withMark(async (mark) => {
     const temporary = join(outputDir, `.${name}.${mark}.tmp`);
     try {
-      await makeFolder(temporary);
+      await makeFlushedFolder(temporary);
       await fill(temporary);
       await flushTree(temporary);
       // A run that was suspended may have lost its folder meanwhile.

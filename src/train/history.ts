@@ -3,7 +3,7 @@ import { appendFile, open } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { requirePath } from '../config.js';
 import { CheckpointError, reasonOf, TrainingError } from '../errors.js';
-import { makeFolder } from '../files/atomic-file.js';
+import { makeFlushedFolder } from '../files/atomic-file.js';
 import { readRegularFile } from '../files/regular-file.js';
 import { printable } from '../messages/one-line.js';
 import type { EvalEntry, LogEntry, TrainingEvent } from './events.js';
@@ -36,7 +36,7 @@ export class TrainHistory {
     let before = '';
     if (event.type === 'log' || event.type === 'evaluate') line = event;
     else if (event.type === 'start') {
-      await makeFolder(dirname(this.path));
+      await makeFlushedFolder(dirname(this.path));
       line = { type: 'start', step: event.step, totalSteps: event.totalSteps, time: new Date().toISOString() };
     } else return;
     await requireOwned(this.#outputDir);

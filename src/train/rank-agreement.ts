@@ -76,7 +76,10 @@ export async function requireAlike(
 /** Each part of the base model by itself; by what name a rank has loaded it is its own business. */
 function partsOf({ [BASE_MODEL]: base, ...others }: Facts): Facts {
   const { name, ...parts } = (base ?? {}) as Readonly<Record<string, unknown>>;
-  const digests = Object.entries(parts).map(([part, digest]) => [`the base model's ${PART_NAMES[part] ?? part}`, digest]);
+  const digests = Object.entries(parts).map(([part, digest]) => [
+    `the base model's ${PART_NAMES[part] ?? part}`,
+    digest,
+  ]);
   return { ...others, ...Object.fromEntries(digests) };
 }
 

@@ -1,8 +1,9 @@
 /** One run at a time in an output folder: two would end with each other's parameters. Locked from start to end. */
-import { mkdir, readdir, rm, rmdir, stat } from 'node:fs/promises';
+import { readdir, rm, rmdir, stat } from 'node:fs/promises';
 import { dirname, join, resolve } from 'node:path';
 import { CheckpointError, TrainingError, TuneError } from '../errors.js';
 import { sweepTemporaries } from '../files/atomic-file.js';
+import { makeFolder } from '../files/make-folder.js';
 import { describeOwner, HeldError, lockTimes, OwnerLock, type TakeOptions } from '../ownership/owner-lock.js';
 
 /** In the output folder while a run is under way. */
@@ -87,7 +88,7 @@ export async function claimRunFolder(
 ): Promise<RunFolder> {
   const path = join(outputDir, RUN_LOCK);
   try {
-    const made = await mkdir(outputDir, { recursive: true });
+    const made = await makeFolder(outputDir);
     const seconds = Math.round(lockTimes.staleMs / 1000);
     const lock = await OwnerLock.take(resolve(path), {
       ...RUN,

@@ -35,7 +35,7 @@ export interface Window extends StepPlace {
 }
 
 /** Which of several processes takes its share, of how many. */
-export interface DealtTo {
+interface DealtTo {
   readonly rank: number;
   readonly worldSize: number;
 }

@@ -1,49 +1,51 @@
 /** Which settings a learning-rate schedule takes: names, ranges, and what to say of others. */
 import { z } from 'zod';
-import type { Mismatch, NoMismatch } from '../config.js';
+import { lazySchema, type Mismatch, type NoMismatch } from '../config.js';
 import { nearestName } from '../messages/nearest-name.js';
 import { showValue } from '../messages/show-value.js';
 import { LR_SCHEDULER_TYPES, type LrSchedule, type LrSchedulerKwargs, type LrSchedulerType } from './schedule.js';
 
-const number = z.number('a number');
-const share = number.min(0, 'a share of `learningRate`, 0 to 1').max(1, 'a share of `learningRate`, 0 to 1');
-const steps = z.int('a whole number of steps');
-const cycles = number.positive('above 0');
-const ramp = z.enum(['linear', 'cosine', '1-sqrt'], 'one of "linear", "cosine", "1-sqrt"');
+const schemas = lazySchema(() => {
+  const number = z.number('a number');
+  const share = number.min(0, 'a share of `learningRate`, 0 to 1').max(1, 'a share of `learningRate`, 0 to 1');
+  const steps = z.int('a whole number of steps');
+  const cycles = number.positive('above 0');
+  const ramp = z.enum(['linear', 'cosine', '1-sqrt'], 'one of "linear", "cosine", "1-sqrt"');
 
-const minLr = {
-  numCycles: cycles.optional(),
-  minLr: number.nonnegative('a learning rate, not below 0').optional(),
-  minLrRate: share.optional(),
-};
-
-const SCHEMAS = {
-  linear: z.strictObject({}),
-  cosine: z.strictObject({ numCycles: cycles.optional() }),
-  cosine_with_restarts: z.strictObject({
-    numCycles: z.int('a whole number of cycles').positive('a whole number of cycles, at least 1').optional(),
-  }),
-  polynomial: z.strictObject({
-    lrEnd: number.nonnegative('a learning rate, not below 0').optional(),
-    power: number.positive('above 0').optional(),
-  }),
-  constant: z.strictObject({}),
-  constant_with_warmup: z.strictObject({}),
-  inverse_sqrt: z.strictObject({ timescale: number.positive('a number of steps, above 0').optional() }),
-  cosine_with_min_lr: z.strictObject(minLr),
-  cosine_warmup_with_min_lr: z.strictObject({ ...minLr, warmupLrRate: share.optional() }),
-  warmup_stable_decay: z.strictObject({
-    numDecaySteps: steps.positive('a whole number of steps, at least 1'),
-    numStableSteps: steps.nonnegative('a whole number of steps').optional(),
-    minLrRatio: share.optional(),
-    warmupType: ramp.optional(),
-    decayType: ramp.optional(),
+  const minLr = {
     numCycles: cycles.optional(),
-  }),
-} satisfies { readonly [T in LrSchedulerType]: z.ZodType<LrSchedulerKwargs[T]> & { shape: object } };
+    minLr: number.nonnegative('a learning rate, not below 0').optional(),
+    minLrRate: share.optional(),
+  };
+
+  return {
+    linear: z.strictObject({}),
+    cosine: z.strictObject({ numCycles: cycles.optional() }),
+    cosine_with_restarts: z.strictObject({
+      numCycles: z.int('a whole number of cycles').positive('a whole number of cycles, at least 1').optional(),
+    }),
+    polynomial: z.strictObject({
+      lrEnd: number.nonnegative('a learning rate, not below 0').optional(),
+      power: number.positive('above 0').optional(),
+    }),
+    constant: z.strictObject({}),
+    constant_with_warmup: z.strictObject({}),
+    inverse_sqrt: z.strictObject({ timescale: number.positive('a number of steps, above 0').optional() }),
+    cosine_with_min_lr: z.strictObject(minLr),
+    cosine_warmup_with_min_lr: z.strictObject({ ...minLr, warmupLrRate: share.optional() }),
+    warmup_stable_decay: z.strictObject({
+      numDecaySteps: steps.positive('a whole number of steps, at least 1'),
+      numStableSteps: steps.nonnegative('a whole number of steps').optional(),
+      minLrRatio: share.optional(),
+      warmupType: ramp.optional(),
+      decayType: ramp.optional(),
+      numCycles: cycles.optional(),
+    }),
+  } satisfies { readonly [T in LrSchedulerType]: z.ZodType<LrSchedulerKwargs[T]> & { shape: object } };
+});
 type WithSettings = Exclude<LrSchedulerType, 'linear' | 'constant' | 'constant_with_warmup'>;
 type _Kwargs = NoMismatch<
-  { [T in WithSettings]: Mismatch<z.input<(typeof SCHEMAS)[T]>, LrSchedulerKwargs[T]> }[WithSettings]
+  { [T in WithSettings]: Mismatch<z.input<ReturnType<typeof schemas>[T]>, LrSchedulerKwargs[T]> }[WithSettings]
 >;
 
 /** What is wrong with the name of a schedule; undefined where the general message will do. */
@@ -71,12 +73,12 @@ interface ScheduleFault {
 
 export function scheduleFaults({ lrSchedulerType, lrSchedulerKwargs, learningRate }: ScheduleOptions): ScheduleFault[] {
   const given = { ...lrSchedulerKwargs } as Readonly<Record<string, unknown>>;
-  const known = Object.keys(SCHEMAS[lrSchedulerType].shape);
+  const known = Object.keys(schemas()[lrSchedulerType].shape);
   const at = (name: string, message: string): ScheduleFault => ({ path: ['lrSchedulerKwargs', name], message });
   const unknown = Object.keys(given).filter((name) => !known.includes(name));
   const faults = unknown.map((name) => at(name, unknownSetting(name, lrSchedulerType, known)));
   const own = Object.fromEntries(Object.entries(given).filter(([name]) => known.includes(name)));
-  const { error } = SCHEMAS[lrSchedulerType].safeParse(own);
+  const { error } = schemas()[lrSchedulerType].safeParse(own);
   for (const issue of error?.issues ?? []) {
     const name = String(issue.path[0]);
     const came = own[name];
@@ -112,7 +114,7 @@ function unknownSetting(name: string, type: LrSchedulerType, known: readonly str
   const near = nearestName(name, known);
   if (near) return `unknown setting of "${type}"; did you mean \`${near}\`?`;
   const camel = name.replace(/_+(\w)/g, (_, letter: string) => letter.toUpperCase());
-  const others = LR_SCHEDULER_TYPES.filter((other) => camel in SCHEMAS[other].shape);
+  const others = LR_SCHEDULER_TYPES.filter((other) => camel in schemas()[other].shape);
   const has = known.length === 0 ? 'which has no settings' : `which has ${known.join(', ')}`;
   const of = others.length > 0 ? `; it is one of ${others.map((other) => `"${other}"`).join(', ')}` : '';
   return `unknown setting of "${type}", ${has}${of}`;

@@ -3,10 +3,9 @@
  * The interface documents each option, the schema checks it; types and tests keep them equal.
  */
 import { z } from 'zod';
-import { type Mismatch, type NoMismatch, parseOptions, pathFault, type WithDefaults } from '../config.js';
+import { lazySchema, type Mismatch, type NoMismatch, parseOptions, pathOption, type WithDefaults } from '../config.js';
 import type { OptimizerStep } from '../engine/engine.js';
 import { budgetUnitFault } from '../engine/memory-budget.js';
-import { showValue } from '../messages/show-value.js';
 import {
   LR_SCHEDULER_TYPES,
   type LrSchedule,
@@ -19,10 +18,12 @@ import { scheduleFaults, scheduleNameFault } from './schedule-config.js';
 
 const count = (what: string) => z.number().int(`${what} is a whole number`).positive(`${what} is at least 1`);
 /** A number of steps, or a share of all steps if below 1 (rounded up). */
-const stepsOrRatio = z
-  .number()
-  .positive('a number of steps (1, 2, ...) or a share of all steps (above 0, below 1)')
-  .refine((value) => value < 1 || Number.isInteger(value), 'from 1 on this is a whole number of steps');
+const stepsOrRatio = lazySchema(() =>
+  z
+    .number()
+    .positive('a number of steps (1, 2, ...) or a share of all steps (above 0, below 1)')
+    .refine((value) => value < 1 || Number.isInteger(value), 'from 1 on this is a whole number of steps'),
+);
 
 /** Name of an optimizer; those with `torch`, `bnb` and `paged` are transformers' for the same arithmetic. */
 export type OptimizerName =
@@ -265,87 +266,82 @@ export type SftConfig = WithDefaults<
 };
 
 /** Checks {@link SftConfigInput}, one option by one; the trainer also refuses some that contradict each other. */
-export const sftConfigSchema = z.strictObject({
-  outputDir: z
-    .string()
-    .min(1)
-    .superRefine((path, { addIssue }) => {
-      const fault = pathFault(path);
-      if (fault) addIssue(`expected a path, got ${showValue(path)}, ${fault.what}: ${fault.hint}`);
-    })
-    .default('outputs'),
+export const sftConfigSchema = lazySchema(() =>
+  z.strictObject({
+    outputDir: pathOption().default('outputs'),
 
-  numTrainEpochs: z.number().positive().default(3),
-  maxSteps: z
-    .number()
-    .int()
-    .refine((value) => value === -1 || value > 0, 'a positive number of optimizer steps, or -1 for none')
-    .default(-1),
-  perDeviceTrainBatchSize: count('a batch size').default(8),
-  perDeviceEvalBatchSize: count('a batch size').default(8),
-  gradientAccumulationSteps: count('a number of micro-batches').default(1),
-  dataloaderDropLast: z.boolean().default(false),
-  dataloaderPrefetch: z.number().int().nonnegative().optional(),
+    numTrainEpochs: z.number().positive().default(3),
+    maxSteps: z
+      .number()
+      .int()
+      .refine((value) => value === -1 || value > 0, 'a positive number of optimizer steps, or -1 for none')
+      .default(-1),
+    perDeviceTrainBatchSize: count('a batch size').default(8),
+    perDeviceEvalBatchSize: count('a batch size').default(8),
+    gradientAccumulationSteps: count('a number of micro-batches').default(1),
+    dataloaderDropLast: z.boolean().default(false),
+    dataloaderPrefetch: z.number().int().nonnegative().optional(),
 
-  optim: z
-    .enum(Object.keys(OPTIMIZERS) as [OptimizerName, ...OptimizerName[]], {
-      error: ({ input }) => optimizerFault(input),
-    })
-    .default('adamw')
-    .transform((name) => OPTIMIZERS[name]),
-  learningRate: z.number().nonnegative().default(2e-5),
-  loraplusLrRatio: z.number().positive('a ratio above 0').default(1),
-  weightDecay: z.number().nonnegative().default(0),
-  adamBeta1: z.number().min(0).lt(1).default(0.9),
-  adamBeta2: z.number().min(0).lt(1).default(0.999),
-  adamEpsilon: z.number().positive().default(1e-8),
-  maxGradNorm: z.number().nonnegative().default(1),
-  lrSchedulerType: z.enum(LR_SCHEDULER_TYPES, { error: ({ input }) => scheduleNameFault(input) }).default('linear'),
-  lrSchedulerKwargs: z
-    .record(z.string(), z.unknown(), 'an object of settings, such as { numCycles: 1 }')
-    .optional()
-    .transform(normalSettings),
-  warmupSteps: z
-    .number()
-    .nonnegative()
-    .refine((value) => value < 1 || Number.isInteger(value), 'from 1 on this is a whole number of steps')
-    .default(0),
-  warmupRatio: z.number().min(0).lt(1).default(0),
+    optim: z
+      .enum(Object.keys(OPTIMIZERS) as [OptimizerName, ...OptimizerName[]], {
+        error: ({ input }) => optimizerFault(input),
+      })
+      .default('adamw')
+      .transform((name) => OPTIMIZERS[name]),
+    learningRate: z.number().nonnegative().default(2e-5),
+    loraplusLrRatio: z.number().positive('a ratio above 0').default(1),
+    weightDecay: z.number().nonnegative().default(0),
+    adamBeta1: z.number().min(0).lt(1).default(0.9),
+    adamBeta2: z.number().min(0).lt(1).default(0.999),
+    adamEpsilon: z.number().positive().default(1e-8),
+    maxGradNorm: z.number().nonnegative().default(1),
+    lrSchedulerType: z.enum(LR_SCHEDULER_TYPES, { error: ({ input }) => scheduleNameFault(input) }).default('linear'),
+    lrSchedulerKwargs: z
+      .record(z.string(), z.unknown(), 'an object of settings, such as { numCycles: 1 }')
+      .optional()
+      .transform(normalSettings),
+    warmupSteps: z
+      .number()
+      .nonnegative()
+      .refine((value) => value < 1 || Number.isInteger(value), 'from 1 on this is a whole number of steps')
+      .default(0),
+    warmupRatio: z.number().min(0).lt(1).default(0),
 
-  loggingSteps: stepsOrRatio.default(10),
-  loggingFirstStep: z.boolean().default(false),
-  progress: z.enum(['auto', 'bar', 'lines', 'none']).default('auto'),
-  labelSmoothingFactor: z.number().min(0).lt(1, 'a share from 0 to below 1').default(0),
-  neftuneNoiseAlpha: z.number().nonnegative().default(0),
-  sharePrefix: z.boolean().default(true),
-  precision: z.enum(['bf16', 'fp8-backward', 'fp8']).default('bf16'),
+    loggingSteps: stepsOrRatio().default(10),
+    loggingFirstStep: z.boolean().default(false),
+    progress: z.enum(['auto', 'bar', 'lines', 'none']).default('auto'),
+    labelSmoothingFactor: z.number().min(0).lt(1, 'a share from 0 to below 1').default(0),
+    neftuneNoiseAlpha: z.number().nonnegative().default(0),
+    sharePrefix: z.boolean().default(true),
+    precision: z.enum(['bf16', 'fp8-backward', 'fp8']).default('bf16'),
 
-  evalStrategy: z.enum(['no', 'steps', 'epoch']).default('no'),
-  evalSteps: stepsOrRatio.optional(),
-  evalDelay: z.number().nonnegative().default(0),
-  evalOnStart: z.boolean().default(false),
-  saveStrategy: z.enum(['no', 'steps', 'epoch', 'best']).default('steps'),
-  saveSteps: stepsOrRatio.default(500),
-  saveTotalLimit: count('a number of checkpoints').optional(),
-  loadBestModelAtEnd: z.boolean().default(false),
-  metricForBestModel: z.string().min(1, 'the name of a metric').optional(),
-  greaterIsBetter: z.boolean().optional(),
-  earlyStoppingPatience: count('a number of evaluations').optional(),
-  earlyStoppingThreshold: z.number().nonnegative().default(0),
+    evalStrategy: z.enum(['no', 'steps', 'epoch']).default('no'),
+    evalSteps: stepsOrRatio().optional(),
+    evalDelay: z.number().nonnegative().default(0),
+    evalOnStart: z.boolean().default(false),
+    saveStrategy: z.enum(['no', 'steps', 'epoch', 'best']).default('steps'),
+    saveSteps: stepsOrRatio().default(500),
+    saveTotalLimit: count('a number of checkpoints').optional(),
+    loadBestModelAtEnd: z.boolean().default(false),
+    metricForBestModel: z.string().min(1, 'the name of a metric').optional(),
+    greaterIsBetter: z.boolean().optional(),
+    earlyStoppingPatience: count('a number of evaluations').optional(),
+    earlyStoppingThreshold: z.number().nonnegative().default(0),
 
-  onNonFiniteLoss: z.enum(['stop', 'skip']).default('stop'),
-  maxSkippedSteps: count('a number of steps').default(10),
+    onNonFiniteLoss: z.enum(['stop', 'skip']).default('stop'),
+    maxSkippedSteps: count('a number of steps').default(10),
 
-  seed: z.number().int().min(0).max(0xffffffff).default(42),
-  dataSeed: z.number().int().min(0).max(0xffffffff).optional(),
-  gradientCheckpointing: z.union([z.boolean(), z.literal('auto')]).default('auto'),
-  memoryBudget: z
-    .number()
-    .positive()
-    .refine((bytes) => budgetUnitFault(bytes) === undefined, { error: ({ input }) => budgetUnitFault(input) })
-    .optional(),
-  autoMicroBatch: z.boolean().default(false),
-});
+    seed: z.number().int().min(0).max(0xffffffff).default(42),
+    dataSeed: z.number().int().min(0).max(0xffffffff).optional(),
+    gradientCheckpointing: z.union([z.boolean(), z.literal('auto')]).default('auto'),
+    memoryBudget: z
+      .number()
+      .positive()
+      .refine((bytes) => budgetUnitFault(bytes) === undefined, { error: ({ input }) => budgetUnitFault(input) })
+      .optional(),
+    autoMicroBatch: z.boolean().default(false),
+  }),
+);
 
 /** Arguments of transformers and accelerate, by what they are called here. */
 const ALIASES: Readonly<Record<string, string>> = {
@@ -381,8 +377,8 @@ const ELSEWHERE: Readonly<Record<string, string>> = {
 };
 
 type Schedule = 'lrSchedulerType' | 'lrSchedulerKwargs';
-type _Input = NoMismatch<Mismatch<Omit<z.input<typeof sftConfigSchema>, Schedule>, SftConfigOptions>>;
-type _Output = NoMismatch<Mismatch<z.output<typeof sftConfigSchema>, SftConfig>>;
+type _Input = NoMismatch<Mismatch<Omit<z.input<ReturnType<typeof sftConfigSchema>>, Schedule>, SftConfigOptions>>;
+type _Output = NoMismatch<Mismatch<z.output<ReturnType<typeof sftConfigSchema>>, SftConfig>>;
 
 /**
  * Options that a resumed run may change, as the parameters of a step do not depend on them; how the best is chosen only
@@ -402,7 +398,7 @@ export const RESUME_MAY_CHANGE: ReadonlySet<string> = new Set<keyof SftConfig>([
  * @throws ConfigError listing every fault
  */
 export function parseSftConfig(input: SftConfigInput = {}): SftConfig {
-  const schema = sftConfigSchema.superRefine((config, context) => {
+  const schema = sftConfigSchema().superRefine((config, context) => {
     const fault = (name: keyof SftConfig, message: string) => {
       context.addIssue({ code: 'custom', path: [name], message });
     };

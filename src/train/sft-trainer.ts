@@ -1,6 +1,5 @@
 /** Supervised fine-tuning: the public face of the training loop. */
 
-import { mkdir } from 'node:fs/promises';
 import { resolve } from 'node:path';
 import { afterAbort, orAborted } from '../async/or-aborted.js';
 import { checkNames, requirePath } from '../config.js';
@@ -9,9 +8,10 @@ import type { Dataset, SkippedSample, TrainingExample } from '../data/types.js';
 import { rankPlace } from '../distributed/rank-place.js';
 import { ParameterLease } from '../engine/parameter-lease.js';
 import { ConfigError, DataError, TrainingError } from '../errors.js';
+import { makeFolder } from '../files/make-folder.js';
 import { warningLine } from '../messages/one-line.js';
 import { showValue } from '../messages/show-value.js';
-import { requireSignal } from '../require-given.js';
+import { requireOneObject, requireSignal } from '../require-given.js';
 import { judgeOf } from './best-model.js';
 import { CallbackRunner } from './callback-runner.js';
 import type { EvalResult } from './evaluate-loss.js';
@@ -97,14 +97,9 @@ export class SftTrainer {
    * @throws TrainingError if the model has nothing to train
    */
   constructor(options: SftTrainerOptions) {
-    checkTrainerOptions(options, Object.keys(sftConfigSchema.shape));
+    checkTrainerOptions(options, Object.keys(sftConfigSchema().shape));
     // biome-ignore lint/complexity/noArguments: the declared parameters stay those that may be given
-    const argumentCount = arguments.length;
-    if (argumentCount > 1) {
-      throw new ConfigError(`SftTrainer: expected one object of options, got ${argumentCount} arguments`, {
-        hint: 'Write new SftTrainer({ model, trainDataset, collator, config }).',
-      });
-    }
+    requireOneObject(arguments.length, 'SftTrainer', 'new SftTrainer({ model, trainDataset, collator, config })');
     checkNames(options, TRAINER_OPTIONS, 'SftTrainer', {}, ELSEWHERE);
     const config = parseSftConfig(options.config);
     this.config = config;
@@ -371,7 +366,7 @@ export class SftTrainer {
     }
     const write = async (): Promise<void> => {
       await model.writeAdapter?.(directory, await model.engine.readParameters(trainable), collator, true);
-      if (!model.writeAdapter) await mkdir(directory, { recursive: true });
+      if (!model.writeAdapter) await makeFolder(directory);
       await saveAdapter?.(directory);
     };
     await this.#together(`saveModel ${directory}`, undefined, (ranks) =>

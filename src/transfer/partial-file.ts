@@ -1,11 +1,13 @@
 /** A file on its way: kept under a hidden name, with what is known of it beside, until it is whole. */
 import { constants } from 'node:fs';
-import { type FileHandle, mkdir, open, rename, rm, stat } from 'node:fs/promises';
+import { type FileHandle, open, rename, rm, stat } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import { z } from 'zod';
+import { lazySchema } from '../config.js';
 import { DiskError } from '../errors.js';
 import { flushHandle, writeFileAtomically } from '../files/atomic-file.js';
 import { writeError, writing } from '../files/disk-errors.js';
+import { makeFolder } from '../files/make-folder.js';
 import { readJson } from '../files/read-json.js';
 import { DIGEST_NAMES, digestsDiffer, type FileDigests } from './digests.js';
 
@@ -18,13 +20,15 @@ export interface FileFacts {
   readonly digests: FileDigests;
 }
 
-const noteSchema = z.strictObject({
-  source: z.string(),
-  etag: z.string().optional(),
-  lastModified: z.string().optional(),
-  size: z.number().int().nonnegative().optional(),
-  digests: z.partialRecord(z.enum(DIGEST_NAMES), z.string()),
-});
+const noteSchema = lazySchema(() =>
+  z.strictObject({
+    source: z.string(),
+    etag: z.string().optional(),
+    lastModified: z.string().optional(),
+    size: z.number().int().nonnegative().optional(),
+    digests: z.partialRecord(z.enum(DIGEST_NAMES), z.string()),
+  }),
+);
 
 /**
  * `.NAME.partial` beside the final path, and `.NAME.partial.json`, which says whose bytes these are. Both outlive the
@@ -53,7 +57,7 @@ export class PartialFile {
   static async open(path: string, source: string): Promise<PartialFile> {
     const file = new PartialFile(path, source);
     try {
-      await mkdir(dirname(path), { recursive: true });
+      await makeFolder(dirname(path));
       // A link in its place would lead the bytes elsewhere. Windows has no such flag.
       const flags = constants.O_RDWR | constants.O_CREAT | (constants.O_NOFOLLOW ?? 0);
       file.#handle = await open(file.#temporary, flags, 0o644);
@@ -161,7 +165,7 @@ export class PartialFile {
 
   async #readNote(): Promise<FileFacts | undefined> {
     try {
-      const note = noteSchema.parse(await readJson(`${this.#temporary}.json`));
+      const note = noteSchema().parse(await readJson(`${this.#temporary}.json`));
       return note.source === this.#source ? note : undefined;
     } catch {
       return undefined;

@@ -25,13 +25,20 @@ const CERTIFICATE_HINT =
   "If a company's own certificate authority signs for this host, or a proxy inspects the traffic, start Node with " +
   'NODE_EXTRA_CA_CERTS=/path/of/its/certificates.pem (it is read at the start of the process only).';
 
-/** What made a request or the reading of a body fail. */
+/** What a failed look-up of a name ends with. */
+const UNKNOWN_HOST = new Set(['ENOTFOUND', 'EAI_AGAIN']);
+
+/**
+ * What made a request or the reading of a body fail.
+ * @param hasAnswered whether the host, or the proxy, has done so before
+ */
 export function failureOf(
   cause: unknown,
   url: URL,
   controller: AbortController,
   signal: AbortSignal | undefined,
   proxy?: string,
+  hasAnswered = true,
 ): unknown {
   if (signal?.aborted) return signal.reason;
   if (controller.signal.aborted) return controller.signal.reason;
@@ -54,7 +61,8 @@ export function failureOf(
   const certificate = codes.some((name) => /CERT|SIGNATURE|ERR_TLS|SELF_SIGNED/.test(name));
   const plain = codes.includes('EPROTO') || codes.includes('ERR_SSL_WRONG_VERSION_NUMBER');
   const through = proxy === undefined ? '' : ` (through the proxy ${proxy})`;
-  const why = code === 'ENOTFOUND' ? 'the host was not found' : reason || String(cause);
+  const isUnknown = code !== undefined && UNKNOWN_HOST.has(code);
+  const why = isUnknown ? 'the host was not found' : reason || String(cause);
   return requestError(url, `the connection failed${through}: ${why}`, {
     hint: certificate
       ? CERTIFICATE_HINT
@@ -66,6 +74,7 @@ export function failureOf(
               : 'NO_PROXY names hosts that need none.'
           }`,
     isTransient: !certificate,
+    isUnknownHost: isUnknown && !hasAnswered,
     details: { ...details, ...(code ? { cause: code } : {}) },
     cause,
   });

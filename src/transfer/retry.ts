@@ -23,6 +23,10 @@ export interface RetryOptions {
 /** A server that sends too slowly is asked again less often than one that fails at once: each attempt takes its time. */
 const MAX_SLOW = 3;
 
+/** So often and so long the name of a host is looked up: a machine without network should say so soon. */
+const MAX_LOOKUPS = 3;
+const MAX_LOOKUP_MS = 3000;
+
 /** Counts failed attempts and waits between them: doubling times with jitter, or what `Retry-After` asks for. */
 export class RetryBudget {
   readonly #options: RetryOptions;
@@ -30,6 +34,8 @@ export class RetryBudget {
   #failures = 0;
   #slow = 0;
   #waited = 0;
+  /** When the name of the host was not found first, in milliseconds. */
+  #unknownSince: number | undefined;
 
   constructor(options: RetryOptions = {}) {
     this.#options = options;
@@ -42,6 +48,7 @@ export class RetryBudget {
    */
   renew(steady = true): void {
     this.#failures = 0;
+    this.#unknownSince = undefined;
     if (steady) this.#slow = 0;
   }
 
@@ -56,7 +63,7 @@ export class RetryBudget {
     this.#failures++;
     if (error.isTooSlow) this.#slow++;
     const { summary, details } = error;
-    if (this.#failures >= this.#maxAttempts || this.#slow >= MAX_SLOW) {
+    if (this.#failures >= this.#maxAttempts || this.#slow >= MAX_SLOW || this.#isLost(error)) {
       const attempts = Math.max(this.#failures, this.#slow);
       throw error.with({
         summary: attempts === 1 ? summary : `${summary}; gave up after ${attempts} attempts`,
@@ -71,6 +78,13 @@ export class RetryBudget {
       signal?.throwIfAborted();
       throw cause;
     }
+  }
+
+  /** Whether the name of the host was looked up often enough. */
+  #isLost(error: TransferError): boolean {
+    if (!error.isUnknownHost) return false;
+    this.#unknownSince ??= performance.now();
+    return this.#failures >= MAX_LOOKUPS || performance.now() - this.#unknownSince > MAX_LOOKUP_MS;
   }
 
   #delay(error: TransferError): number {

@@ -97,12 +97,20 @@ async function fetchOnce(
 ): Promise<Response> {
   request.signal?.throwIfAborted();
   const signal = request.signal ? AbortSignal.any([controller.signal, request.signal]) : controller.signal;
+  const host = proxy?.shown ?? url.host;
   try {
-    return await (proxy?.fetch ?? fetch)(url, { ...init, redirect: 'manual', signal });
+    const response = await (proxy?.fetch ?? fetch)(url, { ...init, redirect: 'manual', signal });
+    if (answered.size >= MAX_HOSTS) answered.clear();
+    answered.add(host);
+    return response;
   } catch (cause) {
-    throw failureOf(cause, url, controller, request.signal, proxy?.shown);
+    throw failureOf(cause, url, controller, request.signal, proxy?.shown, answered.has(host));
   }
 }
+
+/** Hosts and proxies that have answered: one whose name is lost later is down for a while, not unknown. */
+const answered = new Set<string>();
+const MAX_HOSTS = 1000;
 
 function refuseUnsafe(url: URL, first: URL, { allowInsecureHttp = false }: HttpRequest): void {
   const redirected = url !== first;

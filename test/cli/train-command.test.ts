@@ -27,6 +27,7 @@ describe('train', () => {
     expect(summary.loss.first).toBeGreaterThan(0);
     expect((await readdir(outputDir)).sort()).toEqual([
       'adapter',
+      'before.json',
       'checkpoints',
       'predictions.csv',
       'report.html',
@@ -87,7 +88,7 @@ describe('train', () => {
 
   it('is stopped with its step saved, and goes on with the settings that it had', async () => {
     const outputDir = bed.at('stopped');
-    const more = ['--max-steps', '16', '--gradient-accumulation', '1', '--no-evaluate', '--no-report'];
+    const more = ['--max-steps', '16', '--gradient-accumulation', '1', '--no-report'];
     const atExit = new Set(process.listeners('exit'));
     let isSent = false;
     // As Ctrl-C does, once the first step was taken.
@@ -119,6 +120,9 @@ describe('train', () => {
     expect(code).toBe(0);
     expect(Number(step)).toBeLessThan(16);
     expect(out).toMatch(new RegExp(`steps {6}16, ${16 - Number(step)} of them now, in `));
+    // The model as it was is asked once for both.
+    const [, accuracy] = /^accuracy before: (.*)$/m.exec(stopped.out)!;
+    expect(out).toContain(`accuracy before: ${accuracy}, as the run began\n`);
   });
 
   it('keeps a share for the test where there is none, and says that without it nothing is measured', async () => {

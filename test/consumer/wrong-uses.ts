@@ -174,6 +174,7 @@ export async function wrongUses(): Promise<void> {
   // @ts-expect-error
   { fromPretrained(new URL('file:///models/ministral')); }
   { fromPretrained('./nowhere'); }
+  { fromPretrained('~/model'); }
   { fromPretrained('./xrays'); }
   { fromPretrained('./notes.txt'); }
   // @ts-expect-error
@@ -225,6 +226,8 @@ export async function wrongUses(): Promise<void> {
   { verifyAdapter(model, './adapter'); }
   // @ts-expect-error
   { mergeAdapter('./model', './adapter', './merged'); }
+  // @ts-expect-error
+  { mergeAdapter({ checkpointDir: './model', adapterDir: './adapter', outputDir: './merged' }, { batchSize: 4 }); }
   // @ts-expect-error
   { mergeAdapter({ model: './model', adapterDir: './adapter', outputDir: './merged' }); }
   { mergeAdapter({ checkpointDir: './model', adapterDir: './empty', outputDir: './merged' }); }
@@ -341,6 +344,8 @@ export async function wrongUses(): Promise<void> {
   // @ts-expect-error
   { new Evaluator(); }
   // @ts-expect-error
+  { new Evaluator({ classNames: ['a', 'b'], generate: async () => [] }, { batchSize: 4 }); }
+  // @ts-expect-error
   { new Evaluator({ class_names: ['a'], generate: async () => [] }); }
   // @ts-expect-error
   { new Evaluator({ classNames: 'cat, dog', generate: async () => [] }); }
@@ -406,6 +411,8 @@ export async function wrongUses(): Promise<void> {
   { livePage({ host: 'http://localhost' }).open(); }
   // @ts-expect-error
   { tensorBoard('./runs'); }
+  // @ts-expect-error
+  { tensorBoard({ folder: './runs' }, { flushSecs: 5 }); }
   // @ts-expect-error
   { showProgress({ stream: 'stdout' }); }
   { writeRunReport('./nowhere'); }

@@ -4,7 +4,7 @@ import { checkCall, requireNoneMasked } from '../../src/data/check-collate.js';
 import { answerEndIds, answerFrame, closingIds, encodeConversation } from '../../src/data/encode-conversation.js';
 import { padBatch, unpaddedImages } from '../../src/data/pad-batch.js';
 import { nameSample, nothingToLearn } from '../../src/data/sample-error.js';
-import { attachImages, keepUserText, promptOf, userText } from '../../src/data/sft-messages.js';
+import { attachImages, keepUserText, promptOf, textOf, userText } from '../../src/data/sft-messages.js';
 import { MinistralTokenizer } from '../../src/data/tokenizer.js';
 import { isPlainSample, rowOf, unlearned } from '../../src/data/training-rows.js';
 import type { Message, TrainingExample } from '../../src/data/types.js';
@@ -134,10 +134,11 @@ describe('the messages of a sample', () => {
   it('of tables lose the keys without a value', () => {
     const calls = [{ id: 'a', type: 'function', function: { name: 'f', arguments: '{}' } }];
     const attach = (message: object) => attachImages({ messages: [message] } as never)[0];
-    expect(attach({ role: 'user', content: 'a', tool_calls: null, name: undefined })).toEqual({
+    expect(attach({ role: 'user', content: 'a', tool_calls: null, name: undefined })).toStrictEqual({
       role: 'user',
       content: 'a',
     });
+    expect(attach({ role: 'user', content: 'a', name: undefined })).toStrictEqual({ role: 'user', content: 'a' });
     expect(attach({ role: 'assistant', tool_calls: calls })).toMatchObject({ content: '', tool_calls: calls });
     expect(attach({ role: 'assistant', content: null, tool_calls: calls })).toMatchObject({ content: '' });
     expect(attach({ role: 'assistant', content: 'x', tool_calls: calls, name: null })).toMatchObject({ content: 'x' });
@@ -145,11 +146,31 @@ describe('the messages of a sample', () => {
     expect(() => attach({ role: 'user', content: null })).toThrow(TextError);
   });
 
+  it('may be of a class whose texts are no keys of their own', () => {
+    class Turn {
+      readonly role = 'assistant';
+      readonly tool_calls = [{ id: 'call00001', type: 'function', function: { name: 'f', arguments: '{}' } }];
+      get content() {
+        return 'a';
+      }
+    }
+    const turn = new Turn() as never as Message;
+    expect(attachImages({ messages: [turn] })).toEqual([turn]);
+    expect(attachImages({ messages: [turn] })[0]!.content).toBe('a');
+  });
+
+  it('have texts in their texts and thoughts', () => {
+    expect(textOf({ type: 'text', text: 'a' })).toBe('a');
+    expect(textOf({ type: 'thinking', thinking: 'b' })).toBe('b');
+    expect(textOf({ type: 'image', image })).toBeUndefined();
+  });
+
   it('up to an answer end where it begins', () => {
     const messages = [user('a'), assistant('b'), user('c'), assistant('d'), assistant('e')];
     expect(promptOf(messages)).toEqual(messages.slice(0, 3));
     const begun = [user('a'), { ...assistant('b'), prefix: true }];
     expect(promptOf(begun)).toEqual(begun);
+    expect(promptOf([...messages, user('f'), begun[1]!])).toHaveLength(7);
     expect(() => promptOf([assistant('a')])).toThrow('there is no question to answer: no user message');
     expect(() => promptOf([])).toThrow('there is no question to answer');
   });
@@ -164,6 +185,8 @@ describe('the messages of a sample', () => {
     expect(userText(messages)).toBe('ab🦴cd');
     const kept = (keep: number) => userText(keepUserText(messages, keep));
     expect([0, 1, 2, 3, 4, 5, 6, 9].map(kept)).toEqual(['', 'a', 'ab', 'ab', 'ab🦴', 'ab🦴c', 'ab🦴cd', 'ab🦴cd']);
+    // The last character of one unit is whole by itself.
+    expect(userText(keepUserText([user('a\uffffb')], 2))).toBe('a\uffff');
     expect(keepUserText(messages, 0)[1]).toEqual(assistant('xyz'));
     expect(keepUserText(messages, 2)[2]!.content).toEqual([
       { type: 'text', text: 'b' },
@@ -206,6 +229,11 @@ describe('the forms of a sample', () => {
     });
     expect(row({ prompt: 'a' }, true).messages).toEqual([user('a'), assistant('')]);
     expect(row({ prompt: [user('a')] }, true).messages).toEqual([user('a')]);
+    expect(row({ prompt: 'a', completion: 'b', id: 'x' }).messages).toHaveLength(2);
+    const tools = [{ type: 'function', function: { name: 'f' } }];
+    const lists = { prompt: [user('a')], completion: [assistant('b')], images: null, tools, id: 'x' };
+    expect(row(lists)).toMatchObject({ messages: [user('a'), assistant('b')], tools });
+    expect(() => row({ ...lists, prompt: [null] })).toThrow(TextError);
     const chat = row({
       prompt: [user('a'), { ...assistant('b'), weight: 1 }, user('c')],
       completion: [assistant('d')],
@@ -237,6 +265,7 @@ describe('the forms of a sample', () => {
     for (const images of [null, undefined, []]) expect(row({ text: 'a', images }).isPlain).toBe(true);
     expect(caught(() => row({ text: 'a', txt: 'b' })).hint).toBe('take keys that are not part of the sample out of it');
     expect(row({ text: 'a', extra: [] }).isPlain).toBe(true);
+    expect(() => row({ text: 'a', extra: [1] })).toThrow(/unknown key `extra`/);
     const examples = [
       { text: 'a' },
       { prompt: 'a', completion: 'b' },
@@ -299,9 +328,33 @@ describe('a template that does not fit the tokenizer', () => {
     expect(answerFrame(own, template('</s>'))).toEqual({ before: '', after: '', end: 2 });
     expect(answerFrame(own, template(' </s>', ' '))).toEqual({ before: ' ', after: ' ', end: 2 });
     expect(answerFrame(own, template('', "{{ '\\n' }}"))).toEqual({ before: '\n', after: '' });
-    expect(answerFrame(own, template(' \n', 'Answer: '))).toEqual({ before: '', after: '' });
+    expect(answerFrame(own, template(' \n', 'Answer: '))).toStrictEqual({ before: '', after: '' });
+    expect(answerFrame(own, template('[SUFFIX]</s>'))).toStrictEqual({ before: '', after: '', end: 2 });
+    expect(answerFrame(own, template(' [SUFFIX][PREFIX]'))).toEqual({ before: '', after: ' ', end: 16 });
     const one = template('</s>');
     expect(answerFrame(own, one)).toBe(answerFrame(own, one));
+  });
+
+  it('has white space before an answer from where its prompt ends', () => {
+    const lead = (turns: string, prompt = '') => {
+      const source = `{% for m in messages %}${turns}{% endfor %}{% if add_generation_prompt %}${prompt}{% endif %}`;
+      return answerFrame(tokenizer(), new ChatTemplate(source)).before;
+    };
+    const spaced = "{{ m.content if m.role == 'user' else '[PREFIX] ' + m.content }}";
+    expect(lead(spaced, '[PREFIX]')).toBe(' ');
+    // Text that a prompt lacks is a fault, of which a run is warned elsewhere.
+    expect(lead(spaced)).toBe('');
+    expect(lead(spaced, 'Answer:')).toBe('');
+    expect(lead("{{ m.content if m.role == 'user' else ' ' }}")).toBe('');
+    const asks = "{% if not m.content %}{{ raise_exception('no question') }}{% endif %}";
+    expect(lead(`${asks}${spaced}`, '[PREFIX]')).toBe(' ');
+    const never = "{% if m.role == 'user' %}{{ raise_exception('no questions') }}{% endif %}";
+    expect(lead(`${never}${spaced}`, '[PREFIX]')).toBe('');
+    const broken = new ChatTemplate(`{% for m in messages %}${spaced}{% endfor %}`);
+    broken.render = () => {
+      throw new TypeError('a fault');
+    };
+    expect(() => answerFrame(tokenizer(), broken)).toThrow(TypeError);
   });
 });
 
@@ -327,6 +380,8 @@ describe('what a template does with a conversation', () => {
     expect(encode(TEXTS, [user('a'), thinking(' '), ...last]).leftOut).toEqual([]);
     expect(encode(SHOWN, [user('a'), thinking(' hm '), ...last]).leftOut).toEqual([]);
     expect(encode(TEXTS, [user('a'), assistant('hm'), ...last]).leftOut).toEqual([]);
+    const system = { ...thinking('hm'), role: 'system' } as Message;
+    expect(encode(TEXTS, [system, user('a'), assistant('b')]).leftOut).toEqual([]);
     const tool = (name: string) => ({ type: 'function', function: { name, parameters: {} } });
     expect(encode(TEXTS, [user('a'), assistant('b')], { tools: [tool('look')] }).leftOut).toEqual(['the tools']);
     // A tool that is shown is not left out, and an answer may name one.
@@ -352,7 +407,18 @@ describe('what a template does with a conversation', () => {
     );
     expect(error.hint).toBe('it is made for a single turn, or gives no image its place; use the template of the model');
     expect(error.details).toEqual({ index: expect.any(Number), role: expect.any(String) });
-    expect(error.message).toContain('an earlier message behind message');
+    expect(error.message).toContain('an earlier message behind message 1 (assistant)');
+    // Also where every message has an image.
+    expect(() => encode(LATE, [withImage, assistant([image, { type: 'text', text: 'b' }] as never)])).toThrow(
+      'puts an image of an earlier message behind message 1 (assistant)',
+    );
+    const EARLY = LATE.slice(TEXTS.length) + TEXTS;
+    expect(() => encode(EARLY, [user('c'), assistant('b'), withImage])).toThrow(
+      'puts an image of a later message before message 0 (user)',
+    );
+    const system = { role: 'system', content: 's' } as const;
+    const SYSTEM_LAST = `{% for m in messages %}{% if m.role != 'system' %}{% if loop.last %}{{ messages[0].content }}{% endif %}${TEXTS.slice(TEXTS.indexOf('%}') + 2, -'{% endfor %}'.length).replace('{% endif %}{% endfor %}', '{% else %}[IMG]{% endif %}{% endfor %}')}{% endif %}{% endfor %}`;
+    expect(encode(SYSTEM_LAST, [system, withImage, assistant('b'), withImage]).imagePositions).toHaveLength(2);
     expect(encode(LATE, [withImage]).imagePositions).toHaveLength(1);
     // One that is missing is the collator's to report.
     expect(encode(TEXTS, [withImage, assistant('b')]).imagePositions).toEqual([]);

@@ -8,7 +8,7 @@ import type { LabelledDataset } from '../../src/data/dataset.js';
 import { ImageFolder, type ImageSample } from '../../src/data/image-folder.js';
 import { KaggleImageFolder } from '../../src/data/kaggle-image-folder.js';
 import { ConfigError, DataError, ImageError } from '../../src/errors.js';
-import { onPosix, withoutRights } from '../where.js';
+import { onPosixWithoutRights, withoutRights } from '../where.js';
 
 let base: string;
 let dir: string;
@@ -318,7 +318,7 @@ describe('what is refused', () => {
     expect((await failure()).message).toContain(`${join(dir, 'self')}: a symbolic link that leads back`);
   });
 
-  onPosix.it('a folder that may not be read', async () => {
+  onPosixWithoutRights.it('a folder that may not be read', async () => {
     await put('a/1.png', 'b/1.png');
     await chmod(join(dir, 'b'), 0);
     await chmod(base, 0o755);

@@ -18,6 +18,7 @@ describe('the title of a sample', () => {
     expect(title('/data/x/fracture/Train/7.png')).toBe('Sample 2 of 2: …/fracture/Train/7.png');
     expect(title('C:\\data\\x\\\\fracture\\Train\\7.png')).toBe('Sample 2 of 2: …/fracture/Train/7.png');
     expect(title('data/x/fracture/Train/7.png')).toBe('Sample 2 of 2: data/x/fracture/Train/7.png');
+    expect(title('/data/x/fracture//Train//7.png')).toBe('Sample 2 of 2: …/fracture/Train/7.png');
     expect(title('/fracture/Train/7.png')).toBe('Sample 2 of 2: /fracture/Train/7.png');
   });
 });

@@ -45,6 +45,7 @@ describe('a prefix that two samples share', () => {
     expect(of([20, 40, 'a'], [20, 40, 'a'])).toBe(20);
     expect(of([20, 39, 'a'], [20, 39, 'a'])).toBe(40);
     expect(of([40, 45, 'a'], [40, 45, 'b'])).toBe(40);
+    expect(of([45, 50, 'a'], [45, 50, 'a'])).toBe(40);
     // The token that a sample keeps for itself may be one of an image.
     const same = sample(ids(40), [30, 39, 'a']);
     expect(sharedPrefixLength(same, same)).toBe(30);
@@ -105,6 +106,7 @@ describe('the tokens of images', () => {
       [1, 'text', false, 302],
       [2, 'padding', false, -100],
     ]);
+    expect(rowOf(tokens, 1, 'left', 0, tokenizer)[0]).toMatchObject({ id: 11, text: '<pad>' });
     expect(row('left').map(([position, kind]) => [position, kind])).toEqual([
       [0, 'padding'],
       [1, 'text'],
@@ -151,13 +153,15 @@ describe('marks around texts', () => {
     expect(put({ kind: 'detail', text: 'call_1', messageIndex: 0 })).toEqual(['call_1', 0]);
     expect(put({ kind: 'detail', text: '[INST]', messageIndex: 0 })).toEqual(['<0|[INST]>', 1]);
     expect(put({ kind: 'text', text: 'call_1' })).toEqual(['<0|call_1>', 1]);
-    for (const number of ['5', '-1.5e3', ' 7 ', 'nan', '-Infinity'])
+    for (const number of ['5', '-1.5e3', '1e+5', '5e12', ' 7 ', 'nan', '-Infinity'])
       expect(put({ kind: 'result', text: number })).toEqual([number, 0]);
+    for (const text of ['a5', '5a', '5e', 'xnan', 'nanx']) expect(put({ kind: 'result', text })[1]).toBe(1);
     expect(put({ kind: 'result', text: '1'.repeat(401) })[1]).toBe(1);
     expect(put({ kind: 'result', text: '1'.repeat(400) })[1]).toBe(0);
     expect(put({ kind: 'text', text: '5' })[1]).toBe(1);
     const plain = { keepEnds: true, tools: false };
     expect(put({ kind: 'tool', text: 'a' }, plain)).toEqual(['a', 0]);
+    expect(put({ kind: 'text', text: 'a' }, plain)[1]).toBe(1);
     expect(put({ kind: 'detail', text: '[a]' }, plain)).toEqual(['[a]', 0]);
     expect(put({ kind: 'detail', text: '[a]', messageIndex: 1 }, plain)[1]).toBe(1);
     expect(put({ kind: 'tool', text: 'a' })[1]).toBe(1);
@@ -166,6 +170,7 @@ describe('marks around texts', () => {
   const leaves = [
     { kind: 'text', text: 'a "b"\n' },
     { kind: 'text', text: '<&>' },
+    { kind: 'text', text: `"it's"` },
   ] as never;
   const { open, middle, close } = marks;
   const cut = (rendered: string) =>
@@ -179,6 +184,7 @@ describe('marks around texts', () => {
     expect(cut(mark(0, 'a \\"b\\"\\n'))).toEqual([['a \\"b\\"\\n']]);
     expect(cut(mark(0, 'a \\\\\\"b\\\\\\"\\\\n'))).toEqual([['a \\\\\\"b\\\\\\"\\\\n']]);
     expect(cut(mark(1, '&lt;&amp;&gt;'))).toEqual([['&lt;&amp;&gt;']]);
+    expect(cut(mark(2, '&#34;it&#39;s&#34;'))).toEqual([['&#34;it&#39;s&#34;']]);
   });
 
   it('are missed where the template tampered with them', () => {
@@ -187,9 +193,12 @@ describe('marks around texts', () => {
       mark(0, 'a "b"'),
       mark(0, 'a \\"b\\q'),
       mark(1, '&lt;&amp;'),
-      mark(2, 'a'),
+      mark(3, 'a'),
+      // JSON in JSON in JSON in JSON.
+      mark(0, JSON.stringify(JSON.stringify(JSON.stringify('a "b"\n').slice(1, -1)).slice(1, -1)).slice(1, -1)),
       mark('x', 'a'),
       `${open}0${middle}a "b"\n`,
+      `${open}0${middle}a "b"\nx`,
       `${open}0`,
       open,
       `x${close}`,

@@ -163,7 +163,24 @@ describe('maskView', () => {
     expect(of('no file')).toMatchObject({ tokens: [], length: 0 });
     expect(of('no file').reason).toContain('/nowhere/none.png');
     // Rows are as long as the longest that is in the batch.
-    expect(view.length).toBe(of('0 of the batch').tokens.length);
+    expect(view.length).toBe(of('0 of the batch').length);
+    expect(view.maxLength).toBe(12);
+    expect('reason' in of('0 of the batch')).toBe(false);
+  });
+
+  it('shares no prefix with a sample that is not in the batch, and places images behind padding at the left alone', async () => {
+    const long = asked('Is it broken? no fracture here at all', 'yes', image(8, 8, 3));
+    const masked = { messages: [long.messages[0]!, { ...long.messages[1]!, weight: 0 as const }] };
+    const longer = asked('Is it broken? no fracture here at all', 'yes no fracture', image(8, 8, 3));
+    const view = await maskView([masked, long, longer], make(), PLAIN);
+    expect(view.samples.map(({ sharedPrefix }) => sharedPrefix > 0)).toEqual([false, false, true]);
+    expect('maxLength' in view).toBe(false);
+    for (const paddingSide of ['left', 'right'] as const) {
+      const { samples } = await maskView([long, longer], make({ paddingSide }), PLAIN);
+      for (const { tokens, images } of samples) {
+        expect(images[0]!.position).toBe(tokens.findIndex(({ kind }) => kind === 'cell'));
+      }
+    }
   });
 
   it('keeps the tokens of a sample that is too long to go on, and says how many', async () => {
@@ -232,6 +249,15 @@ describe('maskView', () => {
     const view = await maskView(dataset, make(), { ...PLAIN, indices: [5, 2] });
     expect(view.samples.map(({ id }) => id)).toEqual(['5', '2']);
     await expect(maskView(dataset, make(), { indices: [6] })).rejects.toThrow('no sample 6 in a data set of 6');
+    const named = IndexedDataset.from([{ id: 'x', ...asked('Is', 'no') }, undefined as never]);
+    expect((await maskView(named, make(), PLAIN)).samples.map(({ id, status }) => [id, status])).toEqual([
+      ['x', 'learned'],
+      ['1', 'failed'],
+    ]);
+    const { samples } = await maskView([undefined as never, { id: 'x', ...asked('Is', 'no') }], make(), PLAIN);
+    expect(samples.map(({ id }) => id)).toEqual(['0 of the batch', 'x']);
+    expect((await maskView({ id: 'x', ...asked('Is', 'no') }, make(), PLAIN)).samples[0]!.id).toBe('x');
+    expect((await maskView(asked('Is', 'no'), make(), PLAIN)).samples[0]!.id).toBe('0 of the batch');
   });
 
   it('has the findings of the inspection with it', async () => {
@@ -246,11 +272,35 @@ describe('maskView', () => {
     const bad = async (...args: unknown[]) => (maskView as (...given: unknown[]) => Promise<unknown>)(...args);
     await expect(bad('Is it?', make())).rejects.toThrow(DataError);
     await expect(bad({ image: {}, label: 0 }, make())).rejects.toThrow(/dataset\.map\(toExample\)/);
+    for (const other of [null, 5]) {
+      await expect(bad(other, make())).rejects.toThrow(
+        /^maskView: expected a sample, a list of samples or a data set, got (null|5)/,
+      );
+    }
+    await expect(bad(Promise.resolve([]), make())).rejects.toMatchObject({ hint: 'Await it.' });
     await expect(bad([], {})).rejects.toThrow(ConfigError);
-    await expect(bad([], make(), { edge: 3 })).rejects.toThrow(/unknown option.*edge/is);
-    await expect(bad([], make(), { indices: [0] })).rejects.toThrow(/indices/);
+    await expect(bad([], {})).rejects.toThrow(/^maskView: `collator`.*maskView\(samples, collator\)/s);
+    await expect(bad([], make(), { signal: 5 })).rejects.toThrow(/^maskView: .*signal/);
+    await expect(bad([], make(), { edge: 3 })).rejects.toThrow(/^maskView: .*unknown option.*edge/is);
+    await expect(bad([], make(), { indices: [0] })).rejects.toMatchObject({
+      message: expect.stringContaining('`indices` choose samples of a data set'),
+      hint: 'Leave them out, and give the samples that are to be shown.',
+    });
     await expect(bad([], make(), { imageEdge: -1 })).rejects.toThrow(ConfigError);
     const signal = AbortSignal.abort(new Error('enough'));
     await expect(maskView(asked('Is', 'no'), make(), { signal })).rejects.toThrow('enough');
+    const controller = new AbortController();
+    const reason = new DataError('enough');
+    const late = {
+      path: 'x.png',
+      decode: () => Promise.resolve(image(8, 8, 1)).finally(() => controller.abort(reason)),
+    };
+    const stopped = maskView([{ ...asked('Is', 'no'), images: [late] }], make(), { signal: controller.signal });
+    await expect(stopped).rejects.toBe(reason);
+    const faulty = make();
+    faulty.inspect = () => {
+      throw new TypeError('a fault');
+    };
+    await expect(maskView(asked('Is', 'no'), faulty, PLAIN)).rejects.toThrow(TypeError);
   });
 });

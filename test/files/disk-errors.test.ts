@@ -19,16 +19,18 @@ afterAll(() => rm(root, { recursive: true }));
 describe('makeOutputFolder', () => {
   it('makes a folder and those above it, and takes one that exists', async () => {
     const path = join(root, 'a', 'b');
-    await makeOutputFolder(path);
-    await makeOutputFolder(path);
+    await makeOutputFolder(path, 'test');
+    await makeOutputFolder(path, 'test');
     expect((await stat(path)).isDirectory()).toBe(true);
   });
 
   it('says what is in the way', async () => {
-    await expect(makeOutputFolder(join(file, 'x'))).rejects.toThrow(
+    await expect(makeOutputFolder(join(file, 'x'), 'test')).rejects.toThrow(
       `${join(file, 'x')}: cannot be written: a file is in the place of its folder`,
     );
-    await expect(makeOutputFolder(file)).rejects.toThrow(`${file}: cannot be written: another file is in its place`);
+    await expect(makeOutputFolder(file, 'test')).rejects.toThrow(
+      `${file}: cannot be written: another file is in its place`,
+    );
   });
 
   it('is how a demonstration refuses such a folder', async () => {

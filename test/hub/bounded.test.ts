@@ -44,7 +44,7 @@ describe('a list of files', () => {
   });
 
   it('that always brings something new ends at its limits: pages, entries, names', async () => {
-    const settings = hubConnectionSchema.parse({ endpoint: bed.server.endpoint, token: false });
+    const settings = hubConnectionSchema().parse({ endpoint: bed.server.endpoint, token: false });
     const connection = await connectHub(settings);
     const list = (limits: object): Promise<unknown> =>
       listTree(connection, { repoId: ID, revision: 'main', action: 'read' }, 'a'.repeat(40), limits);
@@ -77,7 +77,7 @@ describe('a list of files', () => {
       }),
     );
     const tree = await listTree(
-      await connectHub(hubConnectionSchema.parse({ endpoint: bed.server.endpoint, token: 'hf_reader' })),
+      await connectHub(hubConnectionSchema().parse({ endpoint: bed.server.endpoint, token: 'hf_reader' })),
       { repoId: ID, revision: 'main', action: 'read' },
       commit,
     );
@@ -200,7 +200,7 @@ describe('an upload', () => {
   });
 
   it('is not led to this machine by a Hub elsewhere', async () => {
-    const settings = hubConnectionSchema.parse({ endpoint: 'https://hub.example', token: 'hf_writer' });
+    const settings = hubConnectionSchema().parse({ endpoint: 'https://hub.example', token: 'hf_writer' });
     const send = hubFetch(await connectHub(settings), { repoId: ID, revision: 'main', action: 'write' });
     for (const url of ['http://127.0.0.1:1/x', 'https://localhost/x', 'https://[::ffff:127.0.0.1]/x']) {
       await expect(send(url, { method: 'PUT', body: new Blob(['x']) })).rejects.toThrow(

@@ -122,6 +122,26 @@ describe('an adapter_config.json', () => {
     }
   });
 
+  it('is written as PEFT writes one of its defaults', () => {
+    expect(new LoraConfig({ targetModules: ['q_proj'] }).toPeft()).toMatchObject({
+      ...{ auto_mapping: null, ensure_weight_tying: false, fan_in_fan_out: false, inference_mode: true },
+      ...{ lora_bias: false, loftq_config: {}, megatron_core: 'megatron.core', peft_type: 'LORA' },
+      ...{ peft_version: '0.21.0', qalora_group_size: 16, use_dora: false, use_qalora: false, bias: 'none' },
+    });
+  });
+
+  it('may hold what others write of no consequence, and no layer that shares its weights with another', () => {
+    expect(
+      read({ merge_weights: true, lora_dtype: 'x', lorap_lr_ratio: 2, lorap_emb_lr: 1, torch_dtype: 'y' }),
+    ).not.toThrow();
+    for (const target of ['lm_head', 'model.embed_tokens', 'language_model.lm_head']) {
+      const tied = { target_modules: ['q_proj', target], ensure_weight_tying: true };
+      expect(read(tied)).toThrow('ensure_weight_tying: true is not supported: one adapter serves the embedding and');
+      expect(read({ ...tied, ensure_weight_tying: false })).not.toThrow();
+    }
+    expect(read({ target_modules: ['q_proj', 5], ensure_weight_tying: true })).toThrow(/target_modules/);
+  });
+
   it('of another method is told so, or asked for a slip', () => {
     expect(read({ peft_type: undefined })).toThrow(/got|nothing, expected "LORA": this is no file of PEFT/);
     expect(read({ peft_type: 5 })).toThrow(/peft_type: 5, expected "LORA"(\n|$)/);

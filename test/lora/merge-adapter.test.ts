@@ -252,9 +252,11 @@ describe('mergeAdapter', () => {
     const model = fakeModel();
     const adapter = applyLora(model, { r: 2 });
     model.engine.writeParameters(adapter.parameters, new Float32Array(adapter.parameters.size).fill(200));
-    await expect(mergeAdapter({ checkpointDir: base, adapter, outputDir: out })).rejects.toThrow(
-      /has an element [3-9]\d{5}/,
-    );
+    await expect(mergeAdapter({ checkpointDir: base, adapter, outputDir: out })).rejects.toMatchObject({
+      message: expect.stringMatching(/has an element [3-9]\d{5}/),
+      hint: 'That is more than f16 holds: the training has diverged, or the base is to be stored as bfloat16 first.',
+      details: { name: expect.stringMatching(/\.weight$/) },
+    });
     expect(await readdir(folder)).toEqual(['base']);
   });
 
@@ -265,9 +267,10 @@ describe('mergeAdapter', () => {
     const broken = someNumbers(adapter.parameters.size, 1);
     broken[broken.length - 1] = NaN;
     model.engine.writeParameters(adapter.parameters, broken);
-    await expect(mergeAdapter({ checkpointDir: base, adapter, outputDir: out })).rejects.toThrow(
-      /vision_tower.*down_proj.weight: the merged weight has an element NaN/,
-    );
+    await expect(mergeAdapter({ checkpointDir: base, adapter, outputDir: out })).rejects.toMatchObject({
+      message: expect.stringMatching(/vision_tower.*down_proj.weight: the merged weight has an element NaN/),
+      hint: expect.stringMatching(/^The base weight or the adapter holds values that are not finite\./),
+    });
     const abort = new AbortController();
     const onProgress = (): void => abort.abort();
     const options = {
@@ -307,6 +310,9 @@ describe('mergeAdapter', () => {
     await expect(merge()).rejects.toThrow(/config.json, which says how the weights are quantised/);
     await writeFile(join(base, 'config.json'), '{"quantization_config": {"quant_method": "fp8"}}');
     await expect(merge()).rejects.toThrow(/stored as F8_E4M3 \[12, 20\] without ".*weight_scale_inv"/);
+    const several = { quant_method: 'fp8', weight_block_size: 5, activation_scheme: 7 };
+    await writeFile(join(base, 'config.json'), JSON.stringify({ quantization_config: several }));
+    await expect(merge()).rejects.toThrow(/config\.json cannot be used:\n {2}- .*quantization_config/);
     expect(await readdir(folder)).toEqual(['base']);
   });
 });

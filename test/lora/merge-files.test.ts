@@ -53,6 +53,11 @@ describe('mergeAdapter', () => {
     const given = { checkpointDir: 'base', adapterDir: 'adapter', outputDir: 'out' };
     const merge = (changes: object) => mergeAdapter({ ...given, ...changes } as never);
     const adapter = trained({ r: 2 });
+    await expect(mergeAdapter('base' as never)).rejects.toMatchObject({
+      name: 'ConfigError',
+      message: expect.stringContaining('mergeAdapter: expected an object of options, got "base"'),
+      hint: 'Write mergeAdapter({ checkpointDir, adapterDir, outputDir }): folders of the base model, the adapter, the result.',
+    });
     await expect(merge({ adapterDir: undefined })).rejects.toThrow(
       'mergeAdapter: give either `adapterDir` or `adapter`, got neither',
     );
@@ -171,6 +176,9 @@ describe('mergeAdapter', () => {
     ] as const) {
       const checkpoint = await ShardedCheckpoint.open(await writeBaseAgain({ config }));
       await expect(MergeOutput.of(checkpoint, { changes: true })).rejects.toThrow(message);
+      if (config === '{') {
+        await expect(MergeOutput.of(checkpoint, { changes: true })).rejects.toMatchObject({ cause: expect.any(Error) });
+      }
       // Nobody asks what stays as it is.
       const output = await MergeOutput.of(checkpoint);
       await output.writeJson(join(root, 'nowhere'));
@@ -209,6 +217,11 @@ describe('the folder of the base', () => {
     });
     await writeFile(join(dir, 'config.json'), '{');
     await requireCheckpoint(dir);
+    // In Mistral's own layout: what reads it says more of it.
+    const own = join(root, 'own');
+    await mkdir(own);
+    for (const name of ['params.json', 'consolidated.safetensors']) await writeFile(join(own, name), '{}');
+    await requireCheckpoint(own);
   });
 
   it('that is none is named, with where to look', async () => {
@@ -291,6 +304,7 @@ describe('the folder of a merged model', () => {
       hint: 'Give a new folder, so that files of two models cannot mix.',
     });
     await expect(freeFolder(join(dir, 'a'), [])).rejects.toThrow(CheckpointError);
+    await expect(freeFolder(join(dir, 'a'), [])).rejects.toMatchObject({ cause: { code: 'ENOTDIR' } });
     await expect(freeFolder(join(dir, 'a'), [])).rejects.toThrow(/a is not a folder/);
   });
 

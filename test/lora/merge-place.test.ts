@@ -108,6 +108,22 @@ describe('a merge that is under way', () => {
     expect(await readdir(parent)).toEqual(['.merged.merge.lock']);
   });
 
+  it('says that its target is taken, and leaves what is there', async () => {
+    const one = place();
+    await one.open();
+    await mkdir(target);
+    await writeFile(join(target, 'notes.txt'), '');
+    await expect(one.finish()).rejects.toMatchObject({
+      name: 'CheckpointError',
+      message: expect.stringMatching(/merged cannot be written: ENOTEMPTY/),
+      details: { path: target },
+      cause: { code: 'ENOTEMPTY' },
+    });
+    await one.close();
+    expect(await readdir(parent)).toEqual(['merged']);
+    expect(await readdir(target)).toEqual(['notes.txt']);
+  });
+
   it('says why it cannot go on: that it was replaced, that the disk is full, or what others threw', async () => {
     const one = place();
     const partial = await one.open();

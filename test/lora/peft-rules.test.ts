@@ -129,6 +129,67 @@ describe('peftTargets', () => {
   });
 });
 
+describe('rules that choose no layer', () => {
+  const fault = (options: object): ConfigError => {
+    try {
+      selectTargetModules(linears, new LoraConfig(options));
+    } catch (error) {
+      return error as ConfigError;
+    }
+    throw new Error('some layer was chosen');
+  };
+  const none = `match none of the model's ${linears.length} linear layers`;
+
+  it('are shown with all that narrows them', () => {
+    expect(fault({ targetModules: ['zzz'] }).summary).toBe(`targetModules "zzz" ${none}`);
+    expect(fault({ targetModules: ['q_prj', 'zzz', 'up_prog'] }).summary).toBe(
+      `targetModules "q_prj", "zzz", "up_prog" ${none}; "q_prj" is near "q_proj", "up_prog" is near "up_proj"`,
+    );
+    expect(fault({ targetModules: ['q_proj'], excludeModules: ['q_proj'] }).summary).toBe(
+      `targetModules "q_proj", with excludeModules "q_proj", ${none}`,
+    );
+    expect(fault({ targetModules: 'zzz', excludeModules: 'yyy', towers: 'vision' }).summary).toBe(
+      'targetModules "zzz", with excludeModules "yyy" and towers "vision", (a regular expression for the whole name) ' +
+        none,
+    );
+    for (const [layersToTransform, shown] of [
+      [[97, 99], '97,99'],
+      [99, '99'],
+    ]) {
+      expect(fault({ targetModules: ['q_proj'], layersToTransform }).summary).toBe(
+        `targetModules "q_proj", with layersToTransform [${shown}], ${none}`,
+      );
+    }
+    expect(fault({ targetModules: 'all-linear', excludeModules: '.*' }).summary).toBe(
+      `targetModules "all-linear", with excludeModules ".*", ${none}`,
+    );
+  });
+
+  it('are answered with the names that exist', () => {
+    const { hint, details } = fault({ targetModules: ['zzz'] });
+    const endings = [...new Set(linears.map((name) => name.slice(name.lastIndexOf('.') + 1)))].sort();
+    expect(hint).toBe(`Endings that exist: ${endings.join(', ')}; a full name: ${linears[0]}.`);
+    expect(details).toEqual({ targetModules: ['zzz'], endings });
+    expect(() => selectTargetModules([], new LoraConfig({ targetModules: ['q_proj'] }))).toThrow(
+      /the model's 0 linear layers[\s\S]*a full name: \(the model has none\)\./,
+    );
+    const many = Array.from({ length: 30 }, (_, i) => `q_pro${i}`);
+    expect(fault({ targetModules: many }).summary.match(/is near/g)).toHaveLength(20);
+  });
+
+  it('are warned of where they exclude nothing, and layers of the towers come with advice', () => {
+    const chosen = (options: object) => selectTargetModules(linears, new LoraConfig(options));
+    const excludes = (names: string[]) =>
+      chosen({ targetModules: ['q_proj', 'k_proj'], excludeModules: names }).warnings;
+    expect(excludes(['zzz'])).toEqual(['excludeModules: "zzz" excludes nothing']);
+    expect(excludes(['k_proj'])).toEqual([]);
+    expect(chosen({ targetModules: ['linear_1'] }).advice).toEqual([
+      expect.stringMatching(/^1 of the 1 adapted layers belong to .* towers: "language" leaves these layers out$/),
+    ]);
+    expect(chosen({ targetModules: ['q_proj'], towers: 'language' }).advice).toEqual([]);
+  });
+});
+
 describe('output head and embeddings', () => {
   const warningsOf = (targetModules: string | string[]): readonly string[] =>
     selectTargetModules(linears, new LoraConfig({ targetModules, towers: 'language' })).warnings;

@@ -14,6 +14,7 @@ const RUNS = [
   'train/resume-rules',
   'train/dataset-fingerprint',
   'train/faults',
+  'train/history',
   'files/file-digests',
   'monitor/json-lines',
   'e2e/checkpoint-adapter',
@@ -35,7 +36,9 @@ export const AREAS = {
     tests: [
       'data/vlm-collator',
       'data/vlm-collator.rows',
+      'data/collator-calls',
       'data/collator-faults',
+      'data/answer-ends',
       'data/prompt-prefix',
       'data/conversation-faults',
       'data/conversation-neighbours',
@@ -55,6 +58,8 @@ export const AREAS = {
       'data/shared-prefix.ts',
     ],
     tests: [
+      'data/answer-spans',
+      'data/answer-ends',
       'data/mask-notes',
       'data/mask-parts',
       'data/mask-view',
@@ -133,7 +138,7 @@ export const AREAS = {
   },
   'lora-regexp': {
     mutate: ['lora/python-regexp.ts', 'lora/python-regexp-syntax.ts', 'lora/python-regexp-tokens.ts'],
-    tests: ['lora/python-regexp'],
+    tests: ['lora/python-regexp', 'lora/python-regexp.parts'],
   },
   schedule: {
     mutate: ['train/schedule.ts', 'train/schedule-config.ts'],

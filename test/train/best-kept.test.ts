@@ -5,7 +5,7 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { SafetensorsFile } from '../../src/formats/safetensors.js';
 import type { SftConfigInput } from '../../src/train/sft-config.js';
 import type { SftTrainer, SftTrainerOptions } from '../../src/train/sft-trainer.js';
-import { onPosix, withoutRights } from '../where.js';
+import { onPosixWithoutRights, withoutRights } from '../where.js';
 import { follow, warningsOf } from './follow.js';
 import { type LinearModel, linearDataset, linearModel, linearTrainer } from './linear-model.js';
 
@@ -212,7 +212,7 @@ describe('the best step', () => {
     expect(warningsOf(events)[0]).toContain('a fault in the function of a user');
   });
 
-  onPosix.it('is kept where the folder may not be written to', async () => {
+  onPosixWithoutRights.it('is kept where the folder may not be written to', async () => {
     const { model, trainer, values } = course(() => false);
     model.onWindow = async (window) => void (window === 1 && (await chmod(folder, 0o555)));
     await withoutRights(() => follow(trainer.train()), [folder]).finally(() => chmod(folder, 0o755));

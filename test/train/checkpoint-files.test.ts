@@ -112,7 +112,29 @@ describe('a checkpoint is refused, with what to do,', () => {
     [
       'if it is none',
       async () => join(root, 'checkpoint-9'),
-      /checkpoint-9 is no checkpoint: /,
+      /checkpoint-9 is no checkpoint: the folder does not exist or cannot be read\n/,
+      /Expected a folder checkpoint-N of `outputDir`/,
+    ],
+    [
+      'if it is a file',
+      async (path) => join(path, 'trainer-state.json'),
+      /trainer-state\.json is no checkpoint: it is a file, not a folder\n/,
+      /Expected a folder checkpoint-N of `outputDir`/,
+    ],
+    [
+      'if it is empty',
+      async () => (await mkdir(join(root, 'empty'))) ?? join(root, 'empty'),
+      /empty is no checkpoint: the folder is empty\n/,
+      /Expected a folder checkpoint-N of `outputDir`/,
+    ],
+    [
+      'if it is of something else',
+      async () => {
+        await mkdir(join(root, 'other'));
+        await writeFile(join(root, 'other', 'adapter_config.json'), '{}');
+        return join(root, 'other');
+      },
+      /other is no checkpoint: the folder holds an adapter .*, and no trainer-state\.json\n/,
       /Expected a folder checkpoint-N of `outputDir`/,
     ],
     [

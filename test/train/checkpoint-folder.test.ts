@@ -6,11 +6,13 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { build } from 'esbuild';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { OwnerLock } from '../../src/ownership/owner-lock.js';
 import {
   removeCheckpointFolder,
   tidyCheckpointFolders,
   writeCheckpointFolder,
 } from '../../src/train/checkpoint-folder.js';
+import { RUN_LOCK } from '../../src/train/run-folder.js';
 
 let folder: string;
 /** The number of a process that has ended. */
@@ -102,6 +104,17 @@ describe('tidyCheckpointFolders', () => {
     expect(await names()).toEqual([...kept].sort());
     expect(await content('checkpoint-6')).toBe('checkpoint-6');
     await tidyCheckpointFolders(join(folder, 'missing'));
+  });
+
+  it('touches nothing in a folder that a living run owns, unless it is that run', async () => {
+    const half = `.checkpoint-8.${deadPid}-0a1b2c3d.tmp`;
+    await make(half, 'half');
+    const lock = await OwnerLock.take(join(folder, RUN_LOCK), { what: 'run', whenHeld: 'refuse' });
+    await tidyCheckpointFolders(folder);
+    expect(await names()).toContain(half);
+    await tidyCheckpointFolders(folder, true);
+    expect(await names()).toEqual([RUN_LOCK]);
+    await lock.release();
   });
 
   it('leaves alone what this process is writing', async () => {

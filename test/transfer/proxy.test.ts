@@ -158,7 +158,7 @@ describe('through a proxy', () => {
   });
 
   it('an upload is counted on its way', async () => {
-    const settings = hubConnectionSchema.parse({ endpoint: 'https://mirror.example', token: 'hf_writer' });
+    const settings = hubConnectionSchema().parse({ endpoint: 'https://mirror.example', token: 'hf_writer' });
     const send = hubFetch(await connectHub(settings), { repoId: 'a/b', revision: 'main', action: 'write' });
     const seen: number[] = [];
     const progressHint = { progressCallback: (progress: number) => seen.push(progress) };

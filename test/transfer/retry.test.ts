@@ -1,6 +1,6 @@
-import { describe, expect, it } from 'vitest';
+import { describe, expect, it, vi } from 'vitest';
 import { TransferError, type TransferErrorOptions } from '../../src/errors.js';
-import { parseRetryAfter, withRetries } from '../../src/transfer/retry.js';
+import { parseRetryAfter, RetryBudget, withRetries } from '../../src/transfer/retry.js';
 
 const failure = (options: TransferErrorOptions = {}): TransferError =>
   new TransferError('no luck', { hint: 'wait', isTransient: true, ...options });
@@ -37,6 +37,22 @@ describe('withRetries', () => {
     );
     expect(error).toMatchObject({ isTransient: true, status: 503, details: { attempts: 3 } });
     expect(calls()).toBe(3);
+  });
+
+  it('soon gives up a host whose name is unknown', async () => {
+    const { work, calls } = failing(...Array.from({ length: 9 }, () => failure({ isUnknownHost: true })));
+    await expect(withRetries(work, { baseDelayMs: 1 })).rejects.toThrow('gave up after 3 attempts');
+    expect(calls()).toBe(3);
+    // Each look-up may take its time.
+    vi.useFakeTimers({ toFake: ['performance'] });
+    try {
+      const budget = new RetryBudget({ baseDelayMs: 1 });
+      await budget.wait(failure({ isUnknownHost: true }));
+      vi.advanceTimersByTime(10_000);
+      await expect(budget.wait(failure({ isUnknownHost: true }))).rejects.toThrow('gave up after 2 attempts');
+    } finally {
+      vi.useRealTimers();
+    }
   });
 
   it('does not try again what cannot be cured', async () => {

@@ -178,6 +178,7 @@ describe('failures', () => {
 
   it.each([
     ['ENOTFOUND', true, 'the host was not found', 'online'],
+    ['EAI_AGAIN', true, 'the host was not found', 'online'],
     ['CERT_HAS_EXPIRED', false, 'certificate has expired', 'NODE_EXTRA_CA_CERTS'],
     ['SELF_SIGNED_CERT_IN_CHAIN', false, 'certificate has expired', 'NODE_EXTRA_CA_CERTS'],
   ])('%s', async (code, transient, why, hint) => {
@@ -188,6 +189,23 @@ describe('failures', () => {
       expect(error).toMatchObject({ isTransient: transient, details: { cause: code } });
       expect(error.message).toContain(why);
       expect(error.hint).toContain(hint);
+    } finally {
+      vi.unstubAllGlobals();
+    }
+  });
+
+  it('to find the host are known from a host that has answered before', async () => {
+    const lost = () =>
+      Promise.reject(
+        new TypeError('fetch failed', { cause: Object.assign(new Error('getaddrinfo'), { code: 'EAI_AGAIN' }) }),
+      );
+    try {
+      vi.stubGlobal('fetch', lost);
+      expect(await failure({ url: 'https://offline.example/' })).toMatchObject({ isUnknownHost: true });
+      vi.stubGlobal('fetch', async () => new Response(null, { status: 204 }));
+      await sendRequest({ url: 'https://offline.example/' });
+      vi.stubGlobal('fetch', lost);
+      expect(await failure({ url: 'https://offline.example/' })).toMatchObject({ isUnknownHost: false });
     } finally {
       vi.unstubAllGlobals();
     }

@@ -101,6 +101,7 @@ export const WRONG_USES: WrongUses = {
     unseen("fromPretrained('file:///models/ministral')"),
     seen("fromPretrained(new URL('file:///models/ministral'))"),
     unseen("fromPretrained('./nowhere')"),
+    unseen("fromPretrained('~/model')"),
     unseen("fromPretrained('./xrays')"),
     unseen("fromPretrained('./notes.txt')"),
     seen("fromPretrained('./model', engine)"),
@@ -137,6 +138,9 @@ export const WRONG_USES: WrongUses = {
     unseen("setAdapter(model, 'other')"),
     seen("verifyAdapter(model, './adapter')"),
     seen("mergeAdapter('./model', './adapter', './merged')"),
+    seen(
+      "mergeAdapter({ checkpointDir: './model', adapterDir: './adapter', outputDir: './merged' }, { batchSize: 4 })",
+    ),
     seen("mergeAdapter({ model: './model', adapterDir: './adapter', outputDir: './merged' })"),
     unseen("mergeAdapter({ checkpointDir: './model', adapterDir: './empty', outputDir: './merged' })"),
     unseen("mergeAdapter({ checkpointDir: './model', adapterDir: './adapter', outputDir: './model' })"),
@@ -211,6 +215,7 @@ export const WRONG_USES: WrongUses = {
   ],
   Evaluation: [
     seen('new Evaluator()'),
+    seen("new Evaluator({ classNames: ['a', 'b'], generate: async () => [] }, { batchSize: 4 })"),
     seen("new Evaluator({ class_names: ['a'], generate: async () => [] })"),
     seen("new Evaluator({ classNames: 'cat, dog', generate: async () => [] })"),
     seen("new Evaluator({ classNames: ['a', 'b'], generate: async () => [], mode: 'logits' })"),
@@ -255,6 +260,7 @@ export const WRONG_USES: WrongUses = {
     unseen("livePage({ token: 'abc' })"),
     unseen("livePage({ host: 'http://localhost' }).open()"),
     seen("tensorBoard('./runs')"),
+    seen("tensorBoard({ folder: './runs' }, { flushSecs: 5 })"),
     seen("showProgress({ stream: 'stdout' })"),
     unseen("writeRunReport('./nowhere')"),
     unseen("writeRunReport('./empty')"),

@@ -1,4 +1,5 @@
 /** Each wrong use is refused in words; docs/wrong-uses.md and test/consumer/wrong-uses.ts are written from them (`-u`). */
+import { homedir } from 'node:os';
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import { TuneError } from '../../src/errors.js';
 import { WRONG_USES } from './cases.js';
@@ -20,7 +21,11 @@ it.each(Object.values(WRONG_USES).flatMap((uses) => uses.map(({ code }) => code)
   const error = await runWrongUse(code, world);
   expect(error).toBeInstanceOf(TuneError);
   const { summary, hint } = error as TuneError;
-  const shown = (text: string): string => text.replaceAll(`${world.dir}/`, './').replaceAll(world.dir.slice(1), '…');
+  const shown = (text: string): string =>
+    text
+      .replaceAll(`${world.dir}/`, './')
+      .replaceAll(world.dir.slice(1), '…')
+      .replaceAll(`"${homedir()}/`, '"/home/you/');
   // Says what to do, what was expected or what there is instead. A file that is not there is said by its path.
   if (hint === undefined) expect(summary).toMatch(WAY_ON);
   refusals.set(code, { summary: shown(summary), hint: hint === undefined ? undefined : shown(hint) });

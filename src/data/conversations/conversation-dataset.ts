@@ -1,7 +1,16 @@
 /** Files of conversations, in the forms in which people have them, as samples to train on. */
 import { dirname, resolve } from 'node:path';
 import { z } from 'zod';
-import { callback, type Given, type Mismatch, type NoMismatch, parseOptions, requirePath } from '../../config.js';
+import {
+  callback,
+  type Given,
+  lazySchema,
+  type Mismatch,
+  type NoMismatch,
+  parseOptions,
+  pathOption,
+  requirePath,
+} from '../../config.js';
 import { ConfigError, DataError } from '../../errors.js';
 import { oneLine, warningLine } from '../../messages/one-line.js';
 import { IndexedDataset } from '../dataset.js';
@@ -9,17 +18,22 @@ import type { SkippedSample, TrainingExample } from '../types.js';
 import { type ConversationForm, FORMS } from './form-names.js';
 import type { LoadedRows, ReadOptions } from './load-rows.js';
 
-const conversationOptionsSchema = z.strictObject({
-  form: z.enum(FORMS).optional(),
-  imageRoot: z.string().min(1).optional(),
-  imageMarker: z.union([z.string().min(1), z.literal(false)]).default('<image>'),
-  ignoreColumns: z.array(z.string().min(1)).default([]),
-  onBadImage: z.enum(['error', 'skip']).default('error'),
-  verify: z.boolean().optional(),
-  maxPixels: z.number().int().positive().optional(),
-  onWarning: callback<string>().optional(),
-}) satisfies z.ZodType<unknown, ConversationOptions>;
-type _Input = NoMismatch<Mismatch<Given<z.input<typeof conversationOptionsSchema>>, Given<ConversationOptions>>>;
+const conversationOptionsSchema = lazySchema(
+  () =>
+    z.strictObject({
+      form: z.enum(FORMS).optional(),
+      imageRoot: pathOption().optional(),
+      imageMarker: z.union([z.string().min(1), z.literal(false)]).default('<image>'),
+      ignoreColumns: z.array(z.string().min(1)).default([]),
+      onBadImage: z.enum(['error', 'skip']).default('error'),
+      verify: z.boolean().optional(),
+      maxPixels: z.number().int().positive().optional(),
+      onWarning: callback<string>().optional(),
+    }) satisfies z.ZodType<unknown, ConversationOptions>,
+);
+type _Input = NoMismatch<
+  Mismatch<Given<z.input<ReturnType<typeof conversationOptionsSchema>>>, Given<ConversationOptions>>
+>;
 
 /** Options of `ConversationDataset.fromFile` and `fromRows`. */
 export interface ConversationOptions {
@@ -173,7 +187,7 @@ const ALIASES = {
   format: 'form',
 };
 
-function settingsOf(parsed: z.output<typeof conversationOptionsSchema>, folder: string): ReadOptions {
+function settingsOf(parsed: z.output<ReturnType<typeof conversationOptionsSchema>>, folder: string): ReadOptions {
   const { form, imageRoot, imageMarker, ignoreColumns, onBadImage, verify, maxPixels } = parsed;
   return {
     form,

@@ -1,8 +1,9 @@
 /** Writes the images of Parquet files as files, with their classes in a metadata.jsonl beside them. */
-import { type FileHandle, mkdir, open, writeFile } from 'node:fs/promises';
+import { type FileHandle, open, writeFile } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import { DataError } from '../../errors.js';
 import { requireSpace } from '../../files/disk-errors.js';
+import { makeFolder } from '../../files/make-folder.js';
 import { oneLine } from '../../messages/one-line.js';
 import { type SplitName, splitInName } from '../folder-evidence.js';
 import { imageFormatOf } from '../image-format.js';
@@ -30,13 +31,13 @@ export async function exportImages(
   options: ChosenColumns & { readonly signal?: AbortSignal | undefined },
 ): Promise<void> {
   const splits = splitsOf(sources);
-  await mkdir(dir, { recursive: true });
+  await makeFolder(dir);
   for (const [shard, source] of sources.entries()) {
     const file = await ParquetFile.open(source.path);
     try {
       const columns = findImageColumns(file, options);
       const folder = join(dir, splits[shard]!);
-      await mkdir(folder, { recursive: true });
+      await makeFolder(folder);
       await requireSpace(join(folder, 'image'), file.bytesOf(columns.bytes));
       const table = await open(join(folder, 'metadata.jsonl'), 'a');
       try {

@@ -3,9 +3,10 @@
  * is not of this user, or is no regular file is as good as none: its contents are recomputed.
  */
 import { createHash, randomBytes } from 'node:crypto';
-import { closeSync, constants, fstatSync, mkdirSync, openSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
+import { closeSync, constants, fstatSync, openSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
 import { homedir } from 'node:os';
 import { dirname, join } from 'node:path';
+import { makeFolderSync } from '../../files/make-folder.js';
 
 /** A kernel takes some 100 kB. */
 const MAX_BYTES = 67_108_864;
@@ -48,7 +49,7 @@ export function readCacheJson(path: string): unknown {
 /** Writes a file of the cache so that a reader sees all of it or nothing; a read-only home is no error. */
 export function writeCacheFile(path: string, contents: string | Uint8Array): void {
   try {
-    mkdirSync(dirname(path), { recursive: true });
+    makeFolderSync(dirname(path));
     const temporary = `${path}.${randomBytes(4).toString('hex')}`;
     writeFileSync(temporary, contents);
     renameSync(temporary, path);

@@ -100,7 +100,7 @@ const offloadSchema = z.strictObject({
 });
 const optionsSchema = z.strictObject({
   device: z.int().nonnegative().optional(),
-  memoryBudget: memoryBudgetSchema.optional(),
+  memoryBudget: memoryBudgetSchema().optional(),
   rematerialize: z.boolean().optional(),
   tokensPerPass: z.int().nonnegative().optional(),
   offload: z.union([z.literal(['auto', 'none']), offloadSchema]).optional(),

@@ -67,7 +67,7 @@ export interface TfjsEngineOptions {
 }
 
 const optionsSchema = z.strictObject({
-  memoryBudget: memoryBudgetSchema.optional(),
+  memoryBudget: memoryBudgetSchema().optional(),
   adapterRank: z.int().nonnegative().optional(),
   blockElements: z.int().positive().optional(),
 } satisfies Record<Exclude<keyof TfjsEngineOptions, 'tf'>, z.ZodType>);
