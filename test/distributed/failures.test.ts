@@ -109,7 +109,9 @@ describe('a loss that is not finite on one rank', () => {
       }),
     );
     for (const { error, events } of runs) {
-      expect((error as Error).message).toMatch(/^step 4: the loss is NaN on rank 1; samples: \d+, \d+/);
+      expect((error as Error).message).toMatch(
+        /^step 4: the loss is NaN on rank 1; samples: \d+, \d+; last checkpoint: .*checkpoint-3$/m,
+      );
       expect(ofType(events, 'step').map(({ step }) => step)).toEqual([1, 2, 3]);
     }
     expect((runs[0]!.error as Error).message).toBe((runs[1]!.error as Error).message);
