@@ -142,7 +142,8 @@ export class RankExchange {
     try {
       value = await work();
     } catch (error) {
-      await this.gather<Outcome<T>>(what, { error: toldOf(error) }, true);
+      // Where they are gone already they know of it.
+      await this.gather<Outcome<T>>(what, { error: toldOf(error) }, true).catch(() => undefined);
       throw this.agreed(error);
     }
     await this.gather<Outcome<T>>(what, { value }, true).catch((error: unknown) => {
@@ -188,7 +189,9 @@ export class RankExchange {
   failed(error: unknown): unknown {
     if (this.isAlone) {
       const { reason } = this.group.failure as { readonly reason: DistributedError };
-      return reason.rank === this.group.rank ? error : reason;
+      if (reason.rank !== this.group.rank) return reason;
+      // What this rank told the others of is its own error, not theirs.
+      return error === reason ? this.signal.reason : error;
     }
     if (!this.isAgreed(error) && !(this.#isStopAgreed && error === this.signal.reason)) this.#failWith(error);
     return error;

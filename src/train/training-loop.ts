@@ -468,9 +468,11 @@ export class TrainingLoop {
     const wait = <T>(value: Promise<T>) => this.#answer(value);
     const { ranks, show } = this.#options;
     const verify = ranks && ((step: number, norm: number) => compareNorms(ranks, step, norm));
-    const settled = this.#metrics.settle(this.#checkpoints.latest?.path, show, wait, verify);
-    if (!ranks) return settled;
-    return settled.catch((error: unknown) => {
+    const { latest } = this.#checkpoints;
+    if (!ranks) return this.#metrics.settle(latest?.path, show, wait);
+    const willSave = this.#options.config.saveStrategy !== 'no' && this.#metrics.learnedSteps > 0;
+    const before = willSave ? this.#checkpoints.pathOf(this.#globalStep - 1) : latest?.path;
+    return this.#metrics.settle(before, show, wait, verify).catch((error: unknown) => {
       throw error === this.#metrics.failure ? ranks.agreed(error) : error;
     });
   }

@@ -8,7 +8,8 @@ import { DistributedError } from '../../src/errors.js';
 import { Evaluator } from '../../src/eval/evaluator.js';
 import type { SftConfigInput } from '../../src/train/sft-config.js';
 import { linearCollator, linearDataset, linearModel, linearTrainer } from '../train/linear-model.js';
-import { dropping, ofType, timeless, trainRanks } from './linear-ranks.js';
+import { dropping } from './dropping.js';
+import { ofType, timeless, trainRanks } from './linear-ranks.js';
 import { withLoopback } from './loopback-sum.js';
 import { MemoryWorld } from './memory-group.js';
 

@@ -109,11 +109,30 @@ describe('a loss that is not finite on one rank', () => {
       }),
     );
     for (const { error, events } of runs) {
-      expect((error as Error).message).toMatch(/^step 4: the loss is NaN on rank 1; samples: \d+, \d+/);
+      expect((error as Error).message).toMatch(
+        /^step 4: the loss is NaN on rank 1; samples: \d+, \d+; last checkpoint: .*checkpoint-3$/m,
+      );
       expect(ofType(events, 'step').map(({ step }) => step)).toEqual([1, 2, 3]);
     }
     expect((runs[0]!.error as Error).message).toBe((runs[1]!.error as Error).message);
     expect(await savedSteps()).toEqual([3]);
     expect(runs.map(({ trace }) => trace.closed)).toEqual([1, 1]);
+  });
+});
+
+describe('a stop that one rank is asked for', () => {
+  it('ends all of them, before the first step too', async () => {
+    const stop = new AbortController();
+    const reason = new DOMException('enough', 'AbortError');
+    const runs = await Promise.all(
+      trainRanks(2, config(), {
+        options: (rank) => ({ callbacks: [{ onStart: () => void (rank === 1 && stop.abort(reason)) }] }),
+        train: (rank) => (rank === 1 ? { signal: stop.signal } : {}),
+      }),
+    );
+    expect(runs[1]!.error).toBe(reason);
+    expect(runs[0]!.error).toBeInstanceOf(DistributedError);
+    expect((runs[0]!.error as Error).message).toMatch(/rank 1 .*enough/);
+    expect(await savedSteps()).toEqual([]);
   });
 });

@@ -1,5 +1,4 @@
 /** Runs of the model of three parameters on several ranks of one process. */
-import type { SftExample } from '../../src/data/types.js';
 import type { TrainingEvent, TrainOutput } from '../../src/train/events.js';
 import type { SftConfigInput } from '../../src/train/sft-config.js';
 import type { SftTrainerOptions, TrainOptions } from '../../src/train/sft-trainer.js';
@@ -58,12 +57,4 @@ export function timeless(events: readonly TrainingEvent[]): unknown[] {
     const { output, ...others } = event as TrainingEvent & { output?: TrainOutput };
     return JSON.parse(JSON.stringify(others, (key, value) => (own.has(key) ? undefined : value)));
   });
-}
-
-/** Whose samples have these ids dropped by a collator. */
-export function dropping<C extends { collate(examples: readonly SftExample[]): Promise<unknown> }>(
-  collator: C,
-  isDropped: (id: string) => boolean,
-): C {
-  return { ...collator, collate: (examples) => collator.collate(examples.filter(({ id }) => !isDropped(id!))) };
 }

@@ -1,4 +1,4 @@
-import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { mkdtemp, readdir, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import fc from 'fast-check';
@@ -7,7 +7,8 @@ import { ConfigError, DistributedError } from '../../src/errors.js';
 import { dealt, Sampler } from '../../src/train/sampler.js';
 import type { SftConfigInput } from '../../src/train/sft-config.js';
 import { linearCollator, linearDataset, linearModel, linearTrainer } from '../train/linear-model.js';
-import { dropping, ofType, timeless, trainRanks } from './linear-ranks.js';
+import { dropping } from './dropping.js';
+import { ofType, timeless, trainRanks } from './linear-ranks.js';
 import { MemoryWorld } from './memory-group.js';
 
 let dir: string;
@@ -179,8 +180,6 @@ describe('several ranks together', () => {
   });
 
   it('go on where rank 0 cannot save, and say so on all of them', async () => {
-    await mkdir(join(dir, 'run', 'checkpoint-6'), { recursive: true });
-    await writeFile(join(dir, 'run', 'checkpoint-6', '.ministral-tune.lock'), 'another run');
     const runs = await Promise.all(
       trainRanks(2, config({ gradientAccumulationSteps: 1 }), {
         options: () => ({ saveAdapter: () => Promise.reject(new Error('no space left on device')) }),
