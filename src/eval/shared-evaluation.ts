@@ -28,12 +28,14 @@ export async function evaluationGroup(
  * Answers batches, dealt round robin, and yields them all in order on each process.
  * @param count batches of all processes
  * @param answer answers the batch of that place
+ * @param signal heard while this process waits for the others
  * @throws what `answer` throws; DistributedError where another process fails or is lost
  */
 export async function* answerTogether(
   group: ProcessGroup,
   count: number,
   answer: (batch: number) => Promise<AnsweredBatch>,
+  signal?: AbortSignal,
 ): AsyncGenerator<AnsweredBatch, void, void> {
   const { rank, worldSize } = group;
   const scope = group.begin('evaluation');
@@ -46,7 +48,7 @@ export async function* answerTogether(
         own.push(await answer(batch));
       }
       const bytes = new TextEncoder().encode(JSON.stringify(own));
-      const told = await group.allGatherBytes(`answers from batch ${from} on`, bytes);
+      const told = await group.allGatherBytes(`answers from batch ${from} on`, bytes, signal);
       const all = told.map((text) => JSON.parse(new TextDecoder().decode(text)) as AnsweredBatch[]);
       for (let batch = from; batch < end; batch++) {
         yield all[(batch - from) % worldSize]![Math.floor((batch - from) / worldSize)]!;

@@ -4,6 +4,7 @@ import { fstatSync, readFileSync, statSync } from 'node:fs';
 import { constants } from 'node:os';
 import { basename } from 'node:path';
 import { checkNames } from '../config.js';
+import { rankPlace } from '../distributed/rank-place.js';
 import { reasonOf } from '../errors.js';
 import { requireCallback, requireOneObject } from '../require-given.js';
 import { closeDeadTerminalsAtExit, guardStandardOutput } from './guarded-output.js';
@@ -41,7 +42,8 @@ export interface AbortOnSignalsOptions {
  * and from then on the process ends with code 130 (143 for SIGTERM, 129 for SIGHUP), however it ends. A second SIGINT or
  * SIGTERM ends it at once, wherever it is: checkpoints are whole or not there at all. SIGHUP does not hurry it: a closed
  * terminal sends several, and whatever is printed after it is lost without an error. A process that was started with
- * `nohup` goes on after SIGHUP.
+ * `nohup` goes on after SIGHUP. Nor does SIGTERM hurry one of several processes that a launcher has started: the launcher
+ * and the job scheduler each send one, and then SIGKILL.
  * @example
  * ```ts
  * const stop = abortOnSignals();
@@ -54,28 +56,49 @@ export function abortOnSignals(options: AbortOnSignalsOptions = {}): SignalWatch
   requireOneObject(arguments.length, 'abortOnSignals', 'abortOnSignals({ onStop })');
   checkNames(options, { onStop: false }, 'abortOnSignals');
   requireCallback(options.onStop, 'abortOnSignals: `onStop`', 'e.g. { onStop: (name) => console.error(name) }.', true);
+  return watchSignals({ names: [...IMPATIENT, 'SIGHUP'], isPatient: isRank(), onStop: options.onStop });
+}
+
+/** What is to be watched, and how. */
+interface WatchSettings {
+  readonly names: readonly StopSignal[];
+  /** A second SIGTERM does not end the process at once. */
+  readonly isPatient: boolean;
+  /** Leaves a signal to listeners of others, if it has any when it comes. */
+  readonly yields?: boolean;
+  readonly onStop: ((name: StopSignal) => void) | undefined;
+}
+
+/** As {@link abortOnSignals}, which says what happens. */
+export function watchSignals({ names, isPatient, yields = false, onStop }: WatchSettings): SignalWatch {
   const controller = new AbortController();
   const outlivesTerminal = isHangupIgnored();
+  const hurrying = names.filter((name) => IMPATIENT.includes(name) && !(isPatient && name === 'SIGTERM'));
   let received: StopSignal | undefined;
   let firstAt = 0;
   /** The stop that a person or a system asked for; a closed terminal asks nobody to hurry. */
   let asked: StopSignal | undefined;
 
   const leave = (): void => {
-    for (const name of IMPATIENT) process.off(name, listen);
+    for (const name of hurrying) process.off(name, listen);
   };
   const dispose = (): void => {
-    leave();
-    process.off('SIGHUP', listen);
+    for (const name of names) process.off(name, listen);
   };
   const listen = (signal: NodeJS.Signals): void => {
     const name = signal as StopSignal;
+    if (yields && process.listeners(name).some((listener) => listener !== listen)) {
+      // Before those listeners are called: some end the process where they are the only ones.
+      if (!received) dispose();
+      return;
+    }
     if (name === 'SIGHUP') {
       // Node would end the process, which was not to be ended.
       if (outlivesTerminal) return;
       closeDeadTerminalsAtExit();
     } else if (asked) {
-      if (performance.now() - firstAt > SAME_PRESS_MS) process.exit(exitCode(name));
+      const isSecond = performance.now() - firstAt > SAME_PRESS_MS;
+      if (isSecond && hurrying.includes(name)) process.exit(exitCode(name));
       return;
     } else {
       asked = name;
@@ -90,11 +113,10 @@ export function abortOnSignals(options: AbortOnSignalsOptions = {}): SignalWatch
     });
     // For good: what is said about the end must not keep it from being saved.
     guardStandardOutput();
-    report(options.onStop, name);
+    report(onStop, name);
     controller.abort(new DOMException(`stopped by ${name}`, 'AbortError'));
   };
-  for (const name of IMPATIENT) process.on(name, listen);
-  process.on('SIGHUP', listen);
+  for (const name of names) process.on(name, listen);
   return {
     signal: controller.signal,
     get received() {
@@ -103,6 +125,16 @@ export function abortOnSignals(options: AbortOnSignalsOptions = {}): SignalWatch
     dispose,
     [Symbol.dispose]: dispose,
   };
+}
+
+/** Whether a launcher has started this process together with others. */
+function isRank(): boolean {
+  try {
+    return rankPlace() !== undefined;
+  } catch {
+    // Variables that contradict each other: whoever trains says so.
+    return false;
+  }
 }
 
 /** Of these a second one ends the process. Other systems than Windows do not know the last. */
@@ -125,7 +157,8 @@ function report(onStop: ((name: StopSignal) => unknown) | undefined, name: StopS
   }
 }
 
-function exitCode(name: StopSignal): number {
+/** With which a process ends that the signal ended. */
+export function exitCode(name: StopSignal): number {
   // Node's number on Windows, the only system that sends it.
   const number = name === 'SIGBREAK' ? 21 : constants.signals[name];
   return 128 + number;

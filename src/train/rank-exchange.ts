@@ -13,6 +13,8 @@ import { ReaderLeft } from './reader-left.js';
 /** Milliseconds that the others have to come to the next message once a rank is asked to stop, and before the steps. */
 const STOP_GRACE = 10_000;
 const EARLY_GRACE = 500;
+/** The same where a reader left a run with steps: that hurries nobody, and a window of another rank may be long. */
+const LEAVE_GRACE = 1_800_000;
 
 /** By what a run is asked to end, and is ended. */
 interface RunEnd {
@@ -73,8 +75,8 @@ export class RankExchange {
     const asked = (): void => {
       if (this.signal.aborted) return;
       const { reason } = run.signal;
-      const grace = this.hasSteps || reason instanceof ReaderLeft ? STOP_GRACE : EARLY_GRACE;
-      this.#timer = setTimeout(() => this.#failWith(reason), grace);
+      const graces = reason instanceof ReaderLeft ? [STOP_GRACE, LEAVE_GRACE] : [EARLY_GRACE, STOP_GRACE];
+      this.#timer = setTimeout(() => this.#failWith(reason), graces[Number(this.hasSteps)]);
     };
     const failed = (): void => this.#end(group.failure.reason);
     if (run.signal.aborted) asked();
@@ -162,7 +164,10 @@ export class RankExchange {
 
   /** Bytes of rank 0 on all ranks. Rank 0 alone gives them. */
   async bytesFromMain(what: string, bytes: Uint8Array | undefined): Promise<Uint8Array> {
-    if (this.isAlone) return bytes!;
+    if (this.isAlone) {
+      if (!bytes) throw this.group.failure.reason;
+      return bytes;
+    }
     const [given] = await this.group.allGatherBytes(what, bytes ?? new Uint8Array(0));
     return this.isMain ? bytes! : given!;
   }

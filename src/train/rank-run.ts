@@ -26,6 +26,17 @@ export function onMain<T>(ranks: RankExchange | undefined, what: string, work: (
   return ranks ? ranks.fromMain(what, work) : work();
 }
 
+/** The last save: once more where `saveAdapter` does not answer. All ranks try again, or none: one of them writes. */
+export async function saveLast(
+  ranks: RankExchange | undefined,
+  adapter: { readonly isSilent: boolean },
+  save: () => Promise<boolean>,
+): Promise<boolean> {
+  if (await save()) return true;
+  const isSilent = await onMain(ranks, 'whether saveAdapter answers', async () => adapter.isSilent);
+  return isSilent && save();
+}
+
 /**
  * What must be the same for a run to go on, and on all of its ranks.
  * @throws DistributedError if it is not on those

@@ -7,7 +7,7 @@ import { DataLoader } from '../data/data-loader.js';
 import type { Dataset, SkippedSample, TrainingExample } from '../data/types.js';
 import { rankPlace } from '../distributed/rank-place.js';
 import { ParameterLease } from '../engine/parameter-lease.js';
-import { ConfigError, DataError, TrainingError } from '../errors.js';
+import { ConfigError, DataError, type DistributedError, TrainingError } from '../errors.js';
 import { makeFolder } from '../files/make-folder.js';
 import { warningLine } from '../messages/one-line.js';
 import { showValue } from '../messages/show-value.js';
@@ -20,11 +20,12 @@ import { learningRateFactors } from './learning-rate-factors.js';
 import { requirePrecision } from './precision.js';
 import type { Progress } from './progress.js';
 import type { RankExchange } from './rank-exchange.js';
+import { savedOnSignals } from './rank-signals.js';
 import { runWarnings } from './run-warnings.js';
 import { Sampler } from './sampler.js';
 import { parseSftConfig, type SftConfig, sftConfigSchema } from './sft-config.js';
 import type { SftTrainerOptions, TrainOptions } from './sft-trainer-options.js';
-import { asDataset, checkMetrics, checkTrainerOptions, requireRanks } from './trainer-parts.js';
+import { asDataset, checkMetrics, checkTrainerOptions, leftAlone, requireRanks } from './trainer-parts.js';
 import type { TrainingLoop } from './training-loop.js';
 import { type RunControl, TrainingRun } from './training-run.js';
 import { describeSkipped } from './training-window.js';
@@ -176,6 +177,9 @@ export class SftTrainer {
    *   differ in what they run
    *
    * A checkpoint that cannot be written is a warning: the run goes on and later saves try again.
+   *
+   * In a process that trains with others SIGTERM, SIGINT and SIGHUP stop the run as an abort does, if the program does not
+   * listen to them: the last whole step is saved, and the process then ends with 128 and the number of the signal.
    */
   train(options: TrainOptions = {}): TrainingRun {
     if (typeof options === 'string' || typeof options === 'boolean') {
@@ -192,7 +196,9 @@ export class SftTrainer {
     // A run stays where it has begun, and what it owns with it, though the process changes its working directory.
     const from = typeof resumeFrom === 'string' ? resolve(resumeFrom) : resumeFrom || undefined;
     const config = { ...this.config, outputDir: resolve(this.config.outputDir) };
-    return new TrainingRun((control) => this.#runWithCallbacks(control, config, from), options.signal);
+    const body = (control: RunControl) => this.#runWithCallbacks(control, config, from);
+    if (!this.#place) return new TrainingRun(body, options.signal);
+    return new TrainingRun((control) => savedOnSignals(control.stop, () => body(control)), options.signal);
   }
 
   async #runWithCallbacks(
@@ -350,10 +356,11 @@ export class SftTrainer {
   /**
    * Writes what was trained as the model has it now, as in its checkpoints: the adapter with the collator's chat template,
    * and what `saveAdapter` of the options writes. An adapter that is in the folder makes way. In the loop of a run it is
-   * that of the loop's step. Of several processes the first writes and the others wait for it. `saveAdapter(adapter, directory, options)` also says another name of the base model.
+   * that of the loop's step. Of several processes all call it: the first writes and the others wait for it. `saveAdapter(adapter, directory, options)` also says another name of the base model.
    * transformers: `save_model`.
    * @param directory made if need be
-   * @throws as the function `saveAdapter`; TrainingError if the model has nothing to train, or cannot write what it has
+   * @throws as the function `saveAdapter`; TrainingError if the model has nothing to train, or cannot write what it has;
+   * DistributedError if not all processes call it
    */
   async saveModel(directory: string): Promise<void> {
     requirePath(directory, 'saveModel');
@@ -369,9 +376,13 @@ export class SftTrainer {
       if (!model.writeAdapter) await makeFolder(directory);
       await saveAdapter?.(directory);
     };
-    await this.#together(`saveModel ${directory}`, undefined, (ranks) =>
-      ranks ? ranks.fromMain('saved model', write) : write(),
-    );
+    let isLeft: DistributedError | undefined;
+    await this.#together('saveModel', undefined, async (ranks) => {
+      await (ranks ? ranks.fromMain('saveModel', write) : write());
+      // The others have ended, or do something else.
+      if (ranks?.isAlone) isLeft = leftAlone(directory, ranks.group.failure.reason);
+    });
+    if (isLeft) throw isLeft;
   }
 
   async #checkData(signal: AbortSignal | undefined, isResumed: boolean): Promise<readonly string[]> {

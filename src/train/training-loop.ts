@@ -17,7 +17,7 @@ import { changedSettings, evaluationWarnings } from './compare-runs.js';
 import type { EvalResult } from './evaluate-loss.js';
 import type { TrainOutput } from './events.js';
 import { RunLog } from './history.js';
-import { identifyRun, onMain, RunOutputFolder } from './rank-run.js';
+import { identifyRun, onMain, RunOutputFolder, saveLast } from './rank-run.js';
 import { compareNorms, joinWindow, takeLogOf } from './rank-window.js';
 import { ReaderLeft } from './reader-left.js';
 import { runOutput } from './run-output.js';
@@ -438,7 +438,7 @@ export class TrainingLoop {
       const unsaved = () => isNew && this.#checkpoints.latest?.step !== this.#globalStep;
       if (config.saveStrategy === 'no') return;
       if (unsaved()) {
-        const isSaved = (await this.#save()) || (this.#adapter.isSilent && (await this.#save()));
+        const isSaved = await saveLast(ranks, this.#adapter, () => this.#save());
         if (isSaved && this.#adapter.isSilent) {
           const message = '`saveAdapter` does not answer; this save was made without what it writes';
           await this.#log.warn(this.#globalStep, message);
