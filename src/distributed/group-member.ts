@@ -10,6 +10,7 @@ import {
   type RankIdentity,
   type ToRank,
 } from './messages.js';
+import { notice } from './notice.js';
 import type { ProcessGroup, RankPlace } from './process-group.js';
 
 /** Carries messages to the hub and back. */
@@ -73,6 +74,12 @@ export class GroupMember implements ProcessGroup {
   }
 
   begin(what: string): { end(): void } {
+    if (this.failure.aborted) {
+      const reason = this.failure.reason as DistributedError;
+      const message = `${what} cannot begin: the ranks have lost each other before: ${reason.summary}`;
+      const hint = 'They do not come together again: start all processes anew. `resumeFromCheckpoint` goes on.';
+      throw new DistributedError(message, { rank: reason.rank, hint, cause: reason });
+    }
     this.#requireOpen(what);
     this.#begun.push(what);
     if (this.#begun.length === 1) this.#link.send({ type: 'begin', what });
@@ -142,10 +149,19 @@ export class GroupMember implements ProcessGroup {
       const forget = onAbort(signal, () => settle(() => reject(signal!.reason)));
       const settle = (answer: () => void): void => {
         forget();
+        clearTimeout(noticing);
         this.#calls.delete(sequence);
         this.#link.keepAlive(this.#calls.size > 0);
         answer();
       };
+      // Slow ones are waited for; those that never come are a mistake of the program.
+      let seconds = NOTICE_SECONDS;
+      const say = (): void => {
+        notice(`rank ${this.rank} has waited ${seconds} s for the others to come to ${what}: all ranks must do so`);
+        noticing = setTimeout(say, seconds * 1000).unref();
+        seconds *= 2;
+      };
+      let noticing = setTimeout(say, seconds * 1000).unref();
       this.#calls.set(sequence, {
         what,
         parts: new Array(this.worldSize).fill(undefined),
@@ -188,5 +204,7 @@ export function errorOf({ rank, message, hint, fault }: Failure): DistributedErr
   });
 }
 
+/** After so long a rank says for what it waits; then after twice as long, and so on. */
+const NOTICE_SECONDS = 60;
 /** Far below what a message may hold. */
 const MAX_TEXT = 4000;

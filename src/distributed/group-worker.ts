@@ -2,10 +2,10 @@
  * The program of the thread that holds a rank's connections: the main thread may compute for minutes without a pause,
  * and still lives.
  */
-import { writeSync } from 'node:fs';
 import { parentPort, workerData } from 'node:worker_threads';
 import { RendezvousError } from './hub-server.js';
 import type { FromRank, ToRank } from './messages.js';
+import { notice } from './notice.js';
 import type { FromWorker, ToWorker, WorkerSettings } from './worker-protocol.js';
 import { HubSide, RankSide, type Side } from './worker-sides.js';
 
@@ -16,15 +16,6 @@ const say = (message: FromWorker): void => parentPort?.postMessage(message);
 let isCountedOn = false;
 const waiting = new Map<number, number>();
 let reaction: NodeJS.Timeout | undefined;
-
-/** Straight to the descriptor: what goes by the main thread waits for it. */
-function notice(text: string): void {
-  try {
-    writeSync(2, `ministral-tune: ${text}\n`);
-  } catch {
-    // Nobody reads it.
-  }
-}
 
 const side: Side = own.rank === 0 ? new HubSide(settings, receive) : new RankSide(settings, receive);
 

@@ -177,7 +177,9 @@ export class Evaluator {
     const group = await evaluationGroup(this.#group, signal);
     let correct = 0;
     let done = 0;
-    for await (const { samples, seconds } of group ? answerTogether(group, count, answer, signal) : eachOf(count, answer)) {
+    for await (const { samples, seconds } of group
+      ? answerTogether(group, count, answer, signal)
+      : eachOf(count, answer)) {
       correct += samples.filter((one) => one.predicted === one.expected).length;
       done += samples.length;
       yield { done, total: indices.length, correct, samples, seconds };

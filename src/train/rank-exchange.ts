@@ -116,11 +116,12 @@ export class RankExchange {
   /**
    * The values of all ranks, by rank, where each of them comes to this line.
    * @param later leave it to the caller to end the run where that was agreed on: `signal` is aborted then
+   * @param signal ends the wait for the others
    * @throws what ends the run; DistributedError
    */
-  async gather<T>(what: string, value: T, later = false): Promise<T[]> {
+  async gather<T>(what: string, value: T, later = false, signal?: AbortSignal): Promise<T[]> {
     const stop = this.#request();
-    const messages = await this.group.allGather<Message<T>>(what, { value, ...(stop && { stop }) });
+    const messages = await this.group.allGather<Message<T>>(what, { value, ...(stop && { stop }) }, signal);
     if (!this.#isStopAgreed) this.#agree(messages.map((message) => message.stop));
     if (!later && this.#isStopAgreed && !this.#isOver) this.signal.throwIfAborted();
     return messages.map((message) => message.value);
@@ -129,8 +130,9 @@ export class RankExchange {
   /**
    * Runs work on rank 0 alone, which hands its result, as JSON, to the others. Where it fails it does so on all of them.
    * After a failure of another rank it just runs: on the one that saves.
+   * @param limitMs rank 0 waits so long for the others to come. Default: as long as they live
    */
-  async fromMain<T>(what: string, work: () => Promise<T>): Promise<T> {
+  async fromMain<T>(what: string, work: () => Promise<T>, limitMs?: number): Promise<T> {
     if (this.isAlone) {
       if (!this.savesLast) throw this.group.failure.reason;
       return work();
@@ -148,7 +150,8 @@ export class RankExchange {
       await this.gather<Outcome<T>>(what, { error: toldOf(error) }, true).catch(() => undefined);
       throw this.agreed(error);
     }
-    await this.gather<Outcome<T>>(what, { value }, true).catch((error: unknown) => {
+    const limit = limitMs === undefined ? undefined : AbortSignal.timeout(limitMs);
+    await this.gather<Outcome<T>>(what, { value }, true, limit).catch((error: unknown) => {
       // What is done is done, though nobody hears of it.
       if (!this.isAlone) throw error;
     });

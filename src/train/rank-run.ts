@@ -1,6 +1,7 @@
 /** What a run is and where it writes, of one process or of several ranks. */
 import type { Collator } from '../data/data-loader.js';
 import type { Dataset, TrainingExample } from '../data/types.js';
+import { DistributedError, reasonOf } from '../errors.js';
 import { listCheckpoints, savedFingerprints } from './checkpoint.js';
 import type { RunIdentity } from './checkpoint-state.js';
 import { runSettings } from './compare-runs.js';
@@ -24,6 +25,41 @@ interface RunParts {
 /** Work of the rank that has the files; of a process by itself. */
 export function onMain<T>(ranks: RankExchange | undefined, what: string, work: () => Promise<T>): Promise<T> {
   return ranks ? ranks.fromMain(what, work) : work();
+}
+
+/** As long as torch.distributed waits. */
+const TOGETHER_MS = 1_800_000;
+
+/**
+ * What rank 0 writes while the others wait for it.
+ * @returns an error if it is written and the others have not come: they have ended, or do something else
+ */
+export async function writeTogether(
+  ranks: RankExchange,
+  directory: string,
+  write: () => Promise<void>,
+  limitMs = TOGETHER_MS,
+): Promise<DistributedError | undefined> {
+  let isWritten = false;
+  const work = async (): Promise<void> => {
+    await write();
+    isWritten = true;
+  };
+  try {
+    await ranks.fromMain('saveModel', work, limitMs);
+  } catch (error) {
+    if (!isWritten) throw error;
+    return leftAlone(directory, error);
+  }
+  return ranks.isAlone ? leftAlone(directory, ranks.group.failure.reason) : undefined;
+}
+
+function leftAlone(directory: string, reason: unknown): DistributedError {
+  const rank = reason instanceof DistributedError ? reason.rank : undefined;
+  const message = `saveModel: ${directory} is written, but not all ranks came to it: ${reasonOf(reason)}`;
+  const hint =
+    'Call saveModel on all ranks, and not within `if (isMainProcess())`: rank 0 alone writes, the others wait for it.';
+  return new DistributedError(message, { rank, hint, cause: reason });
 }
 
 /** The last save: once more where `saveAdapter` does not answer. All ranks try again, or none: one of them writes. */

@@ -10,6 +10,9 @@ const NAMES = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const;
 /** What a program does when its run has ended may take so long. */
 const END_MS = 3000;
 
+/** A run that does not end is left behind: launchers send SIGKILL long before, a person has no other way. */
+const LONGEST_MS = 600_000;
+
 /** Ends the runs that are under way. */
 const stops = new Set<(reason: unknown) => void>();
 let watch: SignalWatch | undefined;
@@ -46,6 +49,7 @@ function watchOthersLeft(): SignalWatch {
     onStop: (name) => {
       const text = 'the training ends with its last whole step, and then this process';
       guardedOutput(process.stderr).write(`ministral-tune: ${name}: ${text}\n`);
+      setTimeout(() => process.exit(exitCode(name)), LONGEST_MS).unref();
     },
   });
   watching.signal.addEventListener('abort', () => {

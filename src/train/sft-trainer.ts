@@ -25,7 +25,7 @@ import { runWarnings } from './run-warnings.js';
 import { Sampler } from './sampler.js';
 import { parseSftConfig, type SftConfig, sftConfigSchema } from './sft-config.js';
 import type { SftTrainerOptions, TrainOptions } from './sft-trainer-options.js';
-import { asDataset, checkMetrics, checkTrainerOptions, leftAlone, requireRanks } from './trainer-parts.js';
+import { asDataset, checkMetrics, checkTrainerOptions, requireRanks } from './trainer-parts.js';
 import type { TrainingLoop } from './training-loop.js';
 import { type RunControl, TrainingRun } from './training-run.js';
 import { describeSkipped } from './training-window.js';
@@ -197,7 +197,7 @@ export class SftTrainer {
     const from = typeof resumeFrom === 'string' ? resolve(resumeFrom) : resumeFrom || undefined;
     const config = { ...this.config, outputDir: resolve(this.config.outputDir) };
     const body = (control: RunControl) => this.#runWithCallbacks(control, config, from);
-    if (!this.#place) return new TrainingRun(body, options.signal);
+    if (!rankPlace()) return new TrainingRun(body, options.signal);
     return new TrainingRun((control) => savedOnSignals(control.stop, () => body(control)), options.signal);
   }
 
@@ -378,9 +378,9 @@ export class SftTrainer {
     };
     let isLeft: DistributedError | undefined;
     await this.#together('saveModel', undefined, async (ranks) => {
-      await (ranks ? ranks.fromMain('saveModel', write) : write());
-      // The others have ended, or do something else.
-      if (ranks?.isAlone) isLeft = leftAlone(directory, ranks.group.failure.reason);
+      if (!ranks) return write();
+      const { writeTogether } = await import('./rank-run.js');
+      isLeft = await writeTogether(ranks, directory, write);
     });
     if (isLeft) throw isLeft;
   }

@@ -2,7 +2,7 @@
 import { IndexedDataset } from '../data/dataset.js';
 import type { Dataset, TrainingExample } from '../data/types.js';
 import type { Engine } from '../engine/engine.js';
-import { ConfigError, DataError, DistributedError, reasonOf } from '../errors.js';
+import { ConfigError, DataError } from '../errors.js';
 import { isKind, isObject, isPromise } from '../messages/given-kind.js';
 import { showValue } from '../messages/show-value.js';
 
@@ -71,19 +71,6 @@ export function requireRanks(engine: Engine, worldSize: number): void {
         'Only `cuda` trains on several GPUs. For one process unset RANK and WORLD_SIZE (or those of Slurm), or start the program ' +
         'without a launcher.',
       details: { worldSize, engine: engine.name },
-    },
-  );
-}
-
-/** For `saveModel`, which one process of several has called alone. */
-export function leftAlone(directory: string, reason: unknown): DistributedError {
-  const rank = reason instanceof DistributedError ? reason.rank : undefined;
-  return new DistributedError(
-    `saveModel: ${directory} is written, but not all ranks came to it: ${reasonOf(reason)}`,
-    {
-      rank,
-      hint: 'Call saveModel on all ranks, and not within `if (isMainProcess())`: rank 0 alone writes, the others wait for it.',
-      cause: reason,
     },
   );
 }

@@ -8,7 +8,7 @@ import { Evaluator } from '../../src/eval/evaluator.js';
 import type { TrainingControl } from '../../src/train/callbacks.js';
 import { shareCheckpoint } from '../../src/train/rank-checkpoint.js';
 import { RankExchange } from '../../src/train/rank-exchange.js';
-import { saveLast } from '../../src/train/rank-run.js';
+import { saveLast, writeTogether } from '../../src/train/rank-run.js';
 import { ReaderLeft } from '../../src/train/reader-left.js';
 import type { SftConfigInput } from '../../src/train/sft-config.js';
 import { linearDataset, linearModel, linearTrainer } from '../train/linear-model.js';
@@ -84,30 +84,34 @@ describe('one rank that differs', () => {
     const data = { options: () => ({ trainDataset: linearDataset(24) }) };
     const costs = { peakBytes: ({ tokens }: { readonly tokens: number }) => tokens * 2 ** 20 };
     const [one] = await train(0, { gradientAccumulationSteps: 4, outputDir: join(dir, 'one') }, data);
-    const runs = await train(2, { gradientAccumulationSteps: 2 }, {
-      ...data,
-      model: (rank) => {
-        const model = linearModel();
-        const { passCosts, engine } = model;
-        model.passCosts = (...given) => ({ ...passCosts(...given), ...costs });
-        const { keepPace, operations } = engine;
-        const { linear } = operations as unknown as { linear: { backward(...given: unknown[]): unknown } };
-        const { backward } = linear;
-        let isFull = false;
-        let hasFailed = false;
-        linear.backward = (...given) => {
-          isFull = rank === 1 && model.steps.length === 1 && !hasFailed;
-          return backward(...given);
-        };
-        engine.keepPace = async () => {
-          await keepPace!.call(engine);
-          if (!isFull || hasFailed) return;
-          hasFailed = true;
-          throw new OutOfMemoryError('the device is full');
-        };
-        return model;
+    const runs = await train(
+      2,
+      { gradientAccumulationSteps: 2, autoMicroBatch: true },
+      {
+        ...data,
+        model: (rank) => {
+          const model = linearModel();
+          const { passCosts, engine } = model;
+          model.passCosts = (...given) => ({ ...passCosts(...given), ...costs });
+          const { keepPace, operations } = engine;
+          const { linear } = operations as unknown as { linear: { backward(...given: unknown[]): unknown } };
+          const { backward } = linear;
+          let isFull = false;
+          let hasFailed = false;
+          linear.backward = (...given) => {
+            isFull = rank === 1 && model.steps.length === 1 && !hasFailed;
+            return backward(...given);
+          };
+          engine.keepPace = async () => {
+            await keepPace!.call(engine);
+            if (!isFull || hasFailed) return;
+            hasFailed = true;
+            throw new OutOfMemoryError('the device is full');
+          };
+          return model;
+        },
       },
-    });
+    );
     expectSame(runs, one!);
     expect(runs.map(({ trace }) => trace.restarts)).toEqual([0, 1]);
     const [warned] = ofType(runs[0]!.events, 'warning').filter(({ message }) => message.includes('begun again'));
@@ -116,15 +120,19 @@ describe('one rank that differs', () => {
 
   it('names what its computeMetrics threw, and saves the step', async () => {
     const evalDataset = linearDataset(5, 3);
-    const runs = await train(2, { evalStrategy: 'steps', evalSteps: 2, maxSteps: 6 }, {
-      options: (rank) => ({
-        evalDataset,
-        computeMetrics: () => {
-          if (rank === 1) throw new RangeError('no metric');
-          return { odd: 1 };
-        },
-      }),
-    });
+    const runs = await train(
+      2,
+      { evalStrategy: 'steps', evalSteps: 2, maxSteps: 6 },
+      {
+        options: (rank) => ({
+          evalDataset,
+          computeMetrics: () => {
+            if (rank === 1) throw new RangeError('no metric');
+            return { odd: 1 };
+          },
+        }),
+      },
+    );
     expect(runs[1]!.error).toBeInstanceOf(RangeError);
     expect(runs[0]!.error).toBeInstanceOf(DistributedError);
     expect((runs[0]!.error as Error).message).toMatch('rank 1 has failed: no metric');
@@ -133,27 +141,31 @@ describe('one rank that differs', () => {
 
   it('holds all of them while its callback pauses the run', async () => {
     let held = 0;
-    const runs = await train(2, { maxSteps: 4 }, {
-      options: (rank) => {
-        let control: TrainingControl | undefined;
-        if (rank === 0) return {};
-        return {
-          callbacks: [
-            {
-              onStart: (_, given) => {
-                control = given;
+    const runs = await train(
+      2,
+      { maxSteps: 4 },
+      {
+        options: (rank) => {
+          let control: TrainingControl | undefined;
+          if (rank === 0) return {};
+          return {
+            callbacks: [
+              {
+                onStart: (_, given) => {
+                  control = given;
+                },
+                onEvent: ({ type, step }) => {
+                  if (type === 'step' && step === 2) control!.pause();
+                  if (type !== 'pause') return;
+                  held++;
+                  setTimeout(() => control!.resume(), 20);
+                },
               },
-              onEvent: ({ type, step }) => {
-                if (type === 'step' && step === 2) control!.pause();
-                if (type !== 'pause') return;
-                held++;
-                setTimeout(() => control!.resume(), 20);
-              },
-            },
-          ],
-        };
+            ],
+          };
+        },
       },
-    });
+    );
     expect(held).toBe(1);
     expect(runs.map(({ output }) => output?.globalStep)).toEqual([4, 4]);
   });
@@ -181,19 +193,23 @@ describe('one rank that differs', () => {
 
 describe('a disk that is full on rank 0', () => {
   it('costs warnings on all ranks, and the best step is loaded from memory on all of them', async () => {
-    let odd = 3;
-    const runs = await train(2, {
-      ...{ evalStrategy: 'steps', evalSteps: 1, saveStrategy: 'steps', saveSteps: 1, maxSteps: 4 },
-      ...{ loadBestModelAtEnd: true, metricForBestModel: 'odd', greaterIsBetter: true },
-      lrSchedulerType: 'constant',
-    } as SftConfigInput, {
-      options: (rank) => ({
-        evalDataset: linearDataset(5, 3),
-        callbacks: [{ onStart: () => void (disk.room = 0) }],
-        // The second is the best.
-        computeMetrics: () => ({ odd: rank === 0 ? (odd = odd === 3 ? 5 : odd === 5 ? 9 : 1) : 0 }),
-      }),
-    });
+    const values = [5, 9, 1, 1];
+    const runs = await train(
+      2,
+      {
+        ...{ evalStrategy: 'steps', evalSteps: 1, saveStrategy: 'steps', saveSteps: 1, maxSteps: 4 },
+        ...{ loadBestModelAtEnd: true, metricForBestModel: 'odd', greaterIsBetter: true },
+        lrSchedulerType: 'constant',
+      } as SftConfigInput,
+      {
+        options: (rank) => ({
+          evalDataset: linearDataset(5, 3),
+          callbacks: [{ onStart: () => void Object.assign(disk, { room: 0 }) }],
+          // The second is the best.
+          computeMetrics: () => ({ odd: rank === 0 ? values.shift()! : 0 }),
+        }),
+      },
+    );
     for (const { error, events, output, model } of runs) {
       expect(error).toBeUndefined();
       expect(output!.best).toMatchObject({ step: 2, value: 9, checkpoint: undefined });
@@ -204,7 +220,12 @@ describe('a disk that is full on rank 0', () => {
       expect([...model.values]).toEqual([...runs[0]!.model.values]);
     }
     disk.room = Number.POSITIVE_INFINITY;
-    const [one] = await train(0, { maxSteps: 2, gradientAccumulationSteps: 2, outputDir: join(dir, 'one'), lrSchedulerType: 'constant' });
+    const [one] = await train(0, {
+      maxSteps: 2,
+      gradientAccumulationSteps: 2,
+      outputDir: join(dir, 'one'),
+      lrSchedulerType: 'constant',
+    });
     runs[0]!.model.values.forEach((value, i) => {
       expect(Math.abs(value - one!.model.values[i]!)).toBeLessThan(1e-6);
     });
@@ -292,6 +313,18 @@ describe('what ranks exchange', () => {
       vi.advanceTimersByTime(600_000);
       expect(ranks.group.failure.aborted).toBe(isFailed);
     }
+  });
+
+  it('is what rank 0 writes, though the others never come', async () => {
+    const [main] = exchanges(2);
+    const written: string[] = [];
+    const error = await writeTogether(main!.ranks, '/adapter', async () => void written.push('it'), 10);
+    expect(written).toEqual(['it']);
+    expect(error).toBeInstanceOf(DistributedError);
+    expect(error!.message).toMatch(/^saveModel: \/adapter is written, but not all ranks came to it: .*timeout/);
+    expect(main!.ranks.group.failure.aborted).toBe(false);
+    const failing = writeTogether(exchanges(1)[0]!.ranks, '/adapter', () => Promise.reject(new TypeError('no')), 10);
+    await expect(failing).rejects.toThrow(TypeError);
   });
 
   it('is whether the last save is tried once more', async () => {

@@ -1,4 +1,5 @@
 /** Ranks within one process, for tests: they hear each other as processes do, and are killed and stopped as these are. */
+import { orAborted } from '../../src/async/or-aborted.js';
 import type { ProcessGroup } from '../../src/distributed/process-group.js';
 import { DistributedError, reasonOf } from '../../src/errors.js';
 
@@ -106,8 +107,8 @@ export class MemoryWorld {
       localRank: sameMachine.indexOf(rank),
       localWorldSize: sameMachine.length,
       isMain: rank === 0,
-      allGather: async <T>(what: string, value: T) => {
-        const values = (await this.#call(rank, what, own(value))) as T[];
+      allGather: async <T>(what: string, value: T, signal?: AbortSignal) => {
+        const values = (await orAborted(this.#call(rank, what, own(value)), signal)) as T[];
         return values.map(own);
       },
       allGatherBytes: async (what, value) => {
