@@ -1,4 +1,4 @@
-import { afterEach, describe, expect, it } from 'vitest';
+import { afterEach, describe, expect, it, vi } from 'vitest';
 import { abortOnSignals, type SignalWatch } from '../../src/train/abort-on-signals.js';
 import { guardedOutput } from '../../src/train/guarded-output.js';
 
@@ -6,6 +6,8 @@ let watch: SignalWatch | undefined;
 /** They would change this process's exit code. */
 const exitListeners = process.listeners('exit');
 afterEach(async () => {
+  vi.unstubAllEnvs();
+  vi.restoreAllMocks();
   watch?.dispose();
   // What a signal holds for good, other files of this process would find held.
   if (watch?.received) await Promise.all([process.stdout, process.stderr].map((one) => guardedOutput(one).release()));
@@ -64,6 +66,22 @@ describe('abortOnSignals', () => {
     process.emit('SIGINT', 'SIGINT');
     await new Promise((resolve) => setTimeout(resolve, 300));
     expect(process.listenerCount('SIGINT')).toBe(before);
+  });
+
+  it('is not hurried by a second SIGTERM in a process of a launcher', async () => {
+    vi.stubEnv('RANK', '0');
+    vi.stubEnv('WORLD_SIZE', '1');
+    const exit = vi.spyOn(process, 'exit').mockImplementation(() => undefined as never);
+    const counts = () => (['SIGINT', 'SIGTERM'] as const).map((name) => process.listenerCount(name));
+    const before = counts();
+    watch = abortOnSignals();
+    process.emit('SIGTERM', 'SIGTERM');
+    await new Promise((resolve) => setTimeout(resolve, 300));
+    expect(counts()).toEqual([before[0], before[1]! + 1]);
+    process.emit('SIGTERM', 'SIGTERM');
+    expect(exit).not.toHaveBeenCalled();
+    watch.dispose();
+    expect(counts()).toEqual(before);
   });
 });
 
