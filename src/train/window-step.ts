@@ -85,6 +85,7 @@ function forwardBackward(
       options.onPlan?.(plan.passes.map(summaryOf), describe);
       const mark = engine.mark();
       const losses: Tensor[] = [];
+      let hasTold = false;
       try {
         for (const [i, { samples, recompute }] of plan.passes.entries()) {
           await runPass(engine, { signal, requireParts, record: true }, async (pass) => {
@@ -95,10 +96,12 @@ function forwardBackward(
             losses.push(loss);
             await pass.pause();
             const early = i === plan.passes.length - 1 ? sum?.overlap?.() : undefined;
+            hasTold = early !== undefined;
             await pass.backward(loss, early && { set: trainable, final: (names) => early.final(names) });
             await pass.pause();
           });
         }
+        if (!hasTold) callFinal(sum, trainable);
         return lateSum(engine, losses);
       } catch (error) {
         engine.releaseSince(mark);
@@ -109,6 +112,14 @@ function forwardBackward(
       }
     }
   });
+}
+
+/**
+ * All gradients of this rank are final, as it has no pass that would say so: a rank that begins its window again first waits
+ * for sums that it has begun.
+ */
+function callFinal(sum: GradientSum | undefined, { parameters }: ParameterSet): void {
+  sum?.overlap?.().final(parameters.map(({ name }) => name));
 }
 
 /** Read when it is asked for: until then the engine may still be computing. */
@@ -324,8 +335,11 @@ export class WindowStep {
     readonly sharedTokens: number;
     readonly plan: string | undefined;
   }> {
-    if (batches.length === 0) return { loss: undefined, flops: 0, sharedTokens: 0, plan: undefined };
-    const { model, config, signal, ranks } = this.#parts;
+    const { model, trainable, config, signal, ranks } = this.#parts;
+    if (batches.length === 0) {
+      callFinal(ranks?.sum, trainable);
+      return { loss: undefined, flops: 0, sharedTokens: 0, plan: undefined };
+    }
     const { labelSmoothingFactor: labelSmoothing, neftuneNoiseAlpha, sharePrefix, precision } = config;
     const { gradientCheckpointing, memoryBudget, autoMicroBatch } = config;
     const dropoutSeeds = dropoutSlots.map((slot) => counterHash(config.seed, slot));

@@ -76,6 +76,8 @@ describe('few data for many ranks', () => {
     const runs = await train(3, { numTrainEpochs: 3 });
     expectSame(runs, one!);
     expect(runs[2]!.model.seen).toHaveLength(3);
+    // A rank that begins its window again waits for sums that it has begun: no other may hold its own back until then.
+    for (const { trace } of runs) for (const names of trace.early) expect(names.sort()).toEqual(['lora_A', 'lora_B']);
   });
 });
 
