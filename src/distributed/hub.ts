@@ -77,7 +77,9 @@ export class GroupHub {
       this.#fail({
         rank,
         message: `the ranks are not at the same point: ${this.#name(rank)} asks for ${what}, ${others}`,
-        hint: 'Every rank runs the same program with the same options, and makes the same calls in the same order.',
+        hint:
+          'Every rank runs the same program with the same options, and makes the same calls in the same order: those of a ' +
+          'trainer, an evaluator or the group do not belong within `if (isMainProcess())`.',
       });
       return;
     }
