@@ -3,6 +3,7 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { constants } from 'node:os';
 import { oneLine } from '../messages/one-line.js';
+import { isHangupIgnored } from '../train/abort-on-signals.js';
 
 /** In milliseconds; tests take shorter ones. */
 export const LAUNCH_TIMES = {
@@ -62,7 +63,9 @@ export async function launchRanks(launched: LaunchedRanks): Promise<number> {
   };
 
   let received: NodeJS.Signals | undefined;
+  const outlivesTerminal = isHangupIgnored();
   const forward = (signal: NodeJS.Signals): void => {
+    if (signal === 'SIGHUP' && outlivesTerminal) return;
     received ??= signal;
     signalAll(signal);
   };

@@ -1,7 +1,8 @@
+import { existsSync } from 'node:fs';
 import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 import { launch } from '../../src/cli/launch.js';
 import { nodeArguments } from '../../src/cli/launch-program.js';
 import { runCommand } from '../../src/cli/run-command.js';
@@ -54,6 +55,23 @@ describe('launch', () => {
     expect(first[0].slice(5)).toEqual(second[0].slice(5));
     expect(first[0][6]).toMatch(/^[0-9a-f]{64}$/);
     expect(first[1]).toEqual(['--gpus', '9']);
+  });
+
+  onLinux.it('goes on with its ranks after SIGHUP under nohup', async () => {
+    const [ready, go] = [join(dir, 'hangup-ready'), join(dir, 'hangup-go')];
+    const text = `
+      import { existsSync, writeFileSync } from 'node:fs';
+      writeFileSync(${JSON.stringify(ready)} + RANK, '');
+      setInterval(() => existsSync(${JSON.stringify(go)}) && process.exit(0), 5);`;
+    vi.stubEnv('_', '/usr/bin/nohup');
+    const running = run(text);
+    while (![0, 1].every((rank) => existsSync(ready + rank))) await new Promise((resolve) => setTimeout(resolve, 5));
+    vi.unstubAllEnvs();
+    process.emit('SIGHUP', 'SIGHUP');
+    // A signal would have come before.
+    await new Promise((resolve) => setTimeout(resolve, 50));
+    await writeFile(go, '');
+    expect((await running).code).toBe(0);
   });
 
   onPosix.it('ends those that go on with SIGTERM and SIGKILL, and says which failed first', async () => {
