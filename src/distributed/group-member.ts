@@ -157,7 +157,7 @@ export class GroupMember implements ProcessGroup {
       // Slow ones are waited for; those that never come are a mistake of the program.
       let seconds = NOTICE_SECONDS;
       const say = (): void => {
-        notice(`rank ${this.rank} has waited ${seconds} s for the others to come to ${what}: all ranks must do so`);
+        notice(`rank ${this.rank} has waited ${seconds} s for the others to come to ${what}`);
         noticing = setTimeout(say, seconds * 1000).unref();
         seconds *= 2;
       };
