@@ -12,6 +12,10 @@ export const LAUNCH_TIMES = {
   killMs: 10_000,
   /** A rank that is stopped hears nothing: it is killed after that. */
   stoppedMs: 5_000,
+  /** A process that a rank has left behind may hold its output: so long it is read after the rank's end. */
+  outputMs: 1_000,
+  /** Of two SIGINT: npm and shells each send one for one press of Ctrl-C. */
+  samePressMs: 200,
 };
 
 interface LaunchedRanks {
@@ -62,9 +66,17 @@ export async function launchRanks(launched: LaunchedRanks): Promise<number> {
   };
 
   let received: NodeJS.Signals | undefined;
+  let presses = 0;
+  let pressedAt = Number.NEGATIVE_INFINITY;
   const forward = (signal: NodeJS.Signals): void => {
     received ??= signal;
-    signalAll(signal);
+    if (signal === 'SIGINT') {
+      const now = performance.now();
+      if (now - pressedAt > times.samePressMs) presses++;
+      pressedAt = now;
+    }
+    // The second ends a rank at once; one that still goes on does not hear.
+    signalAll(presses > 2 ? 'SIGKILL' : signal);
   };
   for (const signal of FORWARDED) process.on(signal, forward);
   // Whoever ends this process by its own error leaves no ranks behind.
@@ -88,8 +100,12 @@ export async function launchRanks(launched: LaunchedRanks): Promise<number> {
         child.on('exit', (code, signal) => {
           if (signal) over(`was ended by ${signal}`, 128 + (constants.signals[signal] ?? 0));
           else over(`ended with exit code ${code}`, code ?? 1);
-          // Its last lines; but a process that it has left behind may hold its output.
-          after(OUTPUT_MS, resolve);
+          // An open pipe would keep this process alive.
+          after(times.outputMs, () => {
+            child.stdout?.destroy();
+            child.stderr?.destroy();
+            resolve();
+          });
         });
         child.on('close', () => resolve());
       });
@@ -124,7 +140,8 @@ function start({ command, environments, allOutput, print, printError }: Launched
     const lines = new LinePrefix(`[rank ${rank}] `, write);
     stream.setEncoding('utf8');
     stream.on('data', (text: string) => lines.push(text));
-    stream.on('end', () => lines.end());
+    // Also of one that is cut off.
+    stream.on('close', () => lines.end());
   };
   pass(child.stdout, print);
   pass(child.stderr, printError);
@@ -155,7 +172,6 @@ class LinePrefix {
   }
 }
 
-const OUTPUT_MS = 1000;
 const MAX_LINE = 65_536;
 
 /** By SIGSTOP, say: Linux alone tells. */

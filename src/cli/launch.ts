@@ -25,11 +25,7 @@ const MAX_RANKS = 128;
 export async function launch(request: LaunchRequest, { print, printError }: Output): Promise<number> {
   const { gpus, masterPort, allOutput = false, program, programArguments, times } = request;
   const env = process.env;
-  if (env['RANK']) {
-    throw new ConfigError(`launch: this process is a rank of a launcher already: RANK=${oneLine(env['RANK'])}`, {
-      hint: 'Start `launch` by itself, or the program by the other launcher.',
-    });
-  }
+  requireNoLauncher(env);
   if (gpus !== undefined && gpus > MAX_RANKS) {
     throw new UsageError(`launch: --gpus: expected at most ${MAX_RANKS}, got ${gpus}`);
   }
@@ -56,8 +52,28 @@ export async function launch(request: LaunchRequest, { print, printError }: Outp
   return launchRanks({ command, count, environments, allOutput, print, printError, times });
 }
 
+/** Variables by which a process is one of several of a launcher, and that of their number where one is none. */
+const RANK_VARIABLES = [
+  ['RANK'],
+  ['OMPI_COMM_WORLD_RANK', 'OMPI_COMM_WORLD_SIZE'],
+  ['SLURM_PROCID', 'SLURM_STEP_NUM_TASKS'],
+] as const;
+
+/** @throws ConfigError in a rank: each would start ranks of its own */
+function requireNoLauncher(env: NodeJS.ProcessEnv): void {
+  for (const [name, size] of RANK_VARIABLES) {
+    const rank = env[name];
+    if (!rank || (size !== undefined && Number(env[size] ?? 1) <= 1)) continue;
+    throw new ConfigError(`launch: this process is a rank of a launcher already: ${name}=${oneLine(rank)}`, {
+      hint: 'Start `launch` by itself, or the program by the other launcher.',
+    });
+  }
+}
+
 async function visibleCards(): Promise<number> {
-  const hint = 'Say how many processes: --gpus 2. `ministral-tune doctor` tells what is missing.';
+  const hint =
+    '`ministral-tune doctor` tells what is missing. --gpus 2 starts 2 processes all the same, but training on several takes ' +
+    'a card for each; without launch the program runs in one process.';
   let cards: number;
   try {
     const { inspectMachine } = await import('../engine/cuda/inspect-machine.js');

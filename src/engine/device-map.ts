@@ -29,7 +29,8 @@ function maxMemoryFault(value: unknown): string | undefined {
   const entries = Object.entries(value);
   if (entries.length === 0) return `${expected}, got no card`;
   for (const [card, bytes] of entries) {
-    if (!/^\d+$/.test(card)) return `${expected}, got the key ${showValue(card)}`;
+    // Another way to write a number would be another card.
+    if (!/^(0|[1-9]\d*)$/.test(card)) return `${expected}, got the key ${showValue(card)}`;
     const unit = budgetUnitFault(bytes);
     if (unit) return `${card}: ${unit}`;
     if (typeof bytes !== 'number' || !(bytes > 0))

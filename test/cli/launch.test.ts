@@ -1,7 +1,7 @@
 import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 import { launch } from '../../src/cli/launch.js';
 import { nodeArguments } from '../../src/cli/launch-program.js';
 import { runCommand } from '../../src/cli/run-command.js';
@@ -34,7 +34,7 @@ async function run(text: string, changes: Partial<Parameters<typeof launch>[0]> 
   return { code: await launch(request, output), out, err };
 }
 
-const QUICK = { graceMs: 150, killMs: 150, stoppedMs: 50 };
+const QUICK = { graceMs: 150, killMs: 150, stoppedMs: 50, outputMs: 50, samePressMs: 30 };
 
 describe('launch', () => {
   it('gives each process its place, one secret and its arguments, and passes on what the others write', async () => {
@@ -105,10 +105,83 @@ describe('launch', () => {
     expect(await launch(request, { print: () => undefined, printError })).toBe(0);
   });
 
+  onPosix.it('kills ranks that do not hear Ctrl-C at the third press', async () => {
+    const text = `
+      process.on('SIGINT', () => console.error('still here'));
+      if (RANK === '1') console.error('still here');
+      setInterval(() => {}, 1000);`;
+    let presses = 0;
+    const err: string[] = [];
+    const printError = (line: string): void => {
+      err.push(line);
+      if (line !== '[rank 1] still here') return;
+      // One press may come as two signals.
+      for (let i = 0; i < 2; i++) process.kill(process.pid, 'SIGINT');
+      presses++;
+      setTimeout(() => process.kill(process.pid, 'SIGINT'), 3 * QUICK.samePressMs);
+    };
+    const request = { gpus: 2, program: await program(text), programArguments: [], times: QUICK };
+    expect(await launch(request, { print: () => undefined, printError })).toBe(137);
+    expect(presses).toBeGreaterThanOrEqual(2);
+    expect(err.at(-1)).toMatch(/^launch: SIGINT was passed on: rank \d of 2 was ended by SIGKILL/);
+  });
+
+  onPosix.it('does not wait for a process that a rank leaves behind with its output', async () => {
+    const text = `
+      import { spawn } from 'node:child_process';
+      if (RANK === '1') {
+        const left = spawn(process.execPath, ['-e', 'setInterval(() => {}, 1000)'], { detached: true, stdio: 'inherit' });
+        process.stderr.write(left.pid + ' goes on');
+        left.unref();
+        process.exit(7);
+      }`;
+    const { code, err } = await run(text, { times: QUICK });
+    const left = err[0]!.match(/^\[rank 1\] (\d+) goes on$/);
+    process.kill(Number(left![1]), 'SIGKILL');
+    expect([code, err.at(-1)]).toEqual([7, expect.stringContaining('rank 1 of 2 ended with exit code 7')]);
+  });
+
+  it('is refused inside of a launcher, which starts it once for each rank', async () => {
+    const ranks = [
+      { RANK: '1' },
+      { OMPI_COMM_WORLD_RANK: '0', OMPI_COMM_WORLD_SIZE: '2' },
+      { SLURM_PROCID: '3', SLURM_STEP_NUM_TASKS: '4' },
+    ];
+    for (const variables of ranks) {
+      for (const [name, value] of Object.entries(variables)) vi.stubEnv(name, value);
+      await expect(run('')).rejects.toThrow(`is a rank of a launcher already: ${Object.entries(variables)[0]!.join('=')}`);
+      vi.unstubAllEnvs();
+    }
+    // A batch script of Slurm, and the one task of a step, are no ranks.
+    vi.stubEnv('SLURM_PROCID', '0');
+    expect((await run('')).code).toBe(0);
+    vi.stubEnv('SLURM_STEP_NUM_TASKS', '1');
+    expect((await run('')).code).toBe(0);
+    vi.unstubAllEnvs();
+  });
+
+  it('hands on arguments as they are, in a folder of any name', async () => {
+    const folder = await mkdtemp(join(dir, 'with spaces; $(x) '));
+    const path = join(folder, '--help.mjs');
+    const place = join(folder, 'arguments');
+    await writeFile(
+      path,
+      `import { readFileSync, writeFileSync } from 'node:fs';
+      writeFileSync(process.argv[2], JSON.stringify([process.argv.slice(3), readFileSync(0, 'utf8')]));`,
+    );
+    const said: string[] = [];
+    const output = { print: (line: string) => void said.push(line), printError: (line: string) => void said.push(line) };
+    const args = ['--gpus', '2', '--', '-h', 'a b', '', '--gpus=3', '--all-output'];
+    expect(await runCommand(['launch', '--gpus=1', path, place, ...args], output)).toBe(0);
+    expect(JSON.parse(await readFile(place, 'utf8'))).toEqual([args, '']);
+    expect(said).toEqual([]);
+  });
+
   it('says what it starts, and what not', async () => {
     const path = await program('');
     expect(nodeArguments(path, ['a'], 'main.js')).toEqual([path, 'a']);
     expect(nodeArguments('train', ['--data', 'x'], 'main.js').slice(-4)).toEqual(['main.js', 'train', '--data', 'x']);
+    expect(() => nodeArguments('demo', [], 'main.js')).toThrow(/demo runs in one process/);
     expect(() => nodeArguments('traim', [], 'main.js')).toThrow(/traim is not there/);
     expect(() => nodeArguments(dir, [], 'main.js')).toThrow(/is no file/);
     const said: string[] = [];
