@@ -2,7 +2,9 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { constants } from 'node:os';
+import type { Readable } from 'node:stream';
 import { oneLine } from '../messages/one-line.js';
+import { isHangupIgnored } from '../train/abort-on-signals.js';
 
 /** In milliseconds; tests take shorter ones. */
 export const LAUNCH_TIMES = {
@@ -68,7 +70,10 @@ export async function launchRanks(launched: LaunchedRanks): Promise<number> {
   let received: NodeJS.Signals | undefined;
   let presses = 0;
   let pressedAt = Number.NEGATIVE_INFINITY;
+  // With nohup a closed terminal ends nothing, and the ranks cannot see that themselves.
+  const outlivesTerminal = isHangupIgnored();
   const forward = (signal: NodeJS.Signals): void => {
+    if (signal === 'SIGHUP' && outlivesTerminal) return;
     received ??= signal;
     if (signal === 'SIGINT') {
       const now = performance.now();
@@ -84,7 +89,7 @@ export async function launchRanks(launched: LaunchedRanks): Promise<number> {
   process.on('exit', atExit);
   try {
     const ranks = Array.from({ length: count }, (_, rank) => {
-      const child = start(launched, rank);
+      const { child, cutOff } = start(launched, rank);
       running.set(rank, child);
       return new Promise<void>((resolve) => {
         const over = (text: string, code: number): void => {
@@ -102,8 +107,7 @@ export async function launchRanks(launched: LaunchedRanks): Promise<number> {
           else over(`ended with exit code ${code}`, code ?? 1);
           // An open pipe would keep this process alive.
           after(times.outputMs, () => {
-            child.stdout?.destroy();
-            child.stderr?.destroy();
+            cutOff();
             resolve();
           });
         });
@@ -126,7 +130,11 @@ export async function launchRanks(launched: LaunchedRanks): Promise<number> {
   return first.code;
 }
 
-function start({ command, environments, allOutput, print, printError }: LaunchedRanks, rank: number): ChildProcess {
+/** @returns `cutOff` ends the reading of its output */
+function start(
+  { command, environments, allOutput, print, printError }: LaunchedRanks,
+  rank: number,
+): { readonly child: ChildProcess; readonly cutOff: () => void } {
   const isFirst = rank === 0;
   const child = spawn(process.execPath, [...command], {
     env: environments[rank],
@@ -135,17 +143,22 @@ function start({ command, environments, allOutput, print, printError }: Launched
     // A terminal sends Ctrl-C to all processes of its group: a rank would get it twice, and a second one hurries it.
     detached: process.platform !== 'win32',
   });
-  const pass = (stream: NodeJS.ReadableStream | null, write: (text: string) => void): void => {
-    if (!stream) return;
+  const pass = (stream: Readable | null, write: (text: string) => void): (() => void) => {
+    if (!stream) return () => undefined;
     const lines = new LinePrefix(`[rank ${rank}] `, write);
     stream.setEncoding('utf8');
     stream.on('data', (text: string) => lines.push(text));
-    // Also of one that is cut off.
-    stream.on('close', () => lines.end());
+    stream.on('end', () => lines.end());
+    return () => {
+      lines.end();
+      stream.destroy();
+    };
   };
-  pass(child.stdout, print);
-  pass(child.stderr, printError);
-  return child;
+  const passed = [pass(child.stdout, print), pass(child.stderr, printError)];
+  const cutOff = (): void => {
+    for (const end of passed) end();
+  };
+  return { child, cutOff };
 }
 
 /** Writes whole lines, each behind a prefix. */

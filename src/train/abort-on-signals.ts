@@ -136,7 +136,7 @@ function exitCode(name: StopSignal): number {
  * their default effect again, so it is recognised by what remains: the parent that ignores it too, the shell's name for the
  * command, and the input that nohup makes unreadable.
  */
-function isHangupIgnored(): boolean {
+export function isHangupIgnored(): boolean {
   if (process.platform === 'win32') return false;
   // A parent that has died left another in its place.
   const parent = process.ppid > 1 ? process.ppid : undefined;

@@ -105,35 +105,72 @@ describe('launch', () => {
     expect(await launch(request, { print: () => undefined, printError })).toBe(0);
   });
 
-  onPosix.it('kills ranks that do not hear Ctrl-C at the third press', async () => {
+  onPosix.it('keeps a closed terminal from ranks that nohup was to keep it from', async () => {
+    const ready = join(dir, 'rank-0-hears');
     const text = `
-      process.on('SIGINT', () => console.error('still here'));
-      if (RANK === '1') console.error('still here');
-      setInterval(() => {}, 1000);`;
-    let presses = 0;
+      import { existsSync, writeFileSync } from 'node:fs';
+      process.on('SIGHUP', () => process.exit(9));
+      process.on('SIGUSR2', () => process.exit(0));
+      if (RANK === '0') writeFileSync(process.argv[2], '');
+      let isSaid = false;
+      setInterval(() => {
+        if (RANK === '0' || isSaid || !existsSync(process.argv[2])) return;
+        isSaid = true;
+        console.error('ready');
+      }, 20);`;
     const err: string[] = [];
     const printError = (line: string): void => {
       err.push(line);
-      if (line !== '[rank 1] still here') return;
-      // One press may come as two signals.
-      for (let i = 0; i < 2; i++) process.kill(process.pid, 'SIGINT');
-      presses++;
-      setTimeout(() => process.kill(process.pid, 'SIGINT'), 3 * QUICK.samePressMs);
+      for (const name of ['SIGHUP', 'SIGUSR2'] as const) process.kill(process.pid, name);
     };
-    const request = { gpus: 2, program: await program(text), programArguments: [], times: QUICK };
-    expect(await launch(request, { print: () => undefined, printError })).toBe(137);
-    expect(presses).toBeGreaterThanOrEqual(2);
-    expect(err.at(-1)).toMatch(/^launch: SIGINT was passed on: rank \d of 2 was ended by SIGKILL/);
+    const request = { gpus: 2, program: await program(text), programArguments: [ready], times: QUICK };
+    vi.stubEnv('_', '/usr/bin/nohup');
+    try {
+      expect(await launch(request, { print: () => undefined, printError })).toBe(0);
+    } finally {
+      vi.unstubAllEnvs();
+    }
+    expect(err).toEqual(['[rank 1] ready']);
+  });
+
+  onPosix.it.each([
+    ['kills ranks that do not heed Ctrl-C at the third press', 0, 137, 2],
+    ['takes what npm and a shell send at once for one press', 60_000, 0, 5],
+  ])('%s', async (_, samePressMs, code, heard) => {
+    const text = `
+      import { existsSync, writeFileSync } from 'node:fs';
+      let heard = 0;
+      process.on('SIGINT', () => {
+        if (RANK === '1') console.error(++heard);
+      });
+      process.on('SIGUSR2', () => process.exit(0));
+      if (RANK === '0') writeFileSync(process.argv[2], '');
+      let isSaid = false;
+      setInterval(() => {
+        if (RANK === '0' || isSaid || !existsSync(process.argv[2])) return;
+        isSaid = true;
+        console.error('ready');
+      }, 20);`;
+    const err: string[] = [];
+    const printError = (line: string): void => {
+      err.push(line);
+      if (line === '[rank 1] 5') process.kill(process.pid, 'SIGUSR2');
+      else if (line.startsWith('[rank 1]')) process.kill(process.pid, 'SIGINT');
+    };
+    const ready = join(dir, `rank-0-is-ready-${samePressMs}`);
+    const request = { gpus: 2, program: await program(text), programArguments: [ready] };
+    const times = { ...QUICK, samePressMs };
+    expect(await launch({ ...request, times }, { print: () => undefined, printError })).toBe(code);
+    expect(err.filter((line) => /^\[rank 1\] \d$/.test(line))).toHaveLength(heard);
+    if (code > 0) expect(err.at(-1)).toMatch(/^launch: SIGINT was passed on: rank \d of 2 was ended by SIGKILL/);
   });
 
   onPosix.it('does not wait for a process that a rank leaves behind with its output', async () => {
     const text = `
       import { spawn } from 'node:child_process';
       if (RANK === '1') {
-        const left = spawn(process.execPath, ['-e', 'setInterval(() => {}, 1000)'], { detached: true, stdio: 'inherit' });
-        process.stderr.write(left.pid + ' goes on');
-        left.unref();
-        process.exit(7);
+        const left = spawn(process.execPath, ['-e', 'setTimeout(() => {}, 20_000)'], { detached: true, stdio: 'inherit' });
+        process.stderr.write(left.pid + ' goes on', () => process.exit(7));
       }`;
     const { code, err } = await run(text, { times: QUICK });
     const left = err[0]!.match(/^\[rank 1\] (\d+) goes on$/);
