@@ -21,9 +21,12 @@ const TYPED = ['.ts', '.mts', '.cts'];
 export function nodeArguments(program: string, args: readonly string[], main: string | undefined): string[] {
   if (COMMANDS.includes(program) && main !== undefined) return [...process.execArgv, main, program, ...args];
   if (ALONE.includes(program) && !existsSync(program)) {
-    throw new UsageError(`launch: ${program} runs in one process; ${COMMANDS.join(' and ')} alone run on several GPUs`, {
-      hint: `Without launch: ministral-tune ${program}. A program of your own is named with its ending: train.mjs.`,
-    });
+    throw new UsageError(
+      `launch: ${program} runs in one process; ${COMMANDS.join(' and ')} alone run on several GPUs`,
+      {
+        hint: `Without launch: ministral-tune ${program}. A program of your own is named with its ending: train.mjs.`,
+      },
+    );
   }
   const path = resolve(program);
   const kind = extname(path).toLowerCase();

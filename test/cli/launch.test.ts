@@ -133,10 +133,7 @@ describe('launch', () => {
     expect(err).toEqual(['[rank 1] ready']);
   });
 
-  onPosix.it.each([
-    ['kills ranks that do not heed Ctrl-C at the third press', 0, 137, 2],
-    ['takes what npm and a shell send at once for one press', 60_000, 0, 5],
-  ])('%s', async (_, samePressMs, code, heard) => {
+  async function pressCtrlC(samePressMs: number, code: number, heard: number): Promise<void> {
     const text = `
       import { existsSync, writeFileSync } from 'node:fs';
       let heard = 0;
@@ -163,7 +160,11 @@ describe('launch', () => {
     expect(await launch({ ...request, times }, { print: () => undefined, printError })).toBe(code);
     expect(err.filter((line) => /^\[rank 1\] \d$/.test(line))).toHaveLength(heard);
     if (code > 0) expect(err.at(-1)).toMatch(/^launch: SIGINT was passed on: rank \d of 2 was ended by SIGKILL/);
-  });
+  }
+
+  onPosix.it('kills ranks that do not heed Ctrl-C at the third press', () => pressCtrlC(0, 137, 2));
+
+  onPosix.it('takes what npm and a shell send at once for one press', () => pressCtrlC(60_000, 0, 5));
 
   onPosix.it('does not wait for a process that a rank leaves behind with its output', async () => {
     const text = `
@@ -186,7 +187,9 @@ describe('launch', () => {
     ];
     for (const variables of ranks) {
       for (const [name, value] of Object.entries(variables)) vi.stubEnv(name, value);
-      await expect(run('')).rejects.toThrow(`is a rank of a launcher already: ${Object.entries(variables)[0]!.join('=')}`);
+      await expect(run('')).rejects.toThrow(
+        `is a rank of a launcher already: ${Object.entries(variables)[0]!.join('=')}`,
+      );
       vi.unstubAllEnvs();
     }
     // A batch script of Slurm, and the one task of a step, are no ranks.
@@ -207,7 +210,10 @@ describe('launch', () => {
       writeFileSync(process.argv[2], JSON.stringify([process.argv.slice(3), readFileSync(0, 'utf8')]));`,
     );
     const said: string[] = [];
-    const output = { print: (line: string) => void said.push(line), printError: (line: string) => void said.push(line) };
+    const output = {
+      print: (line: string) => void said.push(line),
+      printError: (line: string) => void said.push(line),
+    };
     const args = ['--gpus', '2', '--', '-h', 'a b', '', '--gpus=3', '--all-output'];
     expect(await runCommand(['launch', '--gpus=1', path, place, ...args], output)).toBe(0);
     expect(JSON.parse(await readFile(place, 'utf8'))).toEqual([args, '']);

@@ -69,7 +69,7 @@ it('answers, streams and scores with one adapter, with another, and without', as
     await ask();
     await first.withDisabled(ask);
     const folder = join(dir, `adapter-${model.engine.devices?.length ?? 1}`);
-    await saveAdapter(first, folder);
+    await saveAdapter(first, folder, { baseModelNameOrPath: 'somebody/some-model' });
     applyLora(model, { r: 2, alpha: 8, targetModules: ['q_proj'] }, { adapterName: 'second', onWarning });
     setAdapter(model, 'second');
     await ask();
