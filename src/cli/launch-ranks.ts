@@ -40,7 +40,7 @@ export async function launchRanks(launched: LaunchedRanks): Promise<number> {
   const { count, printError, times = LAUNCH_TIMES } = launched;
   const began = performance.now();
   const running = new Map<number, ChildProcess>();
-  let first: { readonly text: string; readonly code: number } | undefined;
+  let first: { readonly rank: number; readonly text: string; readonly code: number } | undefined;
   /** Ranks that had to be ended. */
   const ended: number[] = [];
   const timers = new Set<NodeJS.Timeout>();
@@ -95,7 +95,8 @@ export async function launchRanks(launched: LaunchedRanks): Promise<number> {
         const over = (text: string, code: number): void => {
           running.delete(rank);
           if (code === 0 || first) return;
-          first = { text: `rank ${rank} of ${count} ${text}`, code };
+          const seconds = ((performance.now() - began) / 1000).toFixed(0);
+          first = { rank, text: `rank ${rank} of ${count} ${text} after ${seconds} s`, code };
           if (running.size > 0) endOthers();
         };
         child.on('error', (error) => {
@@ -121,12 +122,12 @@ export async function launchRanks(launched: LaunchedRanks): Promise<number> {
     process.off('exit', atExit);
   }
   if (!first) return 0;
-  const seconds = ((performance.now() - began) / 1000).toFixed(0);
-  const others = ended.filter((rank) => !first!.text.startsWith(`rank ${rank} `)).sort((a, b) => a - b);
+  const { rank: failed } = first;
+  const others = ended.filter((rank) => rank !== failed).sort((a, b) => a - b);
   const rest =
     others.length > 0 ? `; ${others.length === 1 ? 'rank' : 'ranks'} ${others.join(', ')} had to be ended` : '';
   const why = received ? `${received} was passed on: ` : '';
-  printError(`launch: ${why}${first.text} after ${seconds} s, the first that failed${rest}`);
+  printError(`launch: ${why}${first.text}, the first that failed${rest}`);
   return first.code;
 }
 

@@ -1,6 +1,7 @@
 /** Sets the places of the ranks, as torchrun does, and starts them. */
 import { randomBytes } from 'node:crypto';
 import { createServer } from 'node:net';
+import type { FoundMachine } from '../engine/cuda/inspect-machine.js';
 import { ConfigError, reasonOf } from '../errors.js';
 import { oneLine } from '../messages/one-line.js';
 import { nodeArguments } from './launch-program.js';
@@ -74,18 +75,19 @@ async function visibleCards(): Promise<number> {
   const hint =
     '`ministral-tune doctor` tells what is missing. --gpus 2 starts 2 processes all the same, but training on several takes ' +
     'a card for each; without launch the program runs in one process.';
-  let cards: number;
+  let found: FoundMachine;
   try {
     const { inspectMachine } = await import('../engine/cuda/inspect-machine.js');
-    cards = inspectMachine().cards.length;
+    found = inspectMachine();
   } catch (cause) {
     throw new UsageError(`launch: the cards of this machine cannot be counted: ${oneLine(reasonOf(cause))}`, {
       hint,
       cause,
     });
   }
-  if (cards > 0) return cards;
-  throw new UsageError('launch: no card was found on this machine', { hint });
+  const { cards, fault } = found;
+  if (cards.length > 0) return cards.length;
+  throw new UsageError(`launch: no card was found on this machine${fault ? `: ${oneLine(fault)}` : ''}`, { hint });
 }
 
 function freePort(): Promise<number> {

@@ -1,3 +1,4 @@
+import { writeFileSync } from 'node:fs';
 import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -177,6 +178,28 @@ describe('launch', () => {
     const left = err[0]!.match(/^\[rank 1\] (\d+) goes on$/);
     process.kill(Number(left![1]), 'SIGKILL');
     expect([code, err.at(-1)]).toEqual([7, expect.stringContaining('rank 1 of 2 ended with exit code 7')]);
+  });
+
+  onPosix.it('says when the first one failed, and not when the others had ended', async () => {
+    const go = join(dir, 'go');
+    const text = `
+      import { existsSync } from 'node:fs';
+      process.on('SIGTERM', () => { console.error('hears'); process.exit(0); });
+      if (RANK === '1') console.error('ready');
+      setInterval(() => { if (RANK === '0' && existsSync(process.argv[2])) process.exit(5); }, 20);`;
+    let now = 0;
+    const clock = vi.spyOn(performance, 'now').mockImplementation(() => now);
+    const err: string[] = [];
+    const printError = (line: string): void => {
+      err.push(line);
+      now = line.endsWith('ready') ? 2000 : 9_000_000;
+      writeFileSync(go, '');
+    };
+    const request = { gpus: 2, program: await program(text), programArguments: [go], times: QUICK };
+    const ended = launch(request, { print: () => undefined, printError }).finally(() => clock.mockRestore());
+    expect(await ended).toBe(5);
+    expect(err.slice(0, 2)).toEqual(['[rank 1] ready', '[rank 1] hears']);
+    expect(err.at(-1)).toMatch(/^launch: rank 0 of 2 ended with exit code 5 after 2 s, the first that failed/);
   });
 
   it('is refused inside of a launcher, which starts it once for each rank', async () => {
