@@ -15,8 +15,8 @@ export interface DeviceMapOptions {
    */
   deviceMap?: 'auto' | undefined;
   /**
-   * With `deviceMap`: the cards to use, by their numbers in the order of nvidia-smi, and the most bytes of device memory for
-   * the process on each, as nvidia-smi shows it. Default: all cards that are visible, with all of their memory.
+   * With `deviceMap`: the cards to use, by their numbers from 0 of those that CUDA_VISIBLE_DEVICES leaves, and the most bytes
+   * of device memory for the process on each, as nvidia-smi shows it. Default: all of these cards, with all of their memory.
    */
   maxMemory?: Readonly<Record<number, number>> | undefined;
 }
