@@ -7,6 +7,7 @@ import { mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'nod
 import { dirname, join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { rolldown } from 'rolldown';
+import ts from 'typescript';
 
 const root = join(dirname(fileURLToPath(import.meta.url)), '..');
 const dist = join(root, 'dist');
@@ -82,6 +83,22 @@ const loadAsyncFunctionsLater = {
   },
 };
 
+/** zod makes JSON Schemas of its schemas too, which nothing here asks for: a twentieth of what an import would read. */
+const leaveOutJsonSchemas = {
+  name: 'leave-out-json-schemas',
+  transform: {
+    filter: { id: /zod[\\/]v4[\\/]core[\\/](to-json-schema|json-schema-processors)\.js$/ },
+    handler(code) {
+      const names = [...code.matchAll(/^export (?:function|const) (\w+)/gm)].map(([, name]) => `leftOut as ${name}`);
+      const renamed = [...code.matchAll(/^export \{ \w+ as (\w+) \}/gm)].map(([, name]) => `leftOut as ${name}`);
+      return `const leftOut = () => () => {
+  throw new Error('JSON Schema is left out of this copy of zod');
+};
+export { ${[...names, ...renamed].join(', ')} };`;
+    },
+  },
+};
+
 const bundle = await rolldown({
   cwd: root,
   input: Object.fromEntries([...doors, 'cli/main'].map((door) => [door, `src/${door}.ts`])),
@@ -92,7 +109,7 @@ const bundle = await rolldown({
   },
   tsconfig: false,
   external: (id) => installed.some((name) => id === name || id.startsWith(`${name}/`)),
-  plugins: [loadAsyncFunctionsLater],
+  plugins: [loadAsyncFunctionsLater, leaveOutJsonSchemas],
   treeshake: { moduleSideEffects: (id) => id === join(root, 'src/cli/main.ts') },
   transform: { target: 'node20' },
   onwarn(warning) {
@@ -108,6 +125,10 @@ const { output } = await bundle.write({
   comments: false,
   codeSplitting: { groups },
 });
+
+for (const { fileName, code } of output) {
+  if (code) writeFileSync(join(dist, fileName), withoutIndentation(code));
+}
 
 // `require` gives the modules that `import` gives: there is one of each.
 mkdirSync(dist, { recursive: true });
@@ -151,3 +172,21 @@ const bytes = output.reduce((sum, { code = '' }) => sum + code.length, 0);
 console.log(
   `${output.length} files of ${(bytes / 1e6).toFixed(2)} MB, with ${notices.map((one) => one.split('\n')[0]).join(', ')}`,
 );
+
+/** Indentation is a fortieth of the package. Lines stay, as Node shows the one that threw, and templates keep theirs. */
+function withoutIndentation(code) {
+  const file = ts.createSourceFile('chunk.js', code, ts.ScriptTarget.ESNext, false, ts.ScriptKind.JS);
+  const templates = [];
+  const visit = (node) => {
+    if (ts.isTemplateLiteral(node)) templates.push([node.getStart(file), node.end]);
+    else ts.forEachChild(node, visit);
+  };
+  visit(file);
+  let at = 0;
+  let result = '';
+  for (const [start, end] of [...templates, [code.length, code.length]]) {
+    result += code.slice(at, start).replace(/\n[\t ]+/g, '\n') + code.slice(start, end);
+    at = end;
+  }
+  return result;
+}

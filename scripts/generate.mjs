@@ -89,11 +89,18 @@ if (kernels.length > 0) {
 const cudaSources = filesUnder(join(source, 'engine/cuda/kernels'), '.cu').concat(
   filesUnder(join(source, 'engine/cuda/kernels'), '.cuh'),
 );
+const withoutComments = (text) =>
+  text
+    .replace(/"(?:\\.|[^"\\\n])*"|\/\/[^\n]*|\/\*[\s\S]*?\*\//g, (found) =>
+      found.startsWith('"') ? found : found.startsWith('//') ? '' : ' '.concat(found.replace(/[^\n]/g, '')),
+    )
+    .replace(/[ \t]+$/gm, '');
 const cudaTexts = Object.fromEntries(cudaSources.map((file) => [basename(file), readFileSync(file, 'utf8')]));
 await generate('cuda-kernels.ts', cudaSources, () => {
   const type = 'Readonly<Record<string, string>>';
-  // A quarter of the package as plain text.
-  const packed = brotliCompressSync(JSON.stringify(cudaTexts)).toString('base64');
+  // A quarter of the package as plain text. Lines keep their numbers, which the compiler's messages name.
+  const bare = Object.fromEntries(Object.entries(cudaTexts).map(([name, text]) => [name, withoutComments(text)]));
+  const packed = brotliCompressSync(JSON.stringify(bare)).toString('base64');
   return `import { brotliDecompressSync } from 'node:zlib';\n\n/** Texts of the CUDA kernels by file name. */\nexport const KERNEL_SOURCES: ${type} = JSON.parse(\n  brotliDecompressSync(Buffer.from('${packed}', 'base64')).toString(),\n);\n`;
 });
 await generate('kernel-launchers.ts', [...cudaSources, join(scripts, 'kernel-launchers.mjs')], () =>
@@ -163,6 +170,9 @@ for (const file of sources.filter((path) => path.endsWith('-worker.ts'))) {
       platform: 'node',
       target: 'node20',
       packages: 'external',
+      // A text in the package; names stay for stacks.
+      minifyWhitespace: true,
+      minifySyntax: true,
     });
     const program = result.outputFiles[0].text;
     return `/** Program of ${name}, for \`new Worker(program, { eval: true })\`. */\nexport default ${JSON.stringify(program)};\n`;

@@ -40,7 +40,7 @@ export type {
   Precision,
   Segments,
 } from './engine/operations.js';
-export type { RegionOptions, Steps, TapeOptions } from './engine/tape.js';
+export type { OnFinal, RegionOptions, Steps, TapeOptions } from './engine/tape.js';
 export type { Parameter, ParameterSet, ParameterSpec, Tensor, Weight } from './engine/tensor.js';
 export type { TfNamespace, TfTensor } from './engine/tfjs/tf-namespace.js';
 export type { TfjsEngineOptions } from './engine/tfjs/tfjs-engine.js';

@@ -29,8 +29,9 @@ export const launchCommand = defineCommand<LaunchFlags>({
   npx ministral-tune launch --gpus 2 train --data xrays --model 14B
 
 The output of rank 0 is shown as it is, errors of the others behind [rank 1].
-Ctrl-C and other signals go to all ranks. When one fails, the others have 30
-seconds to save. For several machines take torchrun or srun.
+Ctrl-C and other signals go to all ranks; the third Ctrl-C kills them. When one
+fails, the others have 30 seconds to save. For several machines take torchrun or
+srun.
 
 Exit code: 0 done, else that of the first rank that failed (128 and the number
 of the signal that ended it), 2 the command line was not understood.`,

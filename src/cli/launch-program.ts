@@ -8,6 +8,8 @@ import { UsageError } from './usage.js';
 
 /** Commands that train or evaluate on several GPUs. */
 const COMMANDS = ['train', 'evaluate'];
+/** The others take one process. */
+const ALONE = ['demo', 'merge', 'push', 'plan', 'launch', 'doctor'];
 const SCRIPTS = ['.js', '.mjs', '.cjs'];
 const TYPED = ['.ts', '.mts', '.cts'];
 
@@ -18,6 +20,14 @@ const TYPED = ['.ts', '.mts', '.cts'];
  */
 export function nodeArguments(program: string, args: readonly string[], main: string | undefined): string[] {
   if (COMMANDS.includes(program) && main !== undefined) return [...process.execArgv, main, program, ...args];
+  if (ALONE.includes(program) && !existsSync(program)) {
+    throw new UsageError(
+      `launch: ${program} runs in one process; ${COMMANDS.join(' and ')} alone run on several GPUs`,
+      {
+        hint: `Without launch: ministral-tune ${program}. A program of your own is named with its ending: train.mjs.`,
+      },
+    );
+  }
   const path = resolve(program);
   const kind = extname(path).toLowerCase();
   const isFile = existsSync(path) && statSync(path).isFile();

@@ -2,6 +2,7 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { constants } from 'node:os';
+import type { Readable } from 'node:stream';
 import { oneLine } from '../messages/one-line.js';
 import { isHangupIgnored } from '../train/abort-on-signals.js';
 
@@ -13,6 +14,10 @@ export const LAUNCH_TIMES = {
   killMs: 10_000,
   /** A rank that is stopped hears nothing: it is killed after that. */
   stoppedMs: 5_000,
+  /** A process that a rank has left behind may hold its output: so long it is read after the rank's end. */
+  outputMs: 1_000,
+  /** Of two SIGINT: npm and shells each send one for one press of Ctrl-C. */
+  samePressMs: 200,
 };
 
 interface LaunchedRanks {
@@ -35,7 +40,7 @@ export async function launchRanks(launched: LaunchedRanks): Promise<number> {
   const { count, printError, times = LAUNCH_TIMES } = launched;
   const began = performance.now();
   const running = new Map<number, ChildProcess>();
-  let first: { readonly text: string; readonly code: number } | undefined;
+  let first: { readonly rank: number; readonly text: string; readonly code: number } | undefined;
   /** Ranks that had to be ended. */
   const ended: number[] = [];
   const timers = new Set<NodeJS.Timeout>();
@@ -63,11 +68,20 @@ export async function launchRanks(launched: LaunchedRanks): Promise<number> {
   };
 
   let received: NodeJS.Signals | undefined;
+  let presses = 0;
+  let pressedAt = Number.NEGATIVE_INFINITY;
+  // With nohup a closed terminal ends nothing, and the ranks cannot see that themselves.
   const outlivesTerminal = isHangupIgnored();
   const forward = (signal: NodeJS.Signals): void => {
     if (signal === 'SIGHUP' && outlivesTerminal) return;
     received ??= signal;
-    signalAll(signal);
+    if (signal === 'SIGINT') {
+      const now = performance.now();
+      if (now - pressedAt > times.samePressMs) presses++;
+      pressedAt = now;
+    }
+    // The second ends a rank at once; one that still goes on does not hear.
+    signalAll(presses > 2 ? 'SIGKILL' : signal);
   };
   for (const signal of FORWARDED) process.on(signal, forward);
   // Whoever ends this process by its own error leaves no ranks behind.
@@ -75,13 +89,14 @@ export async function launchRanks(launched: LaunchedRanks): Promise<number> {
   process.on('exit', atExit);
   try {
     const ranks = Array.from({ length: count }, (_, rank) => {
-      const child = start(launched, rank);
+      const { child, cutOff } = start(launched, rank);
       running.set(rank, child);
       return new Promise<void>((resolve) => {
         const over = (text: string, code: number): void => {
           running.delete(rank);
           if (code === 0 || first) return;
-          first = { text: `rank ${rank} of ${count} ${text}`, code };
+          const seconds = ((performance.now() - began) / 1000).toFixed(0);
+          first = { rank, text: `rank ${rank} of ${count} ${text} after ${seconds} s`, code };
           if (running.size > 0) endOthers();
         };
         child.on('error', (error) => {
@@ -91,8 +106,11 @@ export async function launchRanks(launched: LaunchedRanks): Promise<number> {
         child.on('exit', (code, signal) => {
           if (signal) over(`was ended by ${signal}`, 128 + (constants.signals[signal] ?? 0));
           else over(`ended with exit code ${code}`, code ?? 1);
-          // Its last lines; but a process that it has left behind may hold its output.
-          after(OUTPUT_MS, resolve);
+          // An open pipe would keep this process alive.
+          after(times.outputMs, () => {
+            cutOff();
+            resolve();
+          });
         });
         child.on('close', () => resolve());
       });
@@ -104,16 +122,20 @@ export async function launchRanks(launched: LaunchedRanks): Promise<number> {
     process.off('exit', atExit);
   }
   if (!first) return 0;
-  const seconds = ((performance.now() - began) / 1000).toFixed(0);
-  const others = ended.filter((rank) => !first!.text.startsWith(`rank ${rank} `)).sort((a, b) => a - b);
+  const { rank: failed } = first;
+  const others = ended.filter((rank) => rank !== failed).sort((a, b) => a - b);
   const rest =
     others.length > 0 ? `; ${others.length === 1 ? 'rank' : 'ranks'} ${others.join(', ')} had to be ended` : '';
   const why = received ? `${received} was passed on: ` : '';
-  printError(`launch: ${why}${first.text} after ${seconds} s, the first that failed${rest}`);
+  printError(`launch: ${why}${first.text}, the first that failed${rest}`);
   return first.code;
 }
 
-function start({ command, environments, allOutput, print, printError }: LaunchedRanks, rank: number): ChildProcess {
+/** @returns `cutOff` ends the reading of its output */
+function start(
+  { command, environments, allOutput, print, printError }: LaunchedRanks,
+  rank: number,
+): { readonly child: ChildProcess; readonly cutOff: () => void } {
   const isFirst = rank === 0;
   const child = spawn(process.execPath, [...command], {
     env: environments[rank],
@@ -122,16 +144,22 @@ function start({ command, environments, allOutput, print, printError }: Launched
     // A terminal sends Ctrl-C to all processes of its group: a rank would get it twice, and a second one hurries it.
     detached: process.platform !== 'win32',
   });
-  const pass = (stream: NodeJS.ReadableStream | null, write: (text: string) => void): void => {
-    if (!stream) return;
+  const pass = (stream: Readable | null, write: (text: string) => void): (() => void) => {
+    if (!stream) return () => undefined;
     const lines = new LinePrefix(`[rank ${rank}] `, write);
     stream.setEncoding('utf8');
     stream.on('data', (text: string) => lines.push(text));
     stream.on('end', () => lines.end());
+    return () => {
+      lines.end();
+      stream.destroy();
+    };
   };
-  pass(child.stdout, print);
-  pass(child.stderr, printError);
-  return child;
+  const passed = [pass(child.stdout, print), pass(child.stderr, printError)];
+  const cutOff = (): void => {
+    for (const end of passed) end();
+  };
+  return { child, cutOff };
 }
 
 /** Writes whole lines, each behind a prefix. */
@@ -158,7 +186,6 @@ class LinePrefix {
   }
 }
 
-const OUTPUT_MS = 1000;
 const MAX_LINE = 65_536;
 
 /** By SIGSTOP, say: Linux alone tells. */

@@ -1,6 +1,7 @@
 /** Sets the places of the ranks, as torchrun does, and starts them. */
 import { randomBytes } from 'node:crypto';
 import { createServer } from 'node:net';
+import type { FoundMachine } from '../engine/cuda/inspect-machine.js';
 import { ConfigError, reasonOf } from '../errors.js';
 import { oneLine } from '../messages/one-line.js';
 import { nodeArguments } from './launch-program.js';
@@ -25,11 +26,7 @@ const MAX_RANKS = 128;
 export async function launch(request: LaunchRequest, { print, printError }: Output): Promise<number> {
   const { gpus, masterPort, allOutput = false, program, programArguments, times } = request;
   const env = process.env;
-  if (env['RANK']) {
-    throw new ConfigError(`launch: this process is a rank of a launcher already: RANK=${oneLine(env['RANK'])}`, {
-      hint: 'Start `launch` by itself, or the program by the other launcher.',
-    });
-  }
+  requireNoLauncher(env);
   if (gpus !== undefined && gpus > MAX_RANKS) {
     throw new UsageError(`launch: --gpus: expected at most ${MAX_RANKS}, got ${gpus}`);
   }
@@ -56,20 +53,41 @@ export async function launch(request: LaunchRequest, { print, printError }: Outp
   return launchRanks({ command, count, environments, allOutput, print, printError, times });
 }
 
+/** Variables by which a process is one of several of a launcher, and that of their number where one is none. */
+const RANK_VARIABLES = [
+  ['RANK'],
+  ['OMPI_COMM_WORLD_RANK', 'OMPI_COMM_WORLD_SIZE'],
+  ['SLURM_PROCID', 'SLURM_STEP_NUM_TASKS'],
+] as const;
+
+/** @throws ConfigError in a rank: each would start ranks of its own */
+function requireNoLauncher(env: NodeJS.ProcessEnv): void {
+  for (const [name, size] of RANK_VARIABLES) {
+    const rank = env[name];
+    if (!rank || (size !== undefined && Number(env[size] ?? 1) <= 1)) continue;
+    throw new ConfigError(`launch: this process is a rank of a launcher already: ${name}=${oneLine(rank)}`, {
+      hint: 'Start `launch` by itself, or the program by the other launcher.',
+    });
+  }
+}
+
 async function visibleCards(): Promise<number> {
-  const hint = 'Say how many processes: --gpus 2. `ministral-tune doctor` tells what is missing.';
-  let cards: number;
+  const hint =
+    '`ministral-tune doctor` tells what is missing. --gpus 2 starts 2 processes all the same, but training on several takes ' +
+    'a card for each; without launch the program runs in one process.';
+  let found: FoundMachine;
   try {
     const { inspectMachine } = await import('../engine/cuda/inspect-machine.js');
-    cards = inspectMachine().cards.length;
+    found = inspectMachine();
   } catch (cause) {
     throw new UsageError(`launch: the cards of this machine cannot be counted: ${oneLine(reasonOf(cause))}`, {
       hint,
       cause,
     });
   }
-  if (cards > 0) return cards;
-  throw new UsageError('launch: no card was found on this machine', { hint });
+  const { cards, fault } = found;
+  if (cards.length > 0) return cards.length;
+  throw new UsageError(`launch: no card was found on this machine${fault ? `: ${oneLine(fault)}` : ''}`, { hint });
 }
 
 function freePort(): Promise<number> {

@@ -11,6 +11,7 @@ import { nearestName } from '../messages/nearest-name.js';
 import { showValue } from '../messages/show-value.js';
 import { MINISTRAL_SIZES, type MinistralSize, repositoryOf } from '../model/ministral3/sizes.js';
 import { fromPretrained, type Pretrained } from '../pretrained/from-pretrained.js';
+import { requireRanks } from '../train/trainer-parts.js';
 import type { RunSettings } from './run-settings.js';
 import { shownProgress } from './shown-progress.js';
 
@@ -82,12 +83,16 @@ export async function openModel(
     readonly baseModel?: string | undefined;
     readonly signal: AbortSignal;
     readonly print: (line: string) => void;
+    /** Processes that train together. Default: it is not for training. */
+    readonly worldSize?: number | undefined;
   },
 ): Promise<OpenModel> {
-  const { baseModel, signal, print } = options;
+  const { baseModel, signal, print, worldSize = 1 } = options;
   const engine = await openEngine(settings, print);
   try {
     print(engine.description);
+    // Before gigabytes are loaded; the trainer asks again.
+    requireRanks(engine, worldSize, 'train');
     const { quantization, processor: from } = settings;
     const pretrained = await fromPretrained(modelName(name), {
       ...{ engine, quantization, baseModel: baseModel && modelName(baseModel), signal, onNotice: print },

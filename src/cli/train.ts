@@ -61,11 +61,12 @@ export async function train(settings: TrainSettings, request: TrainRequest, outp
   const data = await loadData(settings.data, { labels, holdout, limit, seed, signal, note, onProgress });
   const task = trainTask(data, settings);
   for (const line of task.lines) print(line);
-  const suggested = suggestedConfig(task.train.length, settings.config, rankPlace()?.worldSize);
+  const worldSize = rankPlace()?.worldSize;
+  const suggested = suggestedConfig(task.train.length, settings.config, worldSize);
   for (const line of suggested.lines) print(line);
   await makeOutputFolder(outputDir, 'train: --output-dir');
   signal.throwIfAborted();
-  const opened = await openModel(settings.model, settings, { signal, print });
+  const opened = await openModel(settings.model, settings, { signal, print, worldSize });
   try {
     // Not before: data or a model that cannot be had cost no earlier run.
     if (request.way === 'overwrite' && isMainProcess()) await clearOutputFolder(outputDir);

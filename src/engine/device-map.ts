@@ -15,8 +15,8 @@ export interface DeviceMapOptions {
    */
   deviceMap?: 'auto' | undefined;
   /**
-   * With `deviceMap`: the cards to use, by their numbers in the order of nvidia-smi, and the most bytes of device memory for
-   * the process on each, as nvidia-smi shows it. Default: all cards that are visible, with all of their memory.
+   * With `deviceMap`: the cards to use, by their numbers from 0 of those that CUDA_VISIBLE_DEVICES leaves, and the most bytes
+   * of device memory for the process on each, as nvidia-smi shows it. Default: all of these cards, with all of their memory.
    */
   maxMemory?: Readonly<Record<number, number>> | undefined;
 }
@@ -29,7 +29,8 @@ function maxMemoryFault(value: unknown): string | undefined {
   const entries = Object.entries(value);
   if (entries.length === 0) return `${expected}, got no card`;
   for (const [card, bytes] of entries) {
-    if (!/^\d+$/.test(card)) return `${expected}, got the key ${showValue(card)}`;
+    // Another way to write a number would be another card.
+    if (!/^(0|[1-9]\d*)$/.test(card)) return `${expected}, got the key ${showValue(card)}`;
     const unit = budgetUnitFault(bytes);
     if (unit) return `${card}: ${unit}`;
     if (typeof bytes !== 'number' || !(bytes > 0))

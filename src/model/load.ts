@@ -158,9 +158,15 @@ async function engineOf(
  */
 export function requireEngine(engine: unknown, what: string, devices: DeviceMapOptions = {}): void {
   requireDeviceMap(devices, what);
-  if (devices.deviceMap !== undefined && typeof engine === 'object') {
+  if (devices.deviceMap !== undefined && typeof engine === 'object' && engine !== null) {
     throw new ConfigError(`${what}: \`deviceMap\` is of an engine that is made here, and an engine is given`, {
       hint: "Leave `engine` out, or make it so: createEngine('cuda', { deviceMap: 'auto' }).",
+    });
+  }
+  if (devices.deviceMap !== undefined && ['cpu', 'tfjs'].includes(engine as string)) {
+    // Before gigabytes are downloaded.
+    throw new ConfigError(`${what}: \`deviceMap\` is for cards, and the ${engine} engine uses none`, {
+      hint: "Leave it out, or `engine: 'cuda'`.",
     });
   }
   if (engine === undefined || typeof (engine as Engine | null)?.loadWeight === 'function') return;

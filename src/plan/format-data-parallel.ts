@@ -19,7 +19,7 @@ export function dataParallelLines(cards: readonly CardPlan[]): string[] {
     row(columns.map((width, i) => [cells[i] ?? '', width] as const));
   return [
     '',
-    'Several cards, one process each: computed, not measured',
+    'Several cards, one process each: computed',
     line('GPUs', 'batch', 'a device', 'compute', 'uneven', 'wait', 'samples/s', '×', 'time', 'cost'),
     '─'.repeat(WIDTH),
     ...several.flatMap(({ card, format, plans, about }) => [

@@ -41,7 +41,7 @@ const WIDENED_BYTES: Readonly<Record<WeightFormat, number>> = { bf16: 0, fp8: 3,
  * Seconds in which the host queues a pass and each layer of it, which a small model waits for: the example's own trains in
  * 9.7 ms a step on an H200 without the wait for data.
  */
-export const QUEUEING = { pass: 0.004, layer: 0.0014 } as const;
+const QUEUEING = { pass: 0.004, layer: 0.0014 } as const;
 /** Backward of attention by its forward. */
 const ATTENTION_BACKWARD = 2.5;
 

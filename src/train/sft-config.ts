@@ -372,6 +372,8 @@ const ELSEWHERE: Readonly<Record<string, string>> = {
   peftconfig: 'applyLora(model, config) does it before the trainer is made',
   resumefromcheckpoint: 'trainer.train({ resumeFromCheckpoint }) has it',
   dataloadernumworkers: 'new ImagePool(imageProcessor, { workers }) has it',
+  ddptimeout: 'leave it out: a rank that lives is waited for, at the sum of a step for 1800 s',
+  ddpbackend: 'leave it out: NCCL sums the gradients',
   device: 'createEngine has it',
   loadin4bit: "fromPretrained(name, { quantization: 'nf4' }) has it",
 };

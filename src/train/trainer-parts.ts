@@ -52,12 +52,15 @@ export function checkTrainerOptions(options: unknown, configNames: readonly stri
   requireGroup(options.processGroup);
 }
 
-/** @throws ConfigError for several processes with an engine that cannot sum their gradients, and for what is no group */
-export function requireRanks(engine: Engine, worldSize: number): void {
+/**
+ * @param what who asks, for messages
+ * @throws ConfigError for several processes with an engine that cannot sum their gradients
+ */
+export function requireRanks(engine: Engine, worldSize: number, what = 'SftTrainer'): void {
   if (worldSize <= 1 || engine.joinGroup) return;
   if (engine.devices) {
     throw new ConfigError(
-      `SftTrainer: ${worldSize} processes are to train together, and the model of this one lies on several cards (deviceMap)`,
+      `${what}: ${worldSize} processes are to train together, and the model of this one lies on several cards (deviceMap)`,
       {
         hint: 'Leave deviceMap out: each process then trains on a card of its own. Or start the program without a launcher.',
         details: { worldSize, engine: engine.name },
@@ -65,7 +68,7 @@ export function requireRanks(engine: Engine, worldSize: number): void {
     );
   }
   throw new ConfigError(
-    `SftTrainer: ${worldSize} processes are to train together, and the engine ${engine.name} cannot sum their gradients`,
+    `${what}: ${worldSize} processes are to train together, and the engine ${engine.name} cannot sum their gradients`,
     {
       hint:
         'Only `cuda` trains on several GPUs. For one process unset RANK and WORLD_SIZE (or those of Slurm), or start the program ' +

@@ -1,6 +1,6 @@
 import { mkdir, readdir, readFile, rename, writeFile } from 'node:fs/promises';
 import { relative } from 'node:path';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 import { type CommandBed, commandBed, QUIET, run } from './command-bed.js';
 
 let bed: CommandBed;
@@ -169,5 +169,19 @@ describe('train', () => {
     expect((await run('evaluate', ...more)).out).toMatch(/of 2 conversations/);
     expect((await run('evaluate', ...more, '--split', 'validation')).err).toContain('have no validation part');
     expect((await run('evaluate', ...more, '--mode', 'free')).err).toContain('--mode has no effect');
+  });
+
+  it('is refused as one of several processes on an engine without sums, before the model is loaded', async () => {
+    const ranks = { RANK: '0', LOCAL_RANK: '0', WORLD_SIZE: '2', LOCAL_WORLD_SIZE: '2', MASTER_ADDR: '127.0.0.1' };
+    for (const [name, value] of Object.entries({ ...ranks, MASTER_PORT: '29500' })) vi.stubEnv(name, value);
+    try {
+      const none = bed.at('no', 'model');
+      const parts = ['--data', bed.data, '--model', none, ...QUIET, '--output-dir', bed.at('ranks')];
+      const { code, err } = await run('train', ...parts);
+      expect(code).toBe(1);
+      expect(err).toContain('train: 2 processes are to train together, and the engine cpu cannot sum their gradients');
+    } finally {
+      vi.unstubAllEnvs();
+    }
   });
 });

@@ -5,9 +5,9 @@ import { createRequire } from 'node:module';
 import { dirname, join } from 'node:path';
 
 /** Parsing takes 4 ms per 100 kB, and a file about as much. */
-const MOST = { bytes: 930_000, files: 9 };
+const MOST = { bytes: 885_000, files: 9 };
 /** Of every other door. */
-const MOST_OF_OTHERS = { bytes: 970_000, files: 16 };
+const MOST_OF_OTHERS = { bytes: 925_000, files: 16 };
 
 const manifestPath = createRequire(import.meta.url).resolve('ministral-tune/package.json');
 const manifest = JSON.parse(readFileSync(manifestPath, 'utf8'));

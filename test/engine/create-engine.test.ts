@@ -1,6 +1,7 @@
 import { describe, expect, it, vi } from 'vitest';
 import { createEngine, type EngineChoice } from '../../src/engine/create-engine.js';
 import { EngineError } from '../../src/errors.js';
+import { fromPretrained } from '../../src/pretrained/from-pretrained.js';
 
 describe('createEngine', () => {
   it('says which engine auto took, and why', async () => {
@@ -14,6 +15,14 @@ describe('createEngine', () => {
     const engine = await createEngine('cpu', { threads: 1 });
     expect(engine.description).toMatch(/^cpu: float32, 1 thread, /);
     await engine.dispose();
+  });
+
+  it('needs cards for a model over several, and one way to write their numbers', async () => {
+    // Before gigabytes are downloaded.
+    const call = fromPretrained('somebody/some-model', { engine: 'cpu', deviceMap: 'auto' });
+    await expect(call).rejects.toThrow('fromPretrained: `deviceMap` is for cards, and the cpu engine uses none');
+    const twice = createEngine('cuda', { deviceMap: 'auto', maxMemory: { 0: 2 ** 34, '00': 2 ** 34 } as never });
+    await expect(twice).rejects.toThrow('got the key "00"');
   });
 
   it('lays no model over all cards for one of several processes', async () => {

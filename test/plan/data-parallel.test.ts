@@ -7,7 +7,7 @@ import type { TrainingExample } from '../../src/data/types.js';
 import { VlmCollator } from '../../src/data/vlm-collator.js';
 import { LAYER_PROJECTIONS } from '../../src/lora/lora-config.js';
 import { cardNamed } from '../../src/plan/cards.js';
-import { exposedSeconds } from '../../src/plan/data-parallel.js';
+import { exposedSeconds, fixedSecondsOf } from '../../src/plan/data-parallel.js';
 import { dealtWindows, sameEffectiveBatch } from '../../src/plan/dealt-windows.js';
 import { formatTrainingPlan } from '../../src/plan/format-training-plan.js';
 import { allReduceSeconds, linkNamed, linkOf } from '../../src/plan/links.js';
@@ -56,6 +56,18 @@ describe('exposedSeconds', () => {
     const backward = sum / 2;
     // Seven eighths of backward pass while pieces are summed: the first piece must be final before.
     expect(exposedSeconds(bytes, backward, 4, slow)).toBeCloseTo(sum - (7 / 8) * backward);
+  });
+});
+
+describe('fixedSecondsOf', () => {
+  it('meets what a step of two H200 took beside its passes and their imbalance', () => {
+    // samples/s on one card and on two, with 8 samples a card and step; ms by which the slower rank's passes are longer.
+    const measured = { '14B': [22.6, 34.6, 36], '3B': [44.4, 60.3, 18] } as const;
+    for (const [model, [one, two, uneven]] of Object.entries(measured)) {
+      const rest = 16 / two - 8 / one - uneven / 1000;
+      expect(Math.abs(fixedSecondsOf(nvlink) - rest), model).toBeLessThan(0.004);
+    }
+    expect(fixedSecondsOf(linkNamed('25gbit'))).toBeGreaterThan(fixedSecondsOf(nvlink));
   });
 });
 
@@ -181,7 +193,8 @@ describe('plan with `gpus`', () => {
     // More cards with as many samples each are faster; the same samples over more cards less so.
     const speedups = plans!.map(({ speedup }) => speedup);
     expect(speedups[0]).toBe(1);
-    expect(speedups[1]).toBeGreaterThan(1.5);
+    // Passes of 0.1 s: the wait of each step takes most of what a second card gives.
+    expect(speedups[1]).toBeGreaterThan(1);
     expect(speedups[3]).toBeGreaterThan(speedups[1]!);
     expect(speedups[4]).toBeLessThan(speedups[3]!);
     expect(notes.join('\n')).toContain('so the effective batch of 8 grows with the cards: on 2 cards');
@@ -196,7 +209,7 @@ describe('plan with `gpus`', () => {
     expect(times[0]!.exposedSeconds).toBeLessThan(times[1]!.exposedSeconds);
     const text = formatTrainingPlan(byLink[1]!);
     expect(text).toContain('H200 SXM 141GB, bf16, 25gbit');
-    expect(text).toContain('computed, not measured');
+    expect(text).toContain('one process each: computed\n');
     expect(text.split('\n').filter((line) => line.length > 80)).toEqual([]);
   });
 

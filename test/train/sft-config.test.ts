@@ -66,6 +66,13 @@ describe('parseSftConfig', () => {
     }
   });
 
+  it('says what becomes of options that transformers has for several processes', () => {
+    expect(faultsOf({ ddpTimeout: 7200 })).toContain(
+      'a rank that lives is waited for, at the sum of a step for 1800 s',
+    );
+    expect(faultsOf({ ddp_backend: 'nccl' })).toContain('NCCL sums the gradients');
+  });
+
   it('takes true, false and auto for checkpointing, and a budget in bytes', () => {
     for (const gradientCheckpointing of [true, false, 'auto'] as const) {
       expect(parseSftConfig({ gradientCheckpointing })).toMatchObject({ gradientCheckpointing });

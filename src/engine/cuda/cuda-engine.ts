@@ -56,7 +56,7 @@ import { WeightStore } from './weights.js';
 
 /** Options of the `cuda` engine: `createEngine('cuda', { cuda: … })`. */
 export interface CudaEngineOptions {
-  /** Number of the card, from 0, as nvidia-smi counts. Default: LOCAL_RANK where as many are visible, else 0. */
+  /** Number of the card from 0, of those that CUDA_VISIBLE_DEVICES leaves. Default: LOCAL_RANK if so many are left, else 0. */
   readonly device?: number;
   /**
    * Most bytes of device memory for the process, as nvidia-smi shows it: weights, tensors, context, code and library

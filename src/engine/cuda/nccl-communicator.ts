@@ -14,8 +14,11 @@ import type { NcclLibrary } from './nccl.js';
 const NAP = 0.1;
 /** Seconds in which ranks that have all come this far find each other, and their first sum arrives. */
 const JOIN_SECONDS = 180;
-/** Seconds without a sum though all ranks live and have queued it. */
-const SUM_SECONDS = 600;
+/**
+ * Seconds without a sum though all ranks live. Another may still compute: a rank without samples in a window waits for all
+ * passes of those that have some. As long as transformers waits (ddp_timeout).
+ */
+const SUM_SECONDS = 1800;
 /** Seconds for an end in order, then for one that is not. */
 const CLOSE_SECONDS = 10;
 /** Seconds in which the group learns why a connection broke: NCCL often hears of a lost rank first. */

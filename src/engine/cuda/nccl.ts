@@ -167,9 +167,10 @@ export class Nccl implements NcclLibrary {
   }
 }
 
-/** 22803 → 2.28.3 */
+/** 22803 → 2.28.3; up to 2.8 it had a digit less: 2708 → 2.7.8 */
 export function ncclVersion(version: number): string {
-  return `${Math.floor(version / 10_000)}.${Math.floor((version % 10_000) / 100)}.${version % 100}`;
+  const major = version < 10_000 ? 1000 : 10_000;
+  return `${Math.floor(version / major)}.${Math.floor((version % major) / 100)}.${version % 100}`;
 }
 
 let isDefined = false;

@@ -230,7 +230,7 @@ export class SplitEngine implements Engine {
 
   createParameters(specs: readonly ParameterSpec[]): ParameterSet {
     const places = specs.map(({ beside }) => (beside ? this.#placeOf(beside) : FIRST));
-    const set = new SplitParameterSet(this.#parts, specs, places);
+    const set = new SplitParameterSet(this.#parts, specs, places, (place, body) => this.#on(place, body));
     for (const part of set.parts) {
       for (const { value, grad } of part.set.parameters) {
         this.#places.put(value, part.place);
@@ -271,7 +271,7 @@ export class SplitEngine implements Engine {
   }
 
   createOptimizerState(set: ParameterSet, kind: OptimizerStep['kind']): OptimizerState {
-    return new SplitOptimizerState(this.#set(set), kind);
+    return new SplitOptimizerState(this.#set(set), kind, (place, body) => this.#on(place, body));
   }
 
   optimizerStep(set: ParameterSet, state: OptimizerState, options: OptimizerStep): Deferred<number> {

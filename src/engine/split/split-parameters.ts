@@ -8,6 +8,9 @@ import type { Parameter, ParameterSet, ParameterSpec } from '../tensor.js';
 import type { PartEngine } from './part-engine.js';
 import type { Place } from './tensor-places.js';
 
+/** Runs `body` for what lies at a place; what fails there is named. */
+type OnPlace = <T>(place: Place, body: () => T) => T;
+
 /** What lies on one engine. */
 interface SetPart {
   readonly place: Place;
@@ -24,14 +27,15 @@ export class SplitParameterSet implements ParameterSet {
   isReleased = false;
 
   /** @param places of each parameter */
-  constructor(engines: readonly PartEngine[], specs: readonly ParameterSpec[], places: readonly Place[]) {
+  constructor(engines: readonly PartEngine[], specs: readonly ParameterSpec[], places: readonly Place[], on: OnPlace) {
     this.size = sizeOfAll(specs);
     const parts: SetPart[] = [];
     try {
       for (const [place, engine] of engines.entries()) {
         const indices = places.flatMap((own, i) => (own === place ? [i] : []));
         if (indices.length === 0) continue;
-        parts.push({ place, engine, indices, set: engine.createParameters(indices.map((i) => specs[i]!)) });
+        const set = on(place, () => engine.createParameters(indices.map((i) => specs[i]!)));
+        parts.push({ place, engine, indices, set });
       }
     } catch (error) {
       for (const { engine, set } of parts) engine.releaseParameters(set);
@@ -124,12 +128,14 @@ export class SplitOptimizerState implements OptimizerState {
   readonly states: readonly OptimizerState[];
   isReleased = false;
 
-  constructor(set: SplitParameterSet, kind: OptimizerStep['kind']) {
+  constructor(set: SplitParameterSet, kind: OptimizerStep['kind'], on: OnPlace) {
     this.kind = kind;
     this.set = set;
     const states: OptimizerState[] = [];
     try {
-      for (const part of set.parts) states.push(part.engine.createOptimizerState(part.set, kind));
+      for (const { place, engine, set: own } of set.parts) {
+        states.push(on(place, () => engine.createOptimizerState(own, kind)));
+      }
     } catch (error) {
       for (const [p, state] of states.entries()) set.parts[p]!.engine.releaseOptimizerState(set.parts[p]!.set, state);
       throw error;

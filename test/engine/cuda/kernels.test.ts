@@ -15,6 +15,13 @@ import { KERNELS } from '../../../src/generated/kernel-launchers.js';
 
 const READER = new URL('../../../scripts/kernel-launchers.mjs', import.meta.url).href;
 
+/** As they are written; those of the package have no comments. */
+const SOURCES = Object.fromEntries(
+  Object.keys(KERNEL_SOURCES).map((file) => {
+    return [file, readFileSync(new URL(`../../../src/engine/cuda/kernels/${file}`, import.meta.url), 'utf8')];
+  }),
+);
+
 /** Kernels that stand in a source under their own names, macros aside. */
 function kernelsIn(source: string): string[] {
   const pattern = /(?:KERNEL|__global__ void)\s+__launch_bounds__\([^)]*\)\s+(\w+)\(/g;
@@ -40,16 +47,24 @@ describe('kernels', () => {
   });
 
   it('are formatted: 120 columns, no tabs, no blanks at the end of a line', () => {
-    const wrong = Object.entries(KERNEL_SOURCES).flatMap(([file, text]) =>
+    const wrong = Object.entries(SOURCES).flatMap(([file, text]) =>
       text.split('\n').flatMap((line, i) => (line.length > 120 || /\t|\s$/.test(line) ? [`${file}:${i + 1}`] : [])),
     );
     expect(wrong).toEqual([]);
   });
 
+  it('are in the package with the lines that they are written on', () => {
+    const lines = (texts: Readonly<Record<string, string>>) => {
+      return Object.entries(texts).map(([file, text]) => `${file}: ${text.split('\n').length}`);
+    };
+    expect(lines(KERNEL_SOURCES)).toEqual(lines(SOURCES));
+    expect(Object.values(KERNEL_SOURCES).filter((text) => text.includes('//'))).toEqual([]);
+  });
+
   it('have their parameters and launches in the tables of the README', async () => {
     const { withTables } = (await import(READER)) as Record<string, (...texts: unknown[]) => unknown>;
     const readme = readFileSync(new URL('../../../src/engine/cuda/kernels/README.md', import.meta.url), 'utf8');
-    expect(withTables!(readme, KERNEL_SOURCES)).toBe(readme);
+    expect(withTables!(readme, SOURCES)).toBe(readme);
     const rows = readme.match(/^\| \w+/gm)!.map((row) => row.slice(2));
     const missing = [...plainKernels(), ...ALL_KERNELS].filter(
       ({ name }) => !rows.includes(name) && !rows.includes(name.replace(/\d+$/, 'W')),

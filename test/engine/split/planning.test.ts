@@ -43,11 +43,11 @@ function layersOn({ engine, modules }: VisionLanguageModel): number[][] {
 async function train(
   budgets: readonly number[],
   tokens: readonly number[],
-  { size = '14B', memoryBudget }: { size?: Size; memoryBudget?: number } = {},
+  { size = '14B', memoryBudget, quantization }: { size?: Size; memoryBudget?: number; quantization?: string } = {},
 ) {
   const { engine, memories } = cards(budgets);
   try {
-    const model = await standInModel(engine, size);
+    const model = await standInModel(engine, size, quantization);
     const layers = layersOn(model);
     const adapter = standInAdapter(model, { r: 16, dropout: 0.05, targetModules: [...LAYER_PROJECTIONS] });
     engine.createOptimizerState(adapter.parameters, 'adamw8bit');
@@ -101,6 +101,17 @@ describe('a model over cards of so many GiB', () => {
       expect(left - planned).toBeLessThan(0.4 * GIB);
     },
   );
+
+  it('lays 4-bit weights by what they take', async () => {
+    const { layers, taken, planned, left, streamedBytes } = await train([9 * GIB, 9 * GIB], USUAL, {
+      quantization: 'nf4',
+    });
+    // The tower beside the first layers stays in 16 bits.
+    expect(layers.map((towers) => towers.join('+')).join(', ')).toBe('24+16, 0+24');
+    expect(streamedBytes).toBe(0);
+    for (const bytes of taken) expect(bytes).toBeLessThanOrEqual(9 * GIB);
+    expect(left).toBeGreaterThanOrEqual(planned);
+  });
 
   it('recomputes layers, then streams them, where one card is too small', async () => {
     const tight = await train([20 * GIB, 20 * GIB], USUAL, { memoryBudget: 16 * GIB });

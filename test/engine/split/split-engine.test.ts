@@ -290,6 +290,16 @@ describe('tensors of several engines', () => {
     const { engine, second } = await open();
     expect(() => engine.zeros([1 << 20, 4], second)).toThrow(/^right: /);
     expect(() => engine.zeros([1 << 20, 4])).toThrow(/^left: /);
+    const spec = (rows: number) => ({
+      name: 'a',
+      shape: [rows, 4],
+      initial: new Float32Array(4 * rows),
+      beside: second,
+    });
+    expect(() => engine.createParameters([spec(1 << 19)])).toThrow(/^right: /);
+    // Values and gradients fit, and not the moments.
+    const set = engine.createParameters([spec(150_000)]);
+    expect(() => engine.createOptimizerState(set, 'adamw')).toThrow(/^right: /);
     await engine.dispose();
   });
 });
