@@ -58,7 +58,7 @@ export interface GradientSum {
   /**
    * Called before the last pass of a window: pieces of the flat gradient may be summed as soon as backward has passed the
    * layers that they belong to, from the last to the first. Gives what the pass calls when the gradients of parameters are
-   * final.
+   * final. A rank without a pass calls both at once, for all: others may have to wait for its part in `restart`.
    */
   overlap?(): { final(parameterNames: readonly string[]): void };
   /**
