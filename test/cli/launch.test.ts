@@ -37,6 +37,17 @@ async function run(text: string, changes: Partial<Parameters<typeof launch>[0]> 
 
 const QUICK = { graceMs: 150, killMs: 150, stoppedMs: 50, outputMs: 50, samePressMs: 30 };
 
+/** End of a program whose rank 1 says once that both ranks have come so far; its argument is a file for it. */
+const READY = `
+  import { existsSync, writeFileSync } from 'node:fs';
+  if (RANK === '0') writeFileSync(process.argv[2], '');
+  let isSaid = false;
+  setInterval(() => {
+    if (RANK === '0' || isSaid || !existsSync(process.argv[2])) return;
+    isSaid = true;
+    console.error('ready');
+  }, 20);`;
+
 describe('launch', () => {
   it('gives each process its place, one secret and its arguments, and passes on what the others write', async () => {
     const text = `
@@ -109,16 +120,9 @@ describe('launch', () => {
   onPosix.it('keeps a closed terminal from ranks that nohup was to keep it from', async () => {
     const ready = join(dir, 'rank-0-hears');
     const text = `
-      import { existsSync, writeFileSync } from 'node:fs';
       process.on('SIGHUP', () => process.exit(9));
       process.on('SIGUSR2', () => process.exit(0));
-      if (RANK === '0') writeFileSync(process.argv[2], '');
-      let isSaid = false;
-      setInterval(() => {
-        if (RANK === '0' || isSaid || !existsSync(process.argv[2])) return;
-        isSaid = true;
-        console.error('ready');
-      }, 20);`;
+      ${READY}`;
     const err: string[] = [];
     const printError = (line: string): void => {
       err.push(line);
@@ -136,19 +140,12 @@ describe('launch', () => {
 
   async function pressCtrlC(samePressMs: number, code: number, heard: number): Promise<void> {
     const text = `
-      import { existsSync, writeFileSync } from 'node:fs';
       let heard = 0;
       process.on('SIGINT', () => {
         if (RANK === '1') console.error(++heard);
       });
       process.on('SIGUSR2', () => process.exit(0));
-      if (RANK === '0') writeFileSync(process.argv[2], '');
-      let isSaid = false;
-      setInterval(() => {
-        if (RANK === '0' || isSaid || !existsSync(process.argv[2])) return;
-        isSaid = true;
-        console.error('ready');
-      }, 20);`;
+      ${READY}`;
     const err: string[] = [];
     const printError = (line: string): void => {
       err.push(line);

@@ -5,7 +5,8 @@ import { hasLabels } from '../../src/data/sample-trace.js';
 import { MinistralTokenizer } from '../../src/data/tokenizer.js';
 import type { ImageInput, Message, RgbImage, SftExample, TrainingExample } from '../../src/data/types.js';
 import { VlmCollator, type VlmCollatorOptions } from '../../src/data/vlm-collator.js';
-import { ConfigError, DataError, ImageError, type TuneError } from '../../src/errors.js';
+import { ConfigError, DataError, ImageError } from '../../src/errors.js';
+import { caught } from './caught.js';
 import { message, TOOLS_TEMPLATE } from './conversations.js';
 import { TINY_CONFIG, tinyTokenizerJson, tinyTokenizerWith } from './tiny-tokenizer.js';
 
@@ -37,14 +38,6 @@ const sample = (more: object = {}, ...images: ImageInput[]): SftExample => ({
   ],
   ...more,
 });
-const caught = (work: () => unknown): TuneError => {
-  try {
-    work();
-  } catch (error) {
-    return error as TuneError;
-  }
-  throw new Error('nothing was thrown');
-};
 const failing = (error: unknown, more: object = {}) => ({
   path: 'a.png',
   decode: () => Promise.reject(error),

@@ -9,17 +9,10 @@ import { MinistralTokenizer } from '../../src/data/tokenizer.js';
 import { isPlainSample, rowOf, unlearned } from '../../src/data/training-rows.js';
 import type { Message, TrainingExample } from '../../src/data/types.js';
 import { DataError, ImageError, TextError, type TuneError } from '../../src/errors.js';
+import { caught } from './caught.js';
 import { TINY_CONFIG, tinyTokenizerJson } from './tiny-tokenizer.js';
 
 const tokenizer = () => new MinistralTokenizer(tinyTokenizerJson(), TINY_CONFIG);
-const caught = (work: () => unknown): TuneError => {
-  try {
-    work();
-  } catch (error) {
-    return error as TuneError;
-  }
-  throw new Error('nothing was thrown');
-};
 const user = (content: Message['content']): Message => ({ role: 'user', content });
 const assistant = (content: Message['content']): Message => ({ role: 'assistant', content });
 

@@ -4,21 +4,10 @@ import { OutOfMemoryError } from '../../../src/errors.js';
 import { LAYER_PROJECTIONS } from '../../../src/lora/lora-config.js';
 import type { PassSummary } from '../../../src/train/trainable-model.js';
 import { accumulateGradients } from '../../../src/train/window-step.js';
-import { standInAdapter, standInEngine, standInModel } from './stand-in.js';
+import { standInAdapter, standInEngine, standInModel, textBatch } from './stand-in.js';
 
 const GIB = 2 ** 30;
 const CARD = 80 * GIB;
-
-function sampleOf(tokens: number) {
-  const shape = [1, tokens];
-  const data = new Int32Array(tokens).fill(1000);
-  const labels = new Int32Array(tokens).fill(-100).fill(7, tokens - 40);
-  return {
-    inputIds: { data, shape },
-    attentionMask: { data: new Int32Array(tokens).fill(1), shape },
-    labels: { data: labels, shape },
-  };
-}
 
 /** A window of an 8B model in a budget. */
 async function train(memoryBudget: number, offload: CudaEngineOptions['offload'] = 'auto') {
@@ -30,7 +19,7 @@ async function train(memoryBudget: number, offload: CudaEngineOptions['offload']
     let planBytes = 0;
     let passes: readonly PassSummary[] = [];
     const { bytesInUse } = engine.memory();
-    const loss = await accumulateGradients(model, [900, 700, 800, 1000].map(sampleOf), {
+    const loss = await accumulateGradients(model, [900, 700, 800, 1000].map(textBatch), {
       labelCount: 160,
       dropoutSeeds: [0, 1, 2, 3],
       gradientCheckpointing: 'auto',

@@ -60,3 +60,15 @@ export function standInAdapter(model: VisionLanguageModel, options: LoraConfigOp
   const zeros = new Float32Array(Math.max(...sizes.map(({ size }) => size)));
   return applyLora(model, config, { values: new Map(sizes.map(({ name, size }) => [name, zeros.subarray(0, size)])) });
 }
+
+/** One text of so many tokens, of which the last 40 are learned. */
+export function textBatch(tokens: number) {
+  const shape = [1, tokens];
+  const data = new Int32Array(tokens).fill(1000);
+  const labels = new Int32Array(tokens).fill(-100).fill(7, tokens - 40);
+  return {
+    inputIds: { data, shape },
+    attentionMask: { data: new Int32Array(tokens).fill(1), shape },
+    labels: { data: labels, shape },
+  };
+}

@@ -9,21 +9,10 @@ import type { VisionLanguageModel } from '../../../src/model/network/vision-lang
 import type { PassSummary } from '../../../src/train/trainable-model.js';
 import { accumulateGradients } from '../../../src/train/window-step.js';
 import type { Size } from '../../bench/random-model.js';
-import { standInAdapter, standInEngine, standInModel } from '../cuda/stand-in.js';
+import { standInAdapter, standInEngine, standInModel, textBatch } from '../cuda/stand-in.js';
 
 const GIB = 2 ** 30;
 const CARD = 80 * GIB;
-
-function sampleOf(tokens: number) {
-  const shape = [1, tokens];
-  const data = new Int32Array(tokens).fill(1000);
-  const labels = new Int32Array(tokens).fill(-100).fill(7, tokens - 40);
-  return {
-    inputIds: { data, shape },
-    attentionMask: { data: new Int32Array(tokens).fill(1), shape },
-    labels: { data: labels, shape },
-  };
-}
 
 function cards(budgets: readonly number[], options: CudaEngineOptions = {}) {
   const parts = budgets.map((memoryBudget) => standInEngine(CARD, { memoryBudget, ...options }));
@@ -55,7 +44,7 @@ async function train(
     const held = engine.devices!.map((device) => device.memory());
     const free = Math.min(...held.map(({ limitBytes, bytesInUse }) => limitBytes - bytesInUse));
     engine.resetPeak();
-    const loss = await accumulateGradients(model, tokens.map(sampleOf), {
+    const loss = await accumulateGradients(model, tokens.map(textBatch), {
       labelCount: 40 * tokens.length,
       dropoutSeeds: tokens.map((_, i) => i),
       gradientCheckpointing: 'auto',
