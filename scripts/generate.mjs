@@ -89,10 +89,15 @@ if (kernels.length > 0) {
 const cudaSources = filesUnder(join(source, 'engine/cuda/kernels'), '.cu').concat(
   filesUnder(join(source, 'engine/cuda/kernels'), '.cuh'),
 );
+// The marks of what is PTX stay: where there is no card, it is replaced.
 const withoutComments = (text) =>
   text
     .replace(/"(?:\\.|[^"\\\n])*"|\/\/[^\n]*|\/\*[\s\S]*?\*\//g, (found) =>
-      found.startsWith('"') ? found : found.startsWith('//') ? '' : ' '.concat(found.replace(/[^\n]/g, '')),
+      found.startsWith('"') || /^\/\/ PTX (begin|end)\b/.test(found)
+        ? found
+        : found.startsWith('//')
+          ? ''
+          : ' '.concat(found.replace(/[^\n]/g, '')),
     )
     .replace(/[ \t]+$/gm, '');
 const cudaTexts = Object.fromEntries(cudaSources.map((file) => [basename(file), readFileSync(file, 'utf8')]));

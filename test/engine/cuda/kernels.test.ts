@@ -58,7 +58,7 @@ describe('kernels', () => {
       return Object.entries(texts).map(([file, text]) => `${file}: ${text.split('\n').length}`);
     };
     expect(lines(KERNEL_SOURCES)).toEqual(lines(SOURCES));
-    expect(Object.values(KERNEL_SOURCES).filter((text) => text.includes('//'))).toEqual([]);
+    expect(Object.values(KERNEL_SOURCES).filter((text) => /\/\/(?! PTX (begin|end)\b)/m.test(text))).toEqual([]);
   });
 
   it('have their parameters and launches in the tables of the README', async () => {
