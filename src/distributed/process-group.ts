@@ -24,7 +24,8 @@ export interface ProcessGroup extends RankPlace {
   /** Rank 0: the one that writes files and logs. */
   readonly isMain: boolean;
   /**
-   * The values of all ranks, by rank; JSON, at most a few megabytes. Waits as long as they live.
+   * The values of all ranks, by rank; JSON that keeps NaN, infinities and -0 too, at most a few megabytes. Waits as long
+   * as they live.
    * @throws DistributedError if a rank is lost or makes another call; the signal's reason
    */
   allGather<T>(what: string, value: T, signal?: AbortSignal): Promise<T[]>;

@@ -1,4 +1,5 @@
 /** Batches of an evaluation that several processes answer: each its share, and all of them get all answers, in order. */
+import { decodeValue, encodeValue } from '../distributed/messages.js';
 import type { ProcessGroup } from '../distributed/process-group.js';
 import { rankPlace } from '../distributed/rank-place.js';
 import { DistributedError } from '../errors.js';
@@ -47,9 +48,8 @@ export async function* answerTogether(
         group.failure.throwIfAborted();
         own.push(await answer(batch));
       }
-      const bytes = new TextEncoder().encode(JSON.stringify(own));
-      const told = await group.allGatherBytes(`answers from batch ${from} on`, bytes, signal);
-      const all = told.map((text) => JSON.parse(new TextDecoder().decode(text)) as AnsweredBatch[]);
+      const told = await group.allGatherBytes(`answers from batch ${from} on`, encodeValue(own), signal);
+      const all = told.map((bytes) => decodeValue(bytes) as AnsweredBatch[]);
       for (let batch = from; batch < end; batch++) {
         yield all[(batch - from) % worldSize]![Math.floor((batch - from) / worldSize)]!;
       }

@@ -43,13 +43,6 @@ interface ToldError {
 
 type Outcome<T> = { readonly value?: T } | { readonly error: ToldError };
 
-/** A number as JSON keeps it, bit for bit: not as such where it is none. */
-export type ExactNumber = number | string;
-
-export function exact(value: number): ExactNumber {
-  return Number.isFinite(value) && !Object.is(value, -0) ? value : String(Object.is(value, -0) ? '-0' : value);
-}
-
 export class RankExchange {
   readonly group: ProcessGroup;
   readonly #run: RunEnd;
@@ -160,9 +153,8 @@ export class RankExchange {
 
   /** The metrics of rank 0; all ranks compute them, and what they decide must be the same. */
   async metricsOfMain<T extends Readonly<Record<string, number>>>(metrics: T | undefined): Promise<T | undefined> {
-    const told = Object.entries(metrics ?? {}).map(([name, value]) => [name, exact(value)] as const);
-    const [first] = await this.gather('metrics', metrics && told);
-    return first && (Object.fromEntries(first.map(([name, value]) => [name, Number(value)])) as T);
+    const [first] = await this.gather('metrics', metrics);
+    return first;
   }
 
   /** Bytes of rank 0 on all ranks. Rank 0 alone gives them. */

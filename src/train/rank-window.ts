@@ -6,7 +6,7 @@ import type { Deferred, EngineMemory } from '../engine/engine.js';
 import type { ParameterSet } from '../engine/tensor.js';
 import { DistributedError, type TuneError } from '../errors.js';
 import type { LogEntry } from './events.js';
-import { type ExactNumber, exact, type RankExchange } from './rank-exchange.js';
+import type { RankExchange } from './rank-exchange.js';
 import type { Window } from './sampler.js';
 import type { StepMetrics } from './step-metrics.js';
 import { describeBatches, joinFacts, type MicroBatchFacts, type TrainingWindow } from './training-window.js';
@@ -65,10 +65,10 @@ export async function joinGradients(
   const value = loss ? await answer(loss()) : 0;
   const hasFlops = loss === undefined || flops !== undefined;
   const all = await ranks.gather(`loss ${step}`, {
-    ...{ loss: exact(value), sharedTokens, warnings: [...warnings] },
+    ...{ loss: value, sharedTokens, warnings: [...warnings] },
     ...(hasFlops && { flops: flops ?? 0 }),
   });
-  const losses = all.map((rank) => Number(rank.loss));
+  const losses = all.map((rank) => rank.loss);
   return {
     losses,
     loss: losses.reduce((total, one) => total + one, 0),
@@ -118,8 +118,8 @@ function joinWarnings(byRank: readonly (readonly string[])[]): string[] {
  */
 export async function compareNorms(ranks: RankExchange, step: number, norm: number): Promise<TuneError | undefined> {
   if (ranks.isAlone) return undefined;
-  const norms: ExactNumber[] = await ranks.gather(`norm ${step}`, exact(norm), true);
-  const other = norms.findIndex((one) => one !== norms[0]);
+  const norms = await ranks.gather(`norm ${step}`, norm, true);
+  const other = norms.findIndex((one) => !Object.is(one, norms[0]));
   if (other < 0) return undefined;
   const values = `${norms[0]} on rank 0 and ${norms[other]} on rank ${other}`;
   return ranks.agreed(

@@ -1,11 +1,8 @@
 /** Batches of an evaluation, dealt round robin to several ranks: their results come together in the order of all. */
-import { exact, type RankExchange } from './rank-exchange.js';
+import type { RankExchange } from './rank-exchange.js';
 
 /** Batches of each rank between two messages: the ranks wait for the slowest, and hear of the end of a run. */
 const PER_MESSAGE = 8;
-
-/** Numbers that JSON would not keep. */
-const MARK = '\u0000number:';
 
 export class SharedBatches<T> {
   readonly #ranks: RankExchange;
@@ -46,22 +43,11 @@ export class SharedBatches<T> {
 
   async #exchange(): Promise<void> {
     const { worldSize } = this.#ranks.group;
-    const own = JSON.stringify(this.#own, keep);
+    const own = this.#own;
     this.#own = [];
-    const told = await this.#ranks.gather(`batches from ${this.#done} on`, own);
-    const all = told.map((text) => JSON.parse(text, revive) as T[]);
+    const all = await this.#ranks.gather(`batches from ${this.#done} on`, own);
     const end = Math.min(this.#count, this.#done + PER_MESSAGE * worldSize);
     for (let b = this.#done; b < end; b++) this.#add(all[b % worldSize]![Math.floor((b - this.#done) / worldSize)]!);
     this.#done = end;
   }
-}
-
-function keep(_key: string, value: unknown): unknown {
-  if (typeof value !== 'number') return value;
-  const kept = exact(value);
-  return typeof kept === 'string' ? MARK + kept : kept;
-}
-
-function revive(_key: string, value: unknown): unknown {
-  return typeof value === 'string' && value.startsWith(MARK) ? Number(value.slice(MARK.length)) : value;
 }

@@ -1,5 +1,6 @@
 /** Ranks within one process, for tests: they hear each other as processes do, and are killed and stopped as these are. */
 import { orAborted } from '../../src/async/or-aborted.js';
+import { decodeValue, encodeValue } from '../../src/distributed/messages.js';
 import type { ProcessGroup } from '../../src/distributed/process-group.js';
 import { DistributedError, reasonOf } from '../../src/errors.js';
 
@@ -100,7 +101,7 @@ export class MemoryWorld {
     const here = this.#machines[rank];
     const sameMachine = this.#machines.flatMap((machine, other) => (machine === here ? [other] : []));
     const alive = (other: number): boolean => !world.#members[other]!.isGone;
-    const own = <T>(value: T): T => (value === undefined ? value : (JSON.parse(JSON.stringify(value)) as T));
+    const own = <T>(value: T): T => decodeValue(encodeValue(value)) as T;
     return {
       rank,
       worldSize: this.#members.length,
