@@ -7,7 +7,7 @@ export { evaluateLoss } from './train/evaluate-loss.js';
 export { accumulateGradients } from './train/window-step.js';
 export type { CreateEngineOptions } from './engine/create-engine.js';
 export type { DeviceMapOptions } from './engine/device-map.js';
-export type { CudaEngineOptions, OffloadOptions } from './engine/cuda/cuda-engine.js';
+export type { CudaEngineOptions, OffloadOptions } from './engine/cuda/cuda-options.js';
 export type {
   Deferred,
   EngineDevice,

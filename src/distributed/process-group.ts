@@ -67,12 +67,18 @@ export interface GradientSum {
    */
   restart?(): Promise<void>;
   /**
-   * Sums what is not summed yet. All ranks call it once for each window, also those without a sample in it.
-   * Resolves when this rank's gradients are the sums, bit for bit the same on all ranks.
+   * Queues the sums of what is not summed yet. All ranks call it once for each window, also those without a sample in it.
+   * What is queued on the engine after it finds the sums, bit for bit the same on all ranks. Where the group fails before
+   * they have arrived, an optimizer step that is queued then changes nothing, and its norm is NaN.
    * @param touched of each parameter, in order: whether any rank gave it a gradient; others are left out of the update
    * @throws DistributedError; the reason of the group's failure
    */
   finish(touched: readonly boolean[]): Promise<void>;
+  /**
+   * Resolves when the sums of all finished windows have arrived. Missing where they have when `finish` resolves.
+   * @throws DistributedError also if they do not come though all ranks live; the reason of the group's failure
+   */
+  arrived?(): Promise<void>;
   /** Whether this rank's window gave each parameter a gradient so far. */
   touched(): boolean[];
   /** Ends the communication: in order, or at once after a failure. */

@@ -80,6 +80,7 @@ export async function infer<T = Float32Array>(
   read: (result: Tensor) => Promise<T> = (result) => engine.read(result) as Promise<T>,
 ): Promise<T> {
   const result = await exclusively(engine, options.signal, async () => {
+    await engine.whenFree?.();
     const pass = new Pass(engine, options);
     const steps = body(pass.tape);
     try {

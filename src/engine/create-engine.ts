@@ -3,7 +3,7 @@ import { ConfigError, EngineError, reasonOf } from '../errors.js';
 import { describeGiven, isObject, isPromise } from '../messages/given-kind.js';
 import { nearestName } from '../messages/nearest-name.js';
 import { requireCallback, requireInteger, requireOptions } from '../require-given.js';
-import type { CudaEngineOptions } from './cuda/cuda-engine.js';
+import type { CudaEngineOptions } from './cuda/cuda-options.js';
 import { type DeviceMapOptions, deviceMapSchema, requireDeviceMap } from './device-map.js';
 import type { Engine } from './engine.js';
 import type { TfNamespace } from './tfjs/tf-namespace.js';

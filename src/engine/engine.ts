@@ -296,6 +296,11 @@ export interface Engine {
    * Engines that compute at once have none.
    */
   keepPace?(): Promise<void>;
+  /**
+   * Resolves when nothing that is queued waits for other ranks any more (`GradientSum.finish`): until then work that finds
+   * memory too full to be had at once ends with a HeldDeviceError. Missing where an engine trains alone.
+   */
+  whenFree?(): Promise<void>;
 
   /** As it is now; it does not change afterwards. */
   memory(): EngineMemory;

@@ -140,7 +140,10 @@ async function* tokensOf(
   /** Sequences whose prompts are still to compute, by pass. */
   const waiting = [sequences.map((_, i) => i)];
   let active: number[] = [];
-  const cache = await exclusively(model.engine, signal, () => model.createCache(capacities));
+  const cache = await exclusively(model.engine, signal, async () => {
+    await model.engine.whenFree?.();
+    return model.createCache(capacities);
+  });
   let isComputing = false;
   // Whoever holds a token may never ask for the next one.
   const abort = (): void => {

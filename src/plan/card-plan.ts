@@ -1,6 +1,6 @@
 /** A run on a card, with the decoder's weights in one format. */
 import type { PackedBatch } from '../batch/packed-batch.js';
-import type { CudaEngineOptions } from '../engine/cuda/cuda-engine.js';
+import type { CudaEngineOptions } from '../engine/cuda/cuda-options.js';
 import type { StorageCosts } from '../engine/engine.js';
 import { ConfigError, EngineError } from '../errors.js';
 import { sizeOf } from '../formats/weight-source.js';

@@ -5,7 +5,7 @@ import type { ChatTemplateName } from '../data/chat-template.js';
 import type { ImageFolder } from '../data/image-folder.js';
 import type { Dataset, TrainingExample } from '../data/types.js';
 import type { VlmCollator } from '../data/vlm-collator.js';
-import type { CudaEngineOptions } from '../engine/cuda/cuda-engine.js';
+import type { CudaEngineOptions } from '../engine/cuda/cuda-options.js';
 import { ConfigError } from '../errors.js';
 import { sizeOf } from '../formats/weight-source.js';
 import { LAYER_PROJECTIONS, LoraConfig, type LoraConfigOptions } from '../lora/lora-config.js';
@@ -164,7 +164,7 @@ export async function plan(options: TrainingPlanOptions): Promise<TrainingPlan> 
     });
   }
   if (parsed.cuda !== undefined) {
-    const { requireCudaOptions } = await import('../engine/cuda/cuda-engine.js');
+    const { requireCudaOptions } = await import('../engine/cuda/cuda-options.js');
     requireCudaOptions(parsed.cuda, 'plan: `cuda`');
   }
   const wanted = wantedGpus(parsed);

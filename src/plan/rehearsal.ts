@@ -5,7 +5,8 @@
 
 import { roundUp } from '../engine/cuda/arena.js';
 import { CountedMemory, countingParts } from '../engine/cuda/counting-card.js';
-import { CudaEngine, type CudaEngineOptions } from '../engine/cuda/cuda-engine.js';
+import { CudaEngine } from '../engine/cuda/cuda-engine.js';
+import type { CudaEngineOptions } from '../engine/cuda/cuda-options.js';
 import { DeviceAllocator } from '../engine/cuda/memory.js';
 import { Overhead } from '../engine/cuda/process-memory.js';
 import { placeWeights } from '../engine/cuda/weight-placement.js';

@@ -18,6 +18,10 @@ export class GradientCoverage {
   /** Were all zero at the first step and had a gradient: what the silent ones wait for. */
   #awaited: readonly Parameter[] = [];
 
+  get isDone(): boolean {
+    return this.#phase === 'done';
+  }
+
   /**
    * Call with the gradients of a window complete, before the optimizer step with that rate.
    * @returns a warning, or undefined

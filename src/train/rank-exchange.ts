@@ -202,6 +202,11 @@ export class RankExchange {
     this.#sum = await engine.joinGroup?.(this.group, set, this.signal);
   }
 
+  /** Resolves when the sums of all steps so far have arrived. @throws what became of them instead */
+  async arrived(): Promise<void> {
+    await this.#sum?.arrived?.();
+  }
+
   get sum(): GradientSum | undefined {
     return this.#sum;
   }

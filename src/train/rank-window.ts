@@ -2,13 +2,14 @@
 
 import { orAborted } from '../async/or-aborted.js';
 import type { VlmBatch } from '../data/types.js';
-import type { Deferred, EngineMemory } from '../engine/engine.js';
+import { exclusively } from '../engine/computation.js';
+import type { Engine, EngineMemory } from '../engine/engine.js';
 import type { ParameterSet } from '../engine/tensor.js';
 import { DistributedError, type TuneError } from '../errors.js';
 import type { LogEntry } from './events.js';
 import type { RankExchange } from './rank-exchange.js';
 import type { Window } from './sampler.js';
-import type { StepMetrics } from './step-metrics.js';
+import type { JoinedStep, StepMetrics } from './step-metrics.js';
 import { describeBatches, joinFacts, type MicroBatchFacts, type TrainingWindow } from './training-window.js';
 
 /** The window of a step as all ranks know it, with the batches of this one. */
@@ -27,10 +28,8 @@ export async function joinWindow(
   };
 }
 
-/** What a rank has made of its share of a window. */
+/** What the host of a rank knows of its share of a window, while the device may still compute it. */
 interface OwnGradients {
-  /** Undefined where it has no sample in it. */
-  readonly loss: Deferred<number> | undefined;
   readonly flops: number | undefined;
   readonly sharedTokens: number;
   /** The parameters were changed meanwhile. */
@@ -38,64 +37,43 @@ interface OwnGradients {
   readonly warnings: readonly string[];
 }
 
-/** What all ranks together have made of it. */
-interface JoinedGradients {
-  readonly loss: number;
-  readonly losses: readonly number[];
-  readonly flops: number | undefined;
-  readonly sharedTokens: number;
-  /** What had to change on some ranks for the window to fit. */
-  readonly warnings: readonly string[];
+/** Of a window that is not to be learned from. */
+export const NO_GRADIENTS: OwnGradients = { flops: 0, sharedTokens: 0, hasChanged: false, warnings: [] };
+
+/** What the hosts of all ranks know of it. */
+interface JoinedGradients extends Omit<OwnGradients, 'hasChanged'> {
+  /** The parameters of a rank were changed: all compute the window again. */
+  readonly hasChanged: boolean;
 }
 
 /**
- * Sums the gradients of all ranks, in place; the device has computed them then.
- * @param answer waits for the engine, as long as the run is to go on
- * @returns undefined if the parameters of a rank were changed meanwhile: all compute the window again
- */
-export async function joinGradients(
-  ranks: RankExchange,
-  step: number,
-  set: ParameterSet,
-  own: OwnGradients,
-  answer: <T>(value: Promise<T>) => Promise<T>,
-): Promise<JoinedGradients | undefined> {
-  if (await sumGradients(ranks, step, set, own.hasChanged)) return undefined;
-  const { loss, flops, sharedTokens, warnings } = own;
-  const value = loss ? await answer(loss()) : 0;
-  const hasFlops = loss === undefined || flops !== undefined;
-  const all = await ranks.gather(`loss ${step}`, {
-    ...{ loss: value, sharedTokens, warnings: [...warnings] },
-    ...(hasFlops && { flops: flops ?? 0 }),
-  });
-  const losses = all.map((rank) => rank.loss);
-  return {
-    losses,
-    loss: losses.reduce((total, one) => total + one, 0),
-    flops: all.every((rank) => rank.flops !== undefined) ? all.reduce((n, rank) => n + rank.flops!, 0) : undefined,
-    sharedTokens: all.reduce((n, rank) => n + rank.sharedTokens, 0),
-    warnings: joinWarnings(all.map((rank) => rank.warnings)),
-  };
-}
-
-/**
- * What a device has begun it must bring to its end, also where the run ends in this window.
- * @returns whether the parameters of a rank were changed meanwhile
+ * Queues the sums of the gradients of all ranks, in place: nothing here waits for a device. What a device has begun it
+ * must bring to its end, also where the run ends in this window.
  */
 export async function sumGradients(
   ranks: RankExchange,
   step: number,
-  { parameters }: ParameterSet,
-  hasChanged: boolean,
-): Promise<boolean> {
+  engine: Engine,
+  set: ParameterSet,
+  own: OwnGradients,
+): Promise<JoinedGradients> {
   const { sum } = ranks;
+  const { hasChanged, flops, sharedTokens, warnings } = own;
   const touched = bitsOf(sum?.touched() ?? []);
+  const known = { touched, hasChanged, sharedTokens, warnings: [...warnings], ...(flops !== undefined && { flops }) };
   // Nobody leaves in between: a device waits for the sums of all that it has begun.
-  const told = await ranks.gather(`gradients ${step}`, { touched, hasChanged }, true);
-  const union = parameters.map((_, i) => told.some((rank) => rank.touched[i] === '1'));
-  await orAborted(sum?.finish(union), ranks.group.failure);
+  const told = await ranks.gather(`gradients ${step}`, known, true);
+  const union = set.parameters.map((_, i) => told.some((rank) => rank.touched[i] === '1'));
+  // Not within a token or a batch of somebody else, who may need memory that is to be waited for.
+  const finished = sum && exclusively(engine, undefined, () => sum.finish(union));
+  await orAborted(finished, ranks.group.failure);
   ranks.signal.throwIfAborted();
-  return told.some((rank) => rank.hasChanged);
+  return {
+    hasChanged: told.some((rank) => rank.hasChanged),
+    flops: told.every((rank) => rank.flops !== undefined) ? told.reduce((n, rank) => n + rank.flops!, 0) : undefined,
+    sharedTokens: told.reduce((n, rank) => n + rank.sharedTokens, 0),
+    warnings: joinWarnings(told.map((rank) => rank.warnings)),
+  };
 }
 
 function bitsOf(flags: readonly boolean[]): string {
@@ -112,13 +90,66 @@ function joinWarnings(byRank: readonly (readonly string[])[]): string[] {
   return [...common, ...others];
 }
 
+/** What a rank must know of a step to join its loss with those of the others, late. */
+export interface RankShare {
+  /** Of the window: what each rank had of it. */
+  readonly idsByRank: TrainingWindow['idsByRank'];
+  /** Part of the window's labelled tokens that this rank had. */
+  readonly labelShare: number;
+  /** Losses of all ranks, by rank, where the update had to wait for them. */
+  readonly losses?: readonly number[] | undefined;
+}
+
+interface OwnResult {
+  readonly step: number;
+  readonly sampleIds: readonly string[];
+  readonly share?: RankShare | undefined;
+  readonly loss: number;
+  readonly gradNorm: number;
+}
+
 /**
- * Compares the norm of a step's gradients over the ranks: bit for bit, as each has the same sums.
- * @returns an error if they differ: their parameters do from here on, and none of them is to be saved
+ * The loss of a step over all ranks. Its norm is compared bit for bit, as each rank has the same sums. After a failure the
+ * losses of the others are lost with them: then it is the mean of this rank's samples, with a warning.
+ * @throws where the sums of the step were given up
  */
-export async function compareNorms(ranks: RankExchange, step: number, norm: number): Promise<TuneError | undefined> {
-  if (ranks.isAlone) return undefined;
-  const norms = await ranks.gather(`norm ${step}`, norm, true);
+export async function joinStep(ranks: RankExchange, own: OwnResult): Promise<JoinedStep> {
+  const { step, gradNorm, sampleIds, share } = own;
+  // Such a norm may be the guard's, and that of the others finite.
+  if (!Number.isFinite(gradNorm)) await ranks.arrived();
+  if (ranks.isAlone) return share?.losses ? { loss: total(share.losses) } : lossAlone(own);
+  const told = await ranks.gather(`loss and norm ${step}`, { loss: own.loss, norm: gradNorm }, true);
+  const losses = told.map((rank) => rank.loss);
+  const loss = total(losses);
+  const suspects = Number.isFinite(loss) ? {} : { suspects: blame(losses, { idsByRank: share?.idsByRank, sampleIds }) };
+  const failure = compareNorms(
+    ranks,
+    step,
+    told.map((rank) => rank.norm),
+  );
+  return { loss, ...suspects, ...(failure && { failure }) };
+}
+
+/** Losses of a step, by rank: asked for before the update where that may be left out. */
+export async function gatherLosses(ranks: RankExchange, step: number, own: number): Promise<number[]> {
+  return ranks.gather(`loss ${step}`, own);
+}
+
+function lossAlone({ step, loss, share }: OwnResult): JoinedStep {
+  const labelShare = share?.labelShare ?? 1;
+  const warning = `step ${step}: the losses of the other ranks are lost with them; `;
+  if (labelShare === 0) {
+    return { loss: undefined, warning: `${warning}this rank had no sample in it, so its loss is not known` };
+  }
+  return { loss: loss / labelShare, warning: `${warning}its loss is the mean of the samples of this rank` };
+}
+
+export function total(losses: readonly number[]): number {
+  return losses.reduce((sum, loss) => sum + loss, 0);
+}
+
+/** @returns an error if they differ: their parameters do from here on, and none of them is to be saved */
+function compareNorms(ranks: RankExchange, step: number, norms: readonly number[]): TuneError | undefined {
   const other = norms.findIndex((one) => !Object.is(one, norms[0]));
   if (other < 0) return undefined;
   const values = `${norms[0]} on rank 0 and ${norms[other]} on rank ${other}`;
@@ -153,9 +184,9 @@ export async function takeLogOf(
 }
 
 /** Where a loss that is not finite came from: the ranks, and what they had in the window. */
-export function blame(
+function blame(
   losses: readonly number[],
-  { idsByRank, sampleIds }: TrainingWindow,
+  { idsByRank, sampleIds }: Pick<TrainingWindow, 'idsByRank' | 'sampleIds'>,
 ): { readonly where: string; readonly sampleIds: readonly string[] } {
   const bad = losses.flatMap((loss, rank) => (Number.isFinite(loss) ? [] : [rank]));
   if (bad.length === 0 || bad.length === losses.length || !idsByRank) return { where: '', sampleIds };

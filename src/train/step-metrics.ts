@@ -4,6 +4,7 @@ import type { Deferred, EngineMemory } from '../engine/engine.js';
 import { TrainingError, type TuneError } from '../errors.js';
 import { oneLine } from '../messages/one-line.js';
 import type { LogEntry, TrainingEvent } from './events.js';
+import type { RankShare } from './rank-window.js';
 
 type StepEvent = Extract<TrainingEvent, { type: 'step' }>;
 type WarningEvent = Extract<TrainingEvent, { type: 'warning' }>;
@@ -13,12 +14,28 @@ interface QueuedStep extends Omit<StepEvent, 'type' | 'loss' | 'gradNorm'> {
   /** Operations that the model asks for; undefined if it does not count. */
   readonly flops?: number | undefined;
   readonly sampleIds: readonly string[];
-  /** Where a loss that is not finite came from, if that is known. */
-  readonly suspects?: { readonly where: string; readonly sampleIds: readonly string[] };
+  /** On one of several ranks, whose loss is then that of its own samples. */
+  readonly share?: RankShare | undefined;
   /** Seconds that the step waited for its data. */
   readonly dataWait: number;
   readonly loss: Deferred<number>;
   readonly gradNorm: Deferred<number>;
+}
+
+/** Where a loss that is not finite came from. */
+interface Suspects {
+  readonly where: string;
+  readonly sampleIds: readonly string[];
+}
+
+/** What a step came to over all ranks. */
+export interface JoinedStep {
+  /** Undefined where it is not known. */
+  readonly loss: number | undefined;
+  readonly suspects?: Suspects;
+  readonly warning?: string;
+  /** The norm is not what it must be. */
+  readonly failure?: TuneError;
 }
 
 /** What a resume needs so that later log lines are those of an uninterrupted run. */
@@ -65,7 +82,7 @@ export class StepMetrics {
   /**
    * Fetches losses and norms of all steps that are under way, and reports each. Waits for the engine only here.
    * @param wait waits for a value, as long as that is wanted
-   * @param verify gives an error if the norm is not what it must be
+   * @param join asks the other ranks
    * @throws TrainingError naming the samples, if a loss or a norm is not finite and no step may be left out, and at every
    *   later call
    */
@@ -73,15 +90,21 @@ export class StepMetrics {
     lastCheckpoint: string | undefined,
     emit: (event: StepEvent | WarningEvent) => Promise<void>,
     wait: <T>(value: Promise<T>) => Promise<T>,
-    verify?: (step: number, gradNorm: number) => Promise<TuneError | undefined>,
+    join?: (own: Omit<QueuedStep, 'loss' | 'gradNorm'> & { loss: number; gradNorm: number }) => Promise<JoinedStep>,
   ): Promise<void> {
     if (this.#failure) throw this.#failure;
     while (this.#queue.length > 0) {
-      const { loss, gradNorm, dataWait, flops, sampleIds, suspects, ...known } = this.#queue[0]!;
-      const event: StepEvent = { type: 'step', ...known, loss: await wait(loss()), gradNorm: await wait(gradNorm()) };
-      this.#failure = await verify?.(event.step, event.gradNorm);
+      const queued = this.#queue[0]!;
+      const [own, gradNorm] = [await wait(queued.loss()), await wait(queued.gradNorm())];
+      const joined: JoinedStep = (await join?.({ ...queued, loss: own, gradNorm })) ?? { loss: own };
+      this.#failure = joined.failure;
       if (this.#failure) throw this.#failure;
       this.#queue.shift();
+      const { dataWait, flops, sampleIds, share: _, ...known } = queued;
+      const { loss, suspects, warning } = joined;
+      if (warning !== undefined) await emit({ type: 'warning', step: queued.step, message: warning });
+      if (loss === undefined) continue;
+      const event: StepEvent = { type: 'step', ...known, loss, gradNorm };
       if (!Number.isFinite(event.loss) || !Number.isFinite(event.gradNorm)) {
         await this.#fail(event, suspects ?? { where: '', sampleIds }, lastCheckpoint, emit);
         continue;
@@ -104,7 +127,7 @@ export class StepMetrics {
 
   async #fail(
     event: StepEvent,
-    { where: origin, sampleIds }: NonNullable<QueuedStep['suspects']>,
+    { where: origin, sampleIds }: Suspects,
     lastCheckpoint: string | undefined,
     emit: (event: WarningEvent) => Promise<void>,
   ): Promise<void> {
@@ -181,15 +204,34 @@ export class StepMetrics {
   }
 
   /**
-   * For a run that has ended with a step that is not finite, whose update was left out: forgets it, so that the steps
-   * before it can be saved.
-   * @returns its number; undefined if the run has ended with something else
+   * For a run that has ended with a step whose update the engine left out, as its norm was not finite: forgets it, so that
+   * the steps before it can be saved.
+   * @returns its number; undefined if the run has ended with something else, such as a loss that is not finite in a step
+   *   that was learned all the same
    */
   leaveOut(): number | undefined {
-    const { step } = this.#failure?.details ?? {};
+    const { step, gradNorm } = this.#failure?.details ?? {};
     if (!(this.#failure instanceof TrainingError) || typeof step !== 'number') return undefined;
+    if (Number.isFinite(gradNorm)) return undefined;
     this.#failure = undefined;
     return step;
+  }
+
+  /**
+   * For a run whose group has failed: forgets the steps under way that were not taken, as the sums of the first of them did
+   * not arrive.
+   * @returns its number; undefined if all were taken
+   */
+  async dropVoid(wait: <T>(value: Promise<T>) => Promise<T>): Promise<number | undefined> {
+    // Each is asked for: an engine takes back the count of a step that was none when it learns so.
+    const norms: number[] = [];
+    for (const { gradNorm } of this.#queue) norms.push(await wait(gradNorm()));
+    const first = norms.findIndex((norm) => !Number.isFinite(norm));
+    return first < 0 ? undefined : this.#queue.splice(first)[0]!.step;
+  }
+
+  get hasPending(): boolean {
+    return this.#queue.length > 0;
   }
 
   /** Mean of the losses of all steps, those before a resume included; 0 without steps. */

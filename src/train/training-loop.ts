@@ -17,8 +17,10 @@ import { changedSettings, evaluationWarnings } from './compare-runs.js';
 import type { EvalResult } from './evaluate-loss.js';
 import type { TrainOutput } from './events.js';
 import { RunLog } from './history.js';
+import { holdWhilePaused } from './hold-while-paused.js';
+import type { RankExchange } from './rank-exchange.js';
 import { identifyRun, onMain, RunOutputFolder, saveLast } from './rank-run.js';
-import { compareNorms, joinWindow, takeLogOf } from './rank-window.js';
+import { joinStep, joinWindow, takeLogOf } from './rank-window.js';
 import { ReaderLeft } from './reader-left.js';
 import { runOutput } from './run-output.js';
 import { dealt } from './sampler.js';
@@ -249,7 +251,7 @@ export class TrainingLoop {
       // The step before is reported meanwhile, so that its readers find its parameters.
       const meanwhile = async (): Promise<void> => {
         await this.#settle();
-        await this.#holdIfPaused();
+        await holdWhilePaused(this.#options, this.#globalStep, this.#metrics, this.#log);
       };
       taken = await this.#steps.take(step, window, learningRate, meanwhile, onWarning);
     } catch (error) {
@@ -262,23 +264,6 @@ export class TrainingLoop {
     // fetched while the engine works on the gradients of the next one.
     if (config.onNonFiniteLoss === 'skip') await this.#settle();
     for (const message of warnings) await this.#log.warn(step, message);
-  }
-
-  /** Waits as long as a callback holds the run; the time counts for no step. */
-  async #holdIfPaused(): Promise<void> {
-    const { callbacks, signal, ranks } = this.#options;
-    const step = this.#globalStep;
-    // Several ranks end where all of them hear of it.
-    while (callbacks?.isPaused && !signal.aborted && !ranks?.isAskedToStop) {
-      await this.#metrics.outside(async () => {
-        const start = performance.now();
-        await this.#log.emit({ type: 'pause', step });
-        await callbacks.whenResumed().catch((error: unknown) => {
-          if (!ranks) throw error;
-        });
-        await this.#log.emit({ type: 'resume', step, seconds: (performance.now() - start) / 1000 });
-      });
-    }
   }
 
   /** What all ranks decide alike is no failure of one of them. */
@@ -430,7 +415,7 @@ export class TrainingLoop {
       if (ranks && !ranks.savesLast) return;
       await this.#folder.takeOver();
       this.#log.isWriter ||= ranks?.isAlone === true;
-      if (ranks) this.#stepBack();
+      if (ranks) await this.#stepBack(ranks);
       await this.#settle();
       // Stopped before it was reported: a resume evaluates it, and logs what comes after it.
       if (this.#isStepOpen) await this.#closeStep();
@@ -453,10 +438,12 @@ export class TrainingLoop {
     }
   }
 
-  /** Several ranks leave out the update of a step that is not finite, whatever the engine: the one before is whole. */
-  #stepBack(): void {
-    const broken = this.#metrics.leaveOut();
-    if (broken !== this.#globalStep) return;
+  /** Goes back to the last step that was taken: engines leave out the update of one whose norm is not finite. */
+  async #stepBack(ranks: RankExchange): Promise<void> {
+    const failed = this.#metrics.leaveOut();
+    const dropped = ranks.isAlone ? await this.#metrics.dropVoid((value) => this.#answer(value)) : undefined;
+    const broken = dropped ?? (failed === this.#globalStep ? failed : undefined);
+    if (broken === undefined) return;
     this.#globalStep = broken - 1;
     this.#epoch = broken > 1 ? this.#options.sampler.place(broken - 2).epochAfter : 0;
     this.#isStepOpen = false;
@@ -464,17 +451,19 @@ export class TrainingLoop {
   }
 
   /** Reports all steps that are under way. */
-  #settle(): Promise<void> {
+  async #settle(): Promise<void> {
     const wait = <T>(value: Promise<T>) => this.#answer(value);
     const { ranks, show } = this.#options;
-    const verify = ranks && ((step: number, norm: number) => compareNorms(ranks, step, norm));
+    if (ranks && this.#metrics.hasPending) await ranks.arrived();
     const { latest } = this.#checkpoints;
     if (!ranks) return this.#metrics.settle(latest?.path, show, wait);
     const willSave = this.#options.config.saveStrategy !== 'no' && this.#metrics.learnedSteps > 0;
     const before = willSave ? this.#checkpoints.pathOf(this.#globalStep - 1) : latest?.path;
-    return this.#metrics.settle(before, show, wait, verify).catch((error: unknown) => {
-      throw error === this.#metrics.failure ? ranks.agreed(error) : error;
-    });
+    return this.#metrics
+      .settle(before, show, wait, (own) => joinStep(ranks, own))
+      .catch((error: unknown) => {
+        throw error === this.#metrics.failure ? ranks.agreed(error) : error;
+      });
   }
 
   /** The checkpoint with the adapter as the model has it at the end. */

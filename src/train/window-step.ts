@@ -10,6 +10,7 @@ import type { VlmBatch } from '../data/types.js';
 import type { GradientSum } from '../distributed/process-group.js';
 import { exclusively, runPass } from '../engine/computation.js';
 import type { Deferred, Engine, OptimizerState, OptimizerStep } from '../engine/engine.js';
+import { HeldDeviceError } from '../engine/held-device.js';
 import { changesOf, type ParameterLease, requireOwnCall } from '../engine/parameter-lease.js';
 import type { ParameterSet, Tensor } from '../engine/tensor.js';
 import { OutOfMemoryError, TrainingError } from '../errors.js';
@@ -20,9 +21,9 @@ import type { PlannedPass } from './pass-plan.js';
 import { PassPlanner } from './pass-planner.js';
 import { preparePrecision } from './precision.js';
 import type { RankExchange } from './rank-exchange.js';
-import { blame, joinGradients, sumGradients } from './rank-window.js';
+import { gatherLosses, NO_GRADIENTS, type RankShare, sumGradients, total } from './rank-window.js';
 import { optimizerKind, type SftConfig } from './sft-config.js';
-import type { AccumulateOptions, PassSummary, TrainableModel } from './trainable-model.js';
+import { type AccumulateOptions, countLabels, type PassSummary, type TrainableModel } from './trainable-model.js';
 import type { TrainingWindow } from './training-window.js';
 
 /** Milliseconds that an engine's own end is waited for when the run is to stop. */
@@ -105,10 +106,12 @@ function forwardBackward(
         return lateSum(engine, losses);
       } catch (error) {
         engine.releaseSince(mark);
-        if (!(error instanceof OutOfMemoryError)) throw error;
+        const isHeld = error instanceof HeldDeviceError;
+        if (!isHeld && !(error instanceof OutOfMemoryError)) throw error;
+        if (isHeld) await engine.whenFree?.();
         await sum?.restart?.();
         engine.zeroGradients(trainable);
-        plan = planner.planSmaller(plan, error, window.samples, costs, planned);
+        if (!isHeld) plan = planner.planSmaller(plan, error, window.samples, costs, planned);
       }
     }
   });
@@ -173,6 +176,7 @@ interface StepParts {
 
 /** An optimizer step that was given to the engine. */
 export interface TakenStep {
+  /** On one of several ranks that of its own samples. */
   readonly loss: Deferred<number>;
   /** NaN if the update was left out, as the loss was not finite. */
   readonly gradNorm: Deferred<number>;
@@ -182,8 +186,8 @@ export interface TakenStep {
   readonly sharedTokens: number;
   /** Of the first step, as text. */
   readonly plan?: string;
-  /** Where a loss that is not finite came from, if not from all ranks alike. */
-  readonly suspects?: { readonly where: string; readonly sampleIds: readonly string[] };
+  /** On one of several ranks. */
+  readonly share?: RankShare;
 }
 
 /** Takes the steps of a run, on nobody's parameters but those that are trained. */
@@ -244,11 +248,14 @@ export class WindowStep {
     const { model, trainable, optimizer, config, lease, answer, ranks } = this.#parts;
     const { engine } = model;
     const { loss: late, ...made } = await this.#gradients(step, window, meanwhile, onWarning);
-    // Only where a step may be left out is the loss waited for before the update; several ranks know it by then.
-    const value = config.onNonFiniteLoss === 'skip' || ranks ? await answer(late()) : undefined;
+    // Only where a step may be left out is the loss waited for before the update.
+    const value = config.onNonFiniteLoss === 'skip' ? await answer(late()) : undefined;
     const loss = value === undefined ? late : async () => value;
+    const losses = ranks && value !== undefined ? await gatherLosses(ranks, step, value) : undefined;
+    const whole = losses ? total(losses) : value;
     let gradNorm: Deferred<number> = async () => Number.NaN;
-    if (value === undefined || Number.isFinite(value)) {
+    if (whole === undefined || Number.isFinite(whole)) {
+      if (ranks && !this.#coverage.isDone) await answer(engine.whenFree?.() ?? Promise.resolve());
       const checked = this.#coverage.check(engine, trainable, step, learningRate);
       const warning = await answer(ranks ? ranks.alike(() => checked) : checked);
       if (warning) onWarning(warning);
@@ -268,7 +275,7 @@ export class WindowStep {
       );
     }
     engine.zeroGradients(trainable);
-    return { ...made, loss, gradNorm };
+    return { ...made, loss, gradNorm, ...(ranks && { share: { ...shareOf(window), losses } }) };
   }
 
   /** Loss and gradients of the window; computed again if `meanwhile`, or a reader in it, changed the parameters. */
@@ -287,20 +294,18 @@ export class WindowStep {
       const changes = changesOf(trainable);
       try {
         await (ranks ? this.#meanwhile(ranks, step, meanwhile) : meanwhile());
-        // Several ranks end together, once their sums have arrived.
+        // Several ranks end together, with their sums queued.
         if (!ranks) signal.throwIfAborted();
         this.requireSameParameters(step);
         const hasChanged = changesOf(trainable) !== changes;
         const described = own.plan === undefined ? {} : { plan: own.plan };
         if (ranks) {
-          const made = { ...own, loss, hasChanged, warnings };
-          const joined = await joinGradients(ranks, step, trainable, made, this.#parts.answer);
-          for (const message of joined?.warnings ?? warnings) onWarning(message);
-          if (joined) {
+          const joined = await sumGradients(ranks, step, model.engine, trainable, { ...own, hasChanged, warnings });
+          for (const message of joined.warnings) onWarning(message);
+          if (!joined.hasChanged) {
             this.#hasPlan = true;
             const { flops, sharedTokens } = joined;
-            const suspects = Number.isFinite(joined.loss) ? {} : { suspects: blame(joined.losses, window) };
-            return { loss: async () => joined.loss, flops, sharedTokens, ...described, ...suspects };
+            return { loss: loss ?? (async () => 0), flops, sharedTokens, ...described };
           }
         } else if (!hasChanged) {
           this.#hasPlan = true;
@@ -320,7 +325,8 @@ export class WindowStep {
     try {
       await meanwhile();
     } catch (error) {
-      if (ranks.isAgreed(error)) await sumGradients(ranks, step, this.#parts.trainable, false);
+      const { model, trainable } = this.#parts;
+      if (ranks.isAgreed(error)) await sumGradients(ranks, step, model.engine, trainable, NO_GRADIENTS);
       throw error;
     }
   }
@@ -367,6 +373,11 @@ export class WindowStep {
       details: { step },
     });
   }
+}
+
+function shareOf({ batches, labelCount, idsByRank }: TrainingWindow): RankShare {
+  const own = batches.reduce((sum, batch) => sum + countLabels(batch), 0);
+  return { idsByRank, labelShare: own / labelCount };
 }
 
 /** A loss that nobody will ask for still holds memory of the engine until it has come. */

@@ -1,7 +1,8 @@
 /** The cuda engine with its driver in the caller's hands, to record events between what it queues. */
 import { KernelCompiler } from '../../src/engine/cuda/compiler.js';
 import { CublasLt } from '../../src/engine/cuda/cublas-lt.js';
-import { CudaEngine, type CudaEngineOptions } from '../../src/engine/cuda/cuda-engine.js';
+import { CudaEngine } from '../../src/engine/cuda/cuda-engine.js';
+import type { CudaEngineOptions } from '../../src/engine/cuda/cuda-options.js';
 import { CudaDriver } from '../../src/engine/cuda/driver.js';
 import { KernelLoader } from '../../src/engine/cuda/kernel-loading.js';
 import { Kernels } from '../../src/engine/cuda/kernels.js';

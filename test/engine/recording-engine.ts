@@ -1,10 +1,6 @@
 /** The `cuda` engine on a card that computes nothing and writes down what it is told to launch. */
-import {
-  CudaEngine,
-  type CudaEngineOptions,
-  type CudaParts,
-  type EngineDriver,
-} from '../../src/engine/cuda/cuda-engine.js';
+import { CudaEngine, type CudaParts, type EngineDriver } from '../../src/engine/cuda/cuda-engine.js';
+import type { CudaEngineOptions } from '../../src/engine/cuda/cuda-options.js';
 import type { PhysicalMemory } from '../../src/engine/cuda/memory.js';
 import { EngineError } from '../../src/errors.js';
 

@@ -1,6 +1,6 @@
 import { afterAll, describe, expect, it } from 'vitest';
 import { createCpuEngine } from '../../src/engine/cpu/cpu-engine.js';
-import type { CudaEngineOptions } from '../../src/engine/cuda/cuda-engine.js';
+import type { CudaEngineOptions } from '../../src/engine/cuda/cuda-options.js';
 import type { Engine } from '../../src/engine/engine.js';
 import type { LinearPart } from '../../src/engine/operations.js';
 import { Tape } from '../../src/engine/tape.js';

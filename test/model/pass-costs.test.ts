@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import type { VlmBatch } from '../../src/data/types.js';
-import type { CudaEngineOptions } from '../../src/engine/cuda/cuda-engine.js';
+import type { CudaEngineOptions } from '../../src/engine/cuda/cuda-options.js';
 import type { LoraConfigOptions } from '../../src/lora/lora-config.js';
 import { LAYER_PROJECTIONS } from '../../src/lora/lora-config.js';
 import { countLabels, type PassSummary } from '../../src/train/trainable-model.js';

@@ -13,6 +13,7 @@ import { type DevicePointer, offset } from './launch.js';
 import type { DeviceBlock } from './memory.js';
 import type { TensorStore } from './tensor-store.js';
 import { CudaTensor, ELEMENT_BYTES, Storage } from './tensors.js';
+import type { UpdateGuard } from './update-guard.js';
 
 /** Parts that the kernels of lora.cu take at once. */
 export const MAX_PARTS = 4;
@@ -30,6 +31,8 @@ export class CudaParameterSet implements ParameterSet {
   readonly gradients: CudaTensor;
   /** Counts changes of the values. */
   version = 1;
+  /** While the gradients are summed over several ranks. */
+  guard: UpdateGuard | undefined;
   readonly groups = new Set<AdapterGroup>();
   readonly #store: TensorStore;
   /** Table of lora_refresh for all groups, made when the groups or their places have changed. */

@@ -2,8 +2,6 @@
  * The `cuda` engine: bf16 activations and frozen weights, float32 adapters, on one NVIDIA card. Everything is queued on
  * one stream; nothing waits for it but the promises of read-backs.
  */
-import { z } from 'zod';
-import { type Given, type Mismatch, type NoMismatch, parseOptions } from '../../config.js';
 import type { ProcessGroup } from '../../distributed/process-group.js';
 import { EngineError } from '../../errors.js';
 import { sizeOf, type WeightSource } from '../../formats/weight-source.js';
@@ -18,7 +16,6 @@ import type {
   StorageCosts,
 } from '../engine.js';
 import type { ImagePatches } from '../image-patches.js';
-import { memoryBudgetSchema } from '../memory-budget.js';
 import type { Precision } from '../operations.js';
 import { requireOwnSet, requireValues } from '../parameter-layout.js';
 import { noteChange, requireIdleEngine, requireNotTraining, requireOwnCall } from '../parameter-lease.js';
@@ -28,6 +25,7 @@ import { ActivationOffload } from './activation-offload.js';
 import { CudaParameterSet } from './adapters.js';
 import { KernelCompiler } from './compiler.js';
 import { CublasLt, type E4m3Scales } from './cublas-lt.js';
+import { type CudaEngineOptions, requireCudaOptions } from './cuda-options.js';
 import { CudaDriver } from './driver.js';
 import { E4m3Products, e4m3ScalesOf } from './e4m3-products.js';
 import { type Communication, type CudaGradientSum, GradientSums } from './gradient-sum.js';
@@ -53,63 +51,6 @@ import { Staging, type StagingDriver } from './staging.js';
 import { type DeviceContext, TensorStore } from './tensor-store.js';
 import type { WeightDriver } from './weight-stream.js';
 import { WeightStore } from './weights.js';
-
-/** Options of the `cuda` engine: `createEngine('cuda', { cuda: … })`. */
-export interface CudaEngineOptions {
-  /** Number of the card from 0, of those that CUDA_VISIBLE_DEVICES leaves. Default: LOCAL_RANK if so many are left, else 0. */
-  readonly device?: number;
-  /**
-   * Most bytes of device memory for the process, as nvidia-smi shows it: weights, tensors, context, code and library
-   * buffers. Default: all the card has.
-   */
-  readonly memoryBudget?: number;
-  /**
-   * Recompute cheap results (norms, gated activations) in backward instead of keeping them: about a third less memory
-   * for 2 % more time. Default: true.
-   */
-  readonly rematerialize?: boolean;
-  /**
-   * An optimizer step runs in packed passes of up to about so many tokens, fewer where memory requires. Larger passes
-   * are a few percent faster and take more memory. Default: 5120; 8192 where layers are streamed.
-   */
-  readonly tokensPerPass?: number;
-  /**
-   * What is kept in host memory when weights and a pass do not fit the card or the budget: first the embedding table,
-   * then decoder layers, and the inputs that recomputed layers save for backward. `auto` moves no more than needed, `none`
-   * moves nothing, an object says what to move. Results are the same bit for bit. Default: `auto`.
-   */
-  readonly offload?: 'auto' | 'none' | OffloadOptions;
-  /** LoRA rank up to which weights need no second copy when an adapter comes. Default: 16. */
-  readonly adapterRank?: number;
-}
-
-/** What engine `cuda` keeps in host memory. */
-export interface OffloadOptions {
-  /** The embedding table, of which used rows are uploaded. Default: false. */
-  readonly embedding?: boolean;
-  /** Decoder layers that are streamed to the card each time they are used, in the format that they are held in. Default: 0. */
-  readonly layers?: number;
-  /** The inputs that recomputed layers save for backward, always. Default: false. */
-  readonly activations?: boolean;
-}
-
-const offloadSchema = z.strictObject({
-  embedding: z.boolean().optional(),
-  layers: z.int().nonnegative().optional(),
-  activations: z.boolean().optional(),
-});
-const optionsSchema = z.strictObject({
-  device: z.int().nonnegative().optional(),
-  memoryBudget: memoryBudgetSchema().optional(),
-  rematerialize: z.boolean().optional(),
-  tokensPerPass: z.int().nonnegative().optional(),
-  offload: z.union([z.literal(['auto', 'none']), offloadSchema]).optional(),
-  adapterRank: z.int().nonnegative().optional(),
-} satisfies Record<keyof CudaEngineOptions, z.ZodType>);
-type _Input = NoMismatch<
-  Mismatch<Given<Omit<z.input<typeof optionsSchema>, 'offload'>>, Given<Omit<CudaEngineOptions, 'offload'>>>
->;
-type _Offload = NoMismatch<Mismatch<Given<z.input<typeof offloadSchema>>, Given<OffloadOptions>>>;
 
 /**
  * One pass for eight samples of 500 tokens, where memory allows: a few percent faster than two, and shared prefixes are
@@ -192,6 +133,8 @@ export class CudaEngine extends CountingEngine implements PartEngine {
     this.#activations = activations;
     this.#pace = new Pace(driver, staging);
     this.#sums = new GradientSums(parts.communication, { memory: parts.memory, staging, allocator });
+    allocator.isHeld = () => this.#sums.areUnderWay;
+    staging.isHeld = allocator.isHeld;
     this.#products = products;
     const made = `${driver.device.name} ${library.version}`;
     this.#saved = parts.loader && new SavedProducts(products, parts.loader, made);
@@ -410,6 +353,10 @@ export class CudaEngine extends CountingEngine implements PartEngine {
     return this.#pace.keep();
   }
 
+  whenFree(): Promise<void> {
+    return this.#sums.passed();
+  }
+
   memory(): EngineMemory {
     return this.allocator.memory();
   }
@@ -461,11 +408,6 @@ export class CudaEngine extends CountingEngine implements PartEngine {
     if (state instanceof CudaOptimizerState && state.set === this.#set(set)) return state;
     throw new EngineError('the optimizer state belongs to another parameter set or engine');
   }
-}
-
-/** @param what name of the option, for messages @throws ConfigError listing every fault */
-export function requireCudaOptions(options: unknown, what: string): void {
-  parseOptions(optionsSchema, options, what);
 }
 
 /**

@@ -1,7 +1,8 @@
 /**
  * The sum of the flat gradient over the ranks. It is cut into a few pieces of whole layers, which go out from the last to
  * the first, on a stream of their own, as soon as backward has passed their layers. The order is the same on all ranks,
- * as NCCL asks; which pieces leave early may differ.
+ * as NCCL asks; which pieces leave early may differ. The program does not wait for the sums: the compute stream does, and
+ * the set's guard voids updates behind sums that were given up.
  */
 import type { GradientSum, ProcessGroup } from '../../distributed/process-group.js';
 import { DistributedError, EngineError } from '../../errors.js';
@@ -13,6 +14,7 @@ import type { NcclLibrary } from './nccl.js';
 import { NcclCommunicator } from './nccl-communicator.js';
 import { requireSamePeers } from './nccl-peers.js';
 import type { Staging } from './staging.js';
+import { UpdateGuard } from './update-guard.js';
 
 export type SumDriver = Pick<
   CudaDriver,
@@ -27,6 +29,7 @@ export type SumDriver = Pick<
   | 'recordEvent'
   | 'waitEvent'
   | 'eventDone'
+  | 'upload'
 >;
 
 /** What connects the card with those of other ranks. */
@@ -39,7 +42,7 @@ export interface Communication {
 /** What the sum needs of the engine; a test gives stand-ins. */
 interface SumContext {
   readonly memory: Pick<PhysicalMemory, 'memoryInfo'>;
-  readonly staging: Pick<Staging, 'upload' | 'download'>;
+  readonly staging: Pick<Staging, 'upload' | 'download' | 'take' | 'giveBack'>;
   readonly allocator: Pick<DeviceAllocator, 'allocate' | 'free' | 'noteTaken'>;
   /** A test makes them small. */
   readonly sizes?: typeof SIZES;
@@ -57,6 +60,10 @@ const SIZES = {
 };
 /** Bytes that are read back at once. */
 const DOWNLOAD_BYTES = 16 << 20;
+const SUMS = 'the sum of the gradients';
+
+/** Between two looks at sums that nobody waits for yet: the thread has other work. */
+const glance = (): Promise<void> => new Promise((resolve) => setTimeout(resolve, 10));
 
 /** A range of the flat gradient. */
 interface Piece {
@@ -135,6 +142,17 @@ export class GradientSums {
     return sum;
   }
 
+  /** Whether the compute stream waits for sums of several ranks. */
+  get areUnderWay(): boolean {
+    for (const sum of this.#joined) if (sum.isUnderWay) return true;
+    return false;
+  }
+
+  /** Resolves when it waits for none any more, whatever has become of them. */
+  async passed(): Promise<void> {
+    while (this.areUnderWay) await new Promise((resolve) => setTimeout(resolve, 1));
+  }
+
   /** Ends them all: whoever waits for the card would wait for kernels that wait for a lost rank. */
   async close(): Promise<void> {
     for (const sum of this.#joined) await sum.close();
@@ -160,6 +178,12 @@ export class CudaGradientSum implements GradientSum {
   #queueing: Promise<void> | undefined;
   /** Sums of pieces whose window was begun again, from its first on. */
   readonly #kept: Float32Array[] = [];
+  /** Of several ranks: alone nothing can break a sum. */
+  readonly #guard: UpdateGuard | undefined;
+  /** Finished windows. */
+  #windows = 0;
+  #isHolding = false;
+  #watching: Promise<void> | undefined;
   /** Bytes of the card that NCCL has. */
   #taken = 0;
   #isClosed = false;
@@ -181,6 +205,11 @@ export class CudaGradientSum implements GradientSum {
     this.#stream = driver.createStream();
     this.#complete = pieces.map(() => driver.createEvent());
     this.#summed = driver.createEvent();
+    if (group.worldSize === 1) return;
+    const guard = new UpdateGuard(driver, parts.staging);
+    communicator.beforeAbort = () => guard.trip();
+    this.#guard = guard;
+    set.guard = guard;
   }
 
   /** Sums known values: first so few that a wrong one is found, then as many as the largest piece has. */
@@ -254,15 +283,24 @@ export class CudaGradientSum implements GradientSum {
     for (const [i, { grad }] of parameters.entries()) grad.isTouched = touched[i] ?? false;
     this.#release(this.#pieces.length);
     await this.#queueFinal();
-    // Alone nothing can break a sum: the compute stream waits for it, the program need not.
-    if (this.#group.worldSize > 1) await this.#arrival('the sum of the gradients');
-    else this.#follow(this.#summed, this.#stream, driver.stream);
+    this.#follow(this.#summed, this.#stream, driver.stream);
+    if (this.#group.worldSize > 1) this.#watch();
     for (const [i, values] of this.#kept.entries()) {
       staging.upload(offset(gradients.address, 4 * this.#pieces[i]!.first), values);
     }
     this.#kept.length = 0;
     this.#final = 0;
     this.#queued = 0;
+  }
+
+  async arrived(): Promise<void> {
+    if (this.#group.worldSize > 1) await this.#communicator.until(() => this.#haveArrived(), `${SUMS} to arrive`);
+  }
+
+  /** Whether the compute stream waits for sums that others have a part in. */
+  get isUnderWay(): boolean {
+    if (this.#isHolding && this.#haveArrived()) this.#isHolding = false;
+    return this.#isHolding;
   }
 
   touched(): boolean[] {
@@ -273,8 +311,14 @@ export class CudaGradientSum implements GradientSum {
     if (this.#isClosed) return;
     this.#isClosed = true;
     await this.#queueing?.catch(() => {});
+    // NCCL's own end is waited for a few seconds, and other ranks may still compute.
+    await this.arrived().catch(() => {});
     await this.#communicator.close();
+    await this.#watching;
     const { driver, allocator } = this.#parts;
+    this.#isHolding = false;
+    if (this.#set.guard === this.#guard) this.#set.guard = undefined;
+    this.#guard?.dispose();
     allocator.noteTaken(-this.#taken);
     for (const event of [...this.#complete, this.#summed]) driver.destroyEvent(event);
     driver.destroyStream(this.#stream);
@@ -312,9 +356,23 @@ export class CudaGradientSum implements GradientSum {
 
   /** Waits for the sums that are queued. */
   async #arrival(what: string, signal?: AbortSignal): Promise<void> {
-    const { driver } = this.#parts;
-    driver.recordEvent(this.#summed, this.#stream);
-    await this.#communicator.until(() => driver.eventDone(this.#summed), `${what} to arrive`, undefined, signal);
+    this.#parts.driver.recordEvent(this.#summed, this.#stream);
+    await this.#communicator.until(() => this.#haveArrived(), `${what} to arrive`, { signal });
+  }
+
+  #haveArrived(): boolean {
+    return this.#parts.driver.eventDone(this.#summed);
+  }
+
+  /**
+   * Looks after the sums of the window that was finished last: where NCCL fails, or they do not come, the communication is
+   * given up, so that work behind them goes on. `arrived` says why.
+   */
+  #watch(): void {
+    const window = ++this.#windows;
+    this.#isHolding = true;
+    const isOver = (): boolean => this.#windows !== window || this.#haveArrived();
+    this.#watching = this.#communicator.until(isOver, `${SUMS} to arrive`, { pause: glance }).catch(() => {});
   }
 
   /** What is queued on `to` from now on runs after what is queued on `from`. */

@@ -9,6 +9,7 @@
 import { OutOfMemoryError } from '../../errors.js';
 import { formatBytes } from '../../messages/format-bytes.js';
 import type { EngineMemory } from '../engine.js';
+import { HeldDeviceError } from '../held-device.js';
 import { Arena, type Block, roundUp } from './arena.js';
 import type { DevicePointer } from './launch.js';
 import { Overhead } from './process-memory.js';
@@ -60,10 +61,12 @@ class Pool {
   readonly #growthBytes: number;
   readonly #pieceBytes: number;
   readonly #pieces: Piece[] = [];
+  readonly #isHeld: () => boolean;
   #end = 0;
 
-  constructor(memory: PhysicalMemory, growthBytes: number, pieceBytes = PIECE_BYTES) {
+  constructor(memory: PhysicalMemory, isHeld: () => boolean, growthBytes: number, pieceBytes = PIECE_BYTES) {
     this.#memory = memory;
+    this.#isHeld = isHeld;
     this.#growthBytes = roundUp(growthBytes, memory.granularity);
     // Slabs do not move: small ones would only lie in more pieces.
     this.#pieceBytes = roundUp(memory.isVirtual ? pieceBytes : PIECE_BYTES, memory.granularity);
@@ -115,8 +118,12 @@ class Pool {
     return false;
   }
 
-  /** Moves pieces that are wholly free behind the end until `bytes` have come together; gives how many did. */
+  /**
+   * Moves pieces that are wholly free behind the end until `bytes` have come together; gives how many did.
+   * @throws HeldDeviceError
+   */
   #moveHoles(bytes: number): number {
+    if (this.#isHeld()) throw new HeldDeviceError();
     let moved = 0;
     let isIdle = false;
     // The free bytes at the end are counted already: they stay.
@@ -174,6 +181,8 @@ export class DeviceAllocator {
   #cardBytes: number;
   readonly #byHolder = new Map<string, number>();
   #peak = 0;
+  /** Whether queued work waits for other ranks: then nobody may wait for the device. */
+  isHeld: () => boolean = () => false;
 
   /**
    * @param budget most bytes of device memory for the process. Default: all the card has
@@ -186,14 +195,14 @@ export class DeviceAllocator {
     const { free, total } = memory.memoryInfo();
     this.#cardBytes = Math.floor(free - MARGIN_SHARE * total);
     this.#pools = {
-      weights: new Pool(memory, GROWTH_BYTES.weights),
-      tensors: new Pool(memory, GROWTH_BYTES.tensors, pieceBytesOf(budget)),
+      weights: new Pool(memory, () => this.isHeld(), GROWTH_BYTES.weights),
+      tensors: new Pool(memory, () => this.isHeld(), GROWTH_BYTES.tensors, pieceBytesOf(budget)),
     };
   }
 
   /**
    * @param holder what the block is for, in a word or two
-   * @throws OutOfMemoryError if neither the budget nor the card has that much
+   * @throws OutOfMemoryError if neither the budget nor the card has that much; HeldDeviceError if pieces would have to move
    */
   allocate(bytes: number, holder = 'tensors', pool: PoolName = 'tensors'): DeviceBlock {
     // An empty block has an address as well.

@@ -29,6 +29,14 @@ const CONNECTION_HINT =
   'others, and no firewall may stand between them; on one machine NCCL_P2P_DISABLE=1 goes round a broken direct ' +
   'path, and containers need --ipc=host or --shm-size=1g.';
 
+interface UntilOptions {
+  /** Default: `SUM_SECONDS`. */
+  readonly seconds?: number | undefined;
+  readonly signal?: AbortSignal | undefined;
+  /** Default: `nap`. */
+  readonly pause?: () => Promise<void>;
+}
+
 const bed = new Int32Array(new SharedArrayBuffer(4));
 
 /** A short sleep and a turn of the event loop: timers of Node are ten times as coarse. */
@@ -45,6 +53,9 @@ export class NcclCommunicator {
   #aborting: Promise<void> | undefined;
   /** Why it was given up. */
   #cause: unknown;
+  #failing: Promise<never> | undefined;
+  /** Called before kernels are made to end with whatever they have computed. */
+  beforeAbort: (() => void) | undefined;
   #forget: (() => void) | undefined;
 
   private constructor(library: NcclLibrary, group: ProcessGroup, handle: number) {
@@ -73,7 +84,10 @@ export class NcclCommunicator {
     group.failure.throwIfAborted();
     driver.makeCurrent();
     const communicator = new NcclCommunicator(library, group, library.begin(group.worldSize, id, group.rank));
-    await communicator.until(() => true, 'the ranks to find each other through NCCL', JOIN_SECONDS, signal);
+    await communicator.until(() => true, 'the ranks to find each other through NCCL', {
+      seconds: JOIN_SECONDS,
+      signal,
+    });
     const device = library.device(communicator.#live());
     const { ordinal } = driver.device;
     if (device === ordinal) return communicator;
@@ -96,9 +110,14 @@ export class NcclCommunicator {
 
   /**
    * Resolves when the condition holds and NCCL is ready.
+   * @param pause between two looks
    * @throws DistributedError if that fails or takes too long; the signal's or the failure's reason
    */
-  async until(isDone: () => boolean, what: string, seconds = SUM_SECONDS, signal?: AbortSignal): Promise<void> {
+  async until(
+    isDone: () => boolean,
+    what: string,
+    { seconds = SUM_SECONDS, signal, pause = nap }: UntilOptions = {},
+  ): Promise<void> {
     const end = performance.now() + 1000 * seconds;
     try {
       while (!(this.#library.isReady(this.#live()) && isDone())) {
@@ -108,7 +127,7 @@ export class NcclCommunicator {
             hint: CONNECTION_HINT,
           });
         }
-        await nap();
+        await pause();
       }
     } catch (error) {
       if (signal?.aborted && error === signal.reason) {
@@ -126,6 +145,7 @@ export class NcclCommunicator {
     this.#forget?.();
     this.#forget = undefined;
     if (handle !== undefined) {
+      this.beforeAbort?.();
       // What goes wrong here has a cause that is told already.
       this.#aborting = this.#library.abort(handle).catch(() => {});
     }
@@ -161,8 +181,13 @@ export class NcclCommunicator {
     throw new DistributedError('the sum of gradients is used after it was closed');
   }
 
-  /** @throws always: the group's failure if it is or becomes known, else the error */
-  async #fail(error: unknown): Promise<never> {
+  /** @throws always: the group's failure if it is or becomes known, else the error, of those that wait the first one's */
+  #fail(error: unknown): Promise<never> {
+    this.#failing ??= this.#tellCause(error);
+    return this.#failing;
+  }
+
+  async #tellCause(error: unknown): Promise<never> {
     const { failure, rank } = this.#group;
     await this.abort();
     const end = performance.now() + 1000 * CAUSE_SECONDS;

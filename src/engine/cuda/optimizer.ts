@@ -24,7 +24,9 @@ import type { CudaTensor } from './tensors.js';
 /** Elements that a block of adamw and adamw8bit updates. */
 const CHUNK = 2048;
 const CHUNK_WORDS = 8;
-/** Partial sums of the norm at most. */
+/** Settings of a parameter in a step. */
+const SETTING_WORDS = 4;
+/** Partial sums of the norm at most, without that of the guard. */
 const MAX_NORM_BLOCKS = 1024;
 const HOLDER = 'optimizer state';
 
@@ -59,6 +61,8 @@ export class CudaOptimizerState implements OptimizerState {
   readonly #chunkCount: number;
   readonly #maps: DeviceBlock | undefined;
   readonly #norm: DeviceBlock;
+  /** Held for all steps: a step that is queued behind sums of other ranks must not need memory that is to be waited for. */
+  readonly #settingsTable: DeviceBlock;
   readonly #blocks: DeviceBlock[] = [];
   #isReleased = false;
 
@@ -92,7 +96,8 @@ export class CudaOptimizerState implements OptimizerState {
           : ['m', 'v'].map((name) => [name, array(Float32Array, set.size)]),
       );
       this.#chunks = keep(store.table(chunks, HOLDER));
-      this.#norm = allocate(8 + 8 * MAX_NORM_BLOCKS);
+      this.#norm = allocate(8 + 8 * (MAX_NORM_BLOCKS + 1));
+      this.#settingsTable = allocate(4 * SETTING_WORDS * Math.max(1, set.parameters.length));
       if (kind === 'adamw8bit') {
         const tables = [new DynamicMap(true), new DynamicMap(false)].flatMap(({ values, midpoints }) => [
           values,
@@ -107,14 +112,15 @@ export class CudaOptimizerState implements OptimizerState {
     }
   }
 
-  /** Queues the sums of squares of the gradients. */
+  /** Queues the sums of squares of the gradients; where other ranks have a part in these, the guard's is the last. */
   squaredGradients(): CardSquares {
-    const { gradients, size } = this.set;
+    const { gradients, size, guard } = this.set;
     // The norm and the factor first, then the partial sums, 8 bytes each.
     const partials = offset(this.#norm.address, 8);
     const count = Math.max(1, Math.min(MAX_NORM_BLOCKS, Math.ceil(size / 1024)));
     this.#store.kernels.launch(KERNELS.squaredNorm, [count], { partials, grads: gradients.address, n: size });
-    return new CardSquares(this.#store, partials, count);
+    guard?.copyTo(offset(partials, 8 * count));
+    return new CardSquares(this.#store, partials, guard ? count + 1 : count);
   }
 
   /** Norm and factor of all parts together, from their sums in order. */
@@ -150,25 +156,24 @@ export class CudaOptimizerState implements OptimizerState {
       kernels.launch(KERNELS.clipScale, [1], { norm, partials, count, maxNorm: options.maxGradNorm });
     }
     const { settings, active } = this.#settings(options);
-    this.#store.withTable(new Int32Array(settings.buffer), (table) => {
-      const at = (name: string): DevicePointer => this.arrays[name]!.block.address;
-      const { beta1, beta2, eps } = options;
-      const common = {
-        ...{ values: values.address, grads: gradients.address, m: at('m'), v: at('v') },
-        ...{ chunks: this.#chunks.address, settings: table, norm, beta2 },
-      };
-      const grid = [this.#chunkCount] as const;
-      const update: Readonly<Record<OptimizerStep['kind'], () => void>> = {
-        adamw: () => kernels.launch(KERNELS.adamw, grid, { ...common, take1: 1 - beta1, take2: 1 - beta2, eps }),
-        adamw8bit: () =>
-          kernels.launch(KERNELS.adamw8bit, grid, {
-            ...common,
-            ...{ codesM: at('codesM'), codesV: at('codesV'), scalesM: at('scalesM'), scalesV: at('scalesV') },
-            ...{ maps: this.#maps!.address, beta1 },
-          }),
-      };
-      update[this.kind]();
-    });
+    staging.upload(this.#settingsTable.address, settings);
+    const at = (name: string): DevicePointer => this.arrays[name]!.block.address;
+    const { beta1, beta2, eps } = options;
+    const common = {
+      ...{ values: values.address, grads: gradients.address, m: at('m'), v: at('v') },
+      ...{ chunks: this.#chunks.address, settings: this.#settingsTable.address, norm, beta2 },
+    };
+    const grid = [this.#chunkCount] as const;
+    const update: Readonly<Record<OptimizerStep['kind'], () => void>> = {
+      adamw: () => kernels.launch(KERNELS.adamw, grid, { ...common, take1: 1 - beta1, take2: 1 - beta2, eps }),
+      adamw8bit: () =>
+        kernels.launch(KERNELS.adamw8bit, grid, {
+          ...common,
+          ...{ codesM: at('codesM'), codesV: at('codesV'), scalesM: at('scalesM'), scalesV: at('scalesV') },
+          ...{ maps: this.#maps!.address, beta1 },
+        }),
+    };
+    update[this.kind]();
     this.set.version++;
     const arrival = staging.download(norm, 4);
     let isCounted = false;
@@ -184,7 +189,7 @@ export class CudaOptimizerState implements OptimizerState {
   /** Four values for each parameter (kernels/README.md), and the parameters that take part. */
   #settings(options: OptimizerStep): { settings: Float32Array; active: number[] } {
     const { beta1, beta2, eps, weightDecay } = options;
-    const settings = new Float32Array(4 * this.steps.length);
+    const settings = new Float32Array(SETTING_WORDS * this.steps.length);
     const active: number[] = [];
     for (const [i, { grad }] of this.set.parameters.entries()) {
       if (!(grad as CudaTensor).isTouched) continue;
@@ -198,7 +203,7 @@ export class CudaOptimizerState implements OptimizerState {
         adamw: [-learningRate / first, second],
         adamw8bit: [(-learningRate * second) / first, second * eps],
       };
-      settings.set([...factors[this.kind], decay, 1], 4 * i);
+      settings.set([...factors[this.kind], decay, 1], SETTING_WORDS * i);
     }
     return { settings, active };
   }

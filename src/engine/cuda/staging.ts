@@ -20,7 +20,7 @@ export type StagingDriver = Pick<
 >;
 
 const SMALLEST_BYTES = 4096;
-/** Above this, blocks of one size wait for the oldest copy instead of growing in number. */
+/** Above this, blocks of one size wait for the oldest copy instead of growing in number, unless that waits for others. */
 const MAX_BYTES_IN_FLIGHT = 256 << 20;
 /**
  * How long an event is polled as often as the event loop comes round, before it is left to itself for a millisecond at a
@@ -53,6 +53,8 @@ export class Staging {
   readonly #idle = new Map<number, StagingBlock[]>();
   readonly #all = new Set<StagingBlock>();
   #isDisposed = false;
+  /** Whether queued work waits for other ranks: then no copy behind it is waited for. */
+  isHeld: () => boolean = () => false;
 
   constructor(driver: StagingDriver) {
     this.#driver = driver;
@@ -136,9 +138,9 @@ export class Staging {
     if (idle) return idle;
     const queued = this.#queued.get(size) ?? [];
     const oldest = queued[0];
-    const isFull = queued.length * size >= MAX_BYTES_IN_FLIGHT;
-    if (oldest && (isFull || this.#driver.eventDone(oldest.event))) {
-      if (isFull) this.#driver.synchronizeEvent(oldest.event);
+    if (oldest && this.#driver.eventDone(oldest.event)) return queued.shift()!;
+    if (oldest && queued.length * size >= MAX_BYTES_IN_FLIGHT && !this.isHeld()) {
+      this.#driver.synchronizeEvent(oldest.event);
       return queued.shift()!;
     }
     const block = { pinned: this.#driver.allocatePinned(size), event: this.#driver.createEvent() };

@@ -1,6 +1,7 @@
 /** A model over several cards of one machine. */
 import { ConfigError, EngineError } from '../../errors.js';
-import { type CudaEngine, type CudaEngineOptions, createCudaEngine, requireCudaOptions } from '../cuda/cuda-engine.js';
+import { type CudaEngine, createCudaEngine } from '../cuda/cuda-engine.js';
+import { type CudaEngineOptions, requireCudaOptions } from '../cuda/cuda-options.js';
 import { inspectMachine } from '../cuda/inspect-machine.js';
 import type { DeviceMapOptions } from '../device-map.js';
 import type { Engine } from '../engine.js';

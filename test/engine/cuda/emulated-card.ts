@@ -10,12 +10,8 @@ import { join } from 'node:path';
 import { promisify } from 'node:util';
 import type { KernelCompiler } from '../../../src/engine/cuda/compiler.js';
 import type { E4m3Scales } from '../../../src/engine/cuda/cublas-lt.js';
-import {
-  CudaEngine,
-  type CudaEngineOptions,
-  type CudaParts,
-  type EngineDriver,
-} from '../../../src/engine/cuda/cuda-engine.js';
+import { CudaEngine, type CudaParts, type EngineDriver } from '../../../src/engine/cuda/cuda-engine.js';
+import type { CudaEngineOptions } from '../../../src/engine/cuda/cuda-options.js';
 import type { CudaDriver } from '../../../src/engine/cuda/driver.js';
 import { type ForeignLibrary, foreignCalls } from '../../../src/engine/cuda/foreign-calls.js';
 import { Kernels, PLAIN_PROGRAMS } from '../../../src/engine/cuda/kernels.js';

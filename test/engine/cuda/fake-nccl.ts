@@ -13,6 +13,8 @@ import { MersenneTwister } from '../../../src/random.js';
 const COMPUTE = 1;
 /** Bytes of a card. */
 const MEMORY = 64 << 10;
+/** What an aborted sum leaves. */
+export const BROKEN = 12345;
 /** Where the gradients lie, and what is allocated. */
 const [GRADIENTS, SCRATCH] = [4096, 40 << 10];
 
@@ -124,6 +126,8 @@ export class SumCard {
       for (const { card } of sums) card.#endSum();
     }
     queue.shift();
+    // What an aborted kernel has computed so far is anything, and finite.
+    if ('sum' in work && !work.isOver) this.memory.fill(BROKEN, work.sum.first, work.sum.first + work.sum.count);
     if ('run' in work) work.run();
     else if ('record' in work) this.#passed.set(work.record, work.count);
   }
@@ -158,6 +162,11 @@ export class SumCard {
       waitEvent: (event, stream = COMPUTE) => {
         this.#queues.get(stream)!.push({ wait: event, count: this.#recorded.get(event) ?? 0 });
       },
+      upload: (target, source) => {
+        // Page-locked: read when the copy runs.
+        const bytes = new Uint8Array(source.buffer, source.byteOffset, source.byteLength);
+        this.compute(() => new Uint8Array(this.memory.buffer).set(bytes, target));
+      },
       eventDone: (event) => {
         for (let i = 0; i < 3; i++) this.#world.step();
         return (this.#passed.get(event) ?? 0) >= (this.#recorded.get(event) ?? 0);
@@ -189,6 +198,8 @@ export class SumCard {
             discard: () => {},
           };
         },
+        take: (bytes) => ({ pinned: { bytes: new Uint8Array(bytes).fill(0x55), free: () => {} }, event: 0 }),
+        giveBack: () => void this.log.push('guard given back'),
       },
       allocator: {
         allocate: (bytes, holder = '') => {

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import type { CudaEngineOptions } from '../../../src/engine/cuda/cuda-engine.js';
+import type { CudaEngineOptions } from '../../../src/engine/cuda/cuda-options.js';
 import type { Precision } from '../../../src/engine/operations.js';
 import { LAYER_PROJECTIONS } from '../../../src/lora/lora-config.js';
 import type { PassSummary } from '../../../src/train/trainable-model.js';

@@ -3,7 +3,8 @@
  * computed. What a step of a real-sized model takes can so be measured without a card.
  */
 import { countingParts } from '../../../src/engine/cuda/counting-card.js';
-import { CudaEngine, type CudaEngineOptions } from '../../../src/engine/cuda/cuda-engine.js';
+import { CudaEngine } from '../../../src/engine/cuda/cuda-engine.js';
+import type { CudaEngineOptions } from '../../../src/engine/cuda/cuda-options.js';
 import type { Engine } from '../../../src/engine/engine.js';
 import { sizeOf } from '../../../src/formats/weight-source.js';
 import { applyLora, type LoraAdapter } from '../../../src/lora/apply-lora.js';

@@ -1,6 +1,6 @@
 /** Real sizes over cards that only keep the books: placement, budgets of each card, and the planner's estimates. */
 import { describe, expect, it } from 'vitest';
-import type { CudaEngineOptions } from '../../../src/engine/cuda/cuda-engine.js';
+import type { CudaEngineOptions } from '../../../src/engine/cuda/cuda-options.js';
 import { cutStages } from '../../../src/engine/split/place-stages.js';
 import { SplitEngine } from '../../../src/engine/split/split-engine.js';
 import { OutOfMemoryError } from '../../../src/errors.js';

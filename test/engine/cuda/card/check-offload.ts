@@ -8,8 +8,9 @@
  */
 import { parseArgs } from 'node:util';
 import type { VlmBatch } from '../../../../src/data/types.js';
-import type { CudaEngine, CudaEngineOptions } from '../../../../src/engine/cuda/cuda-engine.js';
+import type { CudaEngine } from '../../../../src/engine/cuda/cuda-engine.js';
 import { createCudaEngine } from '../../../../src/engine/cuda/cuda-engine.js';
+import type { CudaEngineOptions } from '../../../../src/engine/cuda/cuda-options.js';
 import { DTYPE_BYTES, type DType, sizeOf } from '../../../../src/formats/weight-source.js';
 import { applyLora } from '../../../../src/lora/apply-lora.js';
 import { LAYER_PROJECTIONS } from '../../../../src/lora/lora-config.js';
