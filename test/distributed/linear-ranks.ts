@@ -4,7 +4,8 @@ import type { SftConfigInput } from '../../src/train/sft-config.js';
 import type { SftTrainerOptions, TrainOptions } from '../../src/train/sft-trainer.js';
 import { follow } from '../train/follow.js';
 import { type LinearModel, linearModel, linearTrainer } from '../train/linear-model.js';
-import { type LoopbackTrace, newTrace, withLoopback } from './loopback-sum.js';
+import { type LateDevice, withLateSum } from './late-sum.js';
+import { type LoopbackTrace, newTrace } from './loopback-sum.js';
 import { MemoryWorld } from './memory-group.js';
 
 export interface RankRun {
@@ -13,6 +14,8 @@ export interface RankRun {
   readonly output: TrainOutput | undefined;
   readonly error: unknown;
   readonly trace: LoopbackTrace;
+  /** Undefined without a group. */
+  readonly device: LateDevice | undefined;
 }
 
 export interface RanksOptions {
@@ -21,6 +24,7 @@ export interface RanksOptions {
   readonly options?: (rank: number, model: LinearModel) => Partial<SftTrainerOptions>;
   readonly train?: (rank: number) => TrainOptions;
   readonly model?: (rank: number) => LinearModel;
+  readonly device?: (rank: number, device: LateDevice) => void;
   readonly world?: MemoryWorld;
 }
 
@@ -30,10 +34,12 @@ export function trainRanks(
   config: SftConfigInput,
   { world = new MemoryWorld(Math.max(1, worldSize)), ...more }: RanksOptions = {},
 ): Promise<RankRun>[] {
+  const wires = new MemoryWorld(world.groups.length);
   return world.groups.map(async (group, rank) => {
     const model = more.model?.(rank) ?? linearModel();
     const trace = newTrace();
-    if (worldSize > 0) withLoopback(model.engine, model.gradients, trace);
+    const device = worldSize > 0 ? withLateSum(model, trace, wires.groups[rank]!) : undefined;
+    if (device) more.device?.(rank, device);
     const trainer = linearTrainer(model, { ...config, ...more.config?.(rank) } as SftConfigInput, {
       ...(worldSize > 0 && { processGroup: group }),
       ...more.options?.(rank, model),
@@ -41,7 +47,7 @@ export function trainRanks(
     const run = trainer.train(more.train?.(rank));
     const { events, error } = await follow(run);
     const output = error === undefined ? await run : undefined;
-    return { model, events, output, error, trace };
+    return { model, events, output, error, trace, device };
   });
 }
 

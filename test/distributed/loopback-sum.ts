@@ -54,7 +54,7 @@ export function newTrace(): LoopbackTrace {
   return { early: [], restarts: 0, finished: 0, closed: 0 };
 }
 
-class LoopbackSum implements GradientSum {
+export class LoopbackSum implements GradientSum {
   readonly #group: ProcessGroup;
   readonly #set: ParameterSet;
   readonly #access: GradientAccess;

@@ -146,7 +146,13 @@ export function linearModel(
       if (state.kind === 'adamw') applyAdamW(values, grads, state.m, state.v, step, scale);
       else applyAdamW8bit(values, grads, state.packed, step, scale);
       steps.push(step);
-      return async () => norm;
+      let isCounted = false;
+      return async () => {
+        // As engines do: a step that was none does not count.
+        if (!Number.isFinite(norm) && !isCounted) state.steps[0]!--;
+        isCounted = true;
+        return norm;
+      };
     },
     readOptimizerState: async (_: ParameterSet, { kind, steps, m, v, packed }: LinearState) => {
       return { steps: steps.slice(), ...(kind === 'adamw' ? { m: m.slice(), v: v.slice() } : packed.toArrays()) };

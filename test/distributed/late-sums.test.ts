@@ -1,0 +1,225 @@
+import { mkdtemp, readFile, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { DistributedError } from '../../src/errors.js';
+import { listCheckpoints } from '../../src/train/checkpoint.js';
+import type { TrainingEvent } from '../../src/train/events.js';
+import type { SftConfigInput } from '../../src/train/sft-config.js';
+import { type LinearModel, linearDataset, linearModel } from '../train/linear-model.js';
+import { ofType, type RanksOptions, trainRanks } from './linear-ranks.js';
+import { MemoryWorld } from './memory-group.js';
+
+let dir: string;
+beforeEach(async () => {
+  dir = await mkdtemp(join(tmpdir(), 'ranks-'));
+});
+afterEach(() => rm(dir, { recursive: true, force: true }));
+
+const config = (more: SftConfigInput = {}): SftConfigInput =>
+  ({
+    ...{ outputDir: join(dir, 'run'), gradientAccumulationSteps: 1, seed: 11, loggingSteps: 50, maxSteps: 8 },
+    ...more,
+  }) as SftConfigInput;
+
+const data = () => ({ trainDataset: linearDataset(23) });
+
+const train = (worldSize: number, more: SftConfigInput = {}, options: RanksOptions = {}) =>
+  Promise.all(trainRanks(worldSize, config(more), { options: data, ...options }));
+
+/** Parameters after each step of two ranks that nothing disturbs. */
+async function undisturbed(): Promise<number[][]> {
+  const after: number[][] = [];
+  const callbacks = (model: LinearModel) => [
+    {
+      onEvent: ({ type, step }: TrainingEvent) => {
+        if (type === 'step') after[step] = [...model.values];
+      },
+    },
+  ];
+  const options: RanksOptions = {
+    options: (rank, model) => ({ ...data(), ...(rank === 0 && { callbacks: callbacks(model) }) }),
+  };
+  const [run] = await train(2, { outputDir: join(dir, 'undisturbed') }, options);
+  expect(run!.error).toBeUndefined();
+  return after;
+}
+
+async function savedState(step: number): Promise<unknown> {
+  return JSON.parse(await readFile(join(dir, 'run', `checkpoint-${step}`, 'trainer-state.json'), 'utf8'));
+}
+
+async function savedSteps(): Promise<number[]> {
+  return (await listCheckpoints(join(dir, 'run'))).map(({ step }) => step);
+}
+
+describe('a step of several ranks', () => {
+  it('is queued before its sum has arrived, and the next one begins meanwhile', async () => {
+    const runs = await train(2);
+    for (const { error, device } of runs) {
+      expect(error).toBeUndefined();
+      const at = (line: string) => device!.log.indexOf(line);
+      // The first reads gradients to see whether all parameters learn.
+      for (let step = 3; step <= 8; step++) {
+        expect(at(`update ${step} queued`)).toBeLessThan(at(`sum ${step} arrived`));
+        expect(at(`sum ${step} arrived`)).toBeLessThan(at(`update ${step} done`));
+      }
+    }
+  });
+
+  it('waits for its loss where it may be left out', async () => {
+    const world = new MemoryWorld(2);
+    await train(2, {}, { world });
+    expect(world.log[0]!.filter((what) => /^loss \d/.test(what))).toEqual([]);
+    const skipping = new MemoryWorld(2);
+    await train(2, { onNonFiniteLoss: 'skip', outputDir: join(dir, 'skip') }, { world: skipping });
+    expect(skipping.log[0]!.filter((what) => /^loss \d/.test(what))).toHaveLength(8);
+  });
+});
+
+describe('a rank that is lost while its sum is under way', () => {
+  for (const lost of [0, 1]) {
+    it(`leaves the step before saved, exactly, where rank ${lost} is killed`, async () => {
+      const world = new MemoryWorld(2);
+      const runs = trainRanks(2, config(), {
+        world,
+        options: data,
+        device: (rank, device) => {
+          if (rank === lost) device.holdSum = (step) => (step === 5 ? new Promise(() => {}) : undefined);
+          // Its update is on the other one's device by then.
+          else device.onQueued = (step) => void (step === 5 && setImmediate(() => world.kill(lost)));
+        },
+      });
+      const { error, events, device, model } = await runs[1 - lost]!;
+      expect(error).toBeInstanceOf(DistributedError);
+      expect((error as Error).message).toMatch(`rank ${lost} was lost during training`);
+      expect(device!.log.filter((line) => /^update 5|sum 5/.test(line))).toEqual(['update 5 queued', 'update 5 void']);
+      expect(await savedSteps()).toEqual([4]);
+      expect(await savedState(4)).toMatchObject({ globalStep: 4, metrics: { totalSteps: 4, skippedSteps: 0 } });
+      const after = await undisturbed();
+      expect([...model.values]).toEqual(after[4]);
+      expect(ofType(events, 'step').map(({ step }) => step)).toEqual([1, 2, 3, 4]);
+      // It goes on to where it would have come.
+      const again = await train(2, {}, { train: () => ({ resumeFromCheckpoint: true }) });
+      for (const { output, model, error } of again) {
+        expect(error).toBeUndefined();
+        expect(output!.globalStep).toBe(8);
+        expect([...model.values]).toEqual(after[8]);
+      }
+    });
+  }
+
+  it('leaves the step itself saved where that was taken, with a loss of the rank that is left', async () => {
+    const world = new MemoryWorld(2);
+    const [run] = trainRanks(2, config(), {
+      world,
+      options: data,
+      model: (rank) => {
+        const model = linearModel();
+        // In the window of step 6, before it reports step 5.
+        if (rank === 1) {
+          model.onWindow = (window) => {
+            if (window !== 5) return;
+            world.kill(1);
+            return new Promise(() => {});
+          };
+        }
+        return model;
+      },
+    });
+    const { error, events, device, model } = (await run)!;
+    expect((error as Error).message).toMatch('rank 1 was lost');
+    expect(device!.log).toContain('update 5 done');
+    expect(await savedSteps()).toEqual([5]);
+    expect([...model.values]).toEqual((await undisturbed())[5]);
+    const said = ofType(events, 'warning').map(({ message }) => message);
+    expect(said).toContain(
+      'step 5: the losses of the other ranks are lost with them; its loss is the mean of the samples of this rank',
+    );
+    const last = ofType(events, 'step').at(-1)!;
+    expect(last.step).toBe(5);
+    expect(Number.isFinite(last.loss)).toBe(true);
+  });
+});
+
+/** On rank 1, in the window of step 4. */
+const withNaN = (rank: number) => {
+  let windows = 0;
+  return linearModel({ lossScale: () => (rank === 1 && ++windows === 4 ? Number.NaN : 1) });
+};
+
+describe('a step that is not finite on one rank', () => {
+  it('is left out by all devices, and the step before is saved', async () => {
+    const after = await undisturbed();
+    const runs = await train(2, {}, { model: withNaN });
+    for (const { error, model, device } of runs) {
+      expect((error as Error).message).toMatch(/^step 4: the loss is NaN on rank 1; samples: \d+, \d+; /);
+      expect([...model.values]).toEqual(after[3]);
+      // Nothing had failed: the devices left it out by themselves.
+      expect(device!.log).toContain('update 4 done');
+    }
+    expect(await savedSteps()).toEqual([3]);
+  });
+
+  it('is passed over where that is allowed', async () => {
+    const runs = await train(2, { onNonFiniteLoss: 'skip', maxSkippedSteps: 1 }, { model: withNaN });
+    for (const { error, output, model, events } of runs) {
+      expect(error).toBeUndefined();
+      expect(output).toMatchObject({ globalStep: 8 });
+      expect([...model.values]).toEqual([...runs[0]!.model.values]);
+      expect(ofType(events, 'step').map(({ step }) => step)).toEqual([1, 2, 3, 5, 6, 7, 8]);
+      expect(ofType(events, 'warning').some(({ message }) => message.includes('on rank 1'))).toBe(true);
+    }
+  });
+
+  for (const worldSize of [0, 2]) {
+    it(`is not saved where it was learned all the same: only its loss is not finite, ${worldSize || 'no'} ranks`, async () => {
+      const model = (rank: number) => {
+        const made = linearModel();
+        const { engine } = made;
+        const read = engine.read.bind(engine);
+        engine.read = async (tensor) => {
+          const values = await read(tensor);
+          const isBroken = rank === Math.max(0, worldSize - 1) && (tensor as { window?: number }).window === 3;
+          return isBroken ? values.map(() => Number.NaN) : values;
+        };
+        return made;
+      };
+      const runs = await train(worldSize, { saveStrategy: 'steps', saveSteps: 2 }, { model });
+      for (const { error } of runs) expect((error as Error).message).toMatch(/^step 4: the loss is NaN/);
+      if (worldSize === 2) for (const { error } of runs) expect((error as Error).message).toMatch('NaN on rank 1');
+      expect(await savedSteps()).toEqual([2]);
+    });
+  }
+});
+
+describe('a window that all compute again', () => {
+  it('is one that a reader on one rank has changed the parameters under', async () => {
+    const after = await undisturbed();
+    const runs = await train(
+      2,
+      {},
+      {
+        options: (rank, model) => ({
+          ...data(),
+          callbacks: [
+            {
+              onEvent: async ({ type, step }) => {
+                if (type !== 'step' || step !== 4 || rank === 0) return;
+                // The same values: what counts is that they may be others.
+                model.engine.writeParameters(model.trainable, await model.engine.readParameters(model.trainable));
+              },
+            },
+          ],
+        }),
+      },
+    );
+    for (const { error, model, output, device } of runs) {
+      expect(error).toBeUndefined();
+      expect(output!.globalStep).toBe(8);
+      expect([...model.values]).toEqual(after[8]);
+      // The sum of the window under way was for nothing.
+      expect(device!.log.filter((line) => /^sum/.test(line))).toHaveLength(9);
+    }
+  });
+});
