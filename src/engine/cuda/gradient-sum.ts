@@ -224,7 +224,8 @@ export class CudaGradientSum implements GradientSum {
         block.address,
         Float32Array.from({ length: sizes.probe }, (_, i) => value(i) + rank),
       );
-      for (const elements of [sizes.probe, count]) {
+      // Once where they are equal: the second sum would be of the first ones.
+      for (const elements of new Set([sizes.probe, count])) {
         this.#follow(this.#complete[0] ?? this.#summed, driver.stream, this.#stream);
         await this.#communicator.sum(block.address, elements, this.#stream);
         await this.#arrival('the first sum of the ranks', signal);

@@ -182,7 +182,9 @@ export const launched = new Set<string>();
 /** Fresh memory as cudaMalloc leaves it: anything. Here, no numbers. */
 const POISON = 0xff;
 
-function emulatedDriver(device: Device, capability: number): EngineDriver & Partial<CudaDriver> {
+export type EmulatedDriver = EngineDriver & Pick<CudaDriver, 'launch' | 'parameters'> & Partial<CudaDriver>;
+
+function emulatedDriver(device: Device, capability: number): EmulatedDriver {
   const modules: Library[] = [];
   const functions: Function[] = [];
   const parameters = new ParameterBlock();
@@ -301,15 +303,18 @@ function emulatedProducts(device: Device): CudaParts['library'] {
 export interface EmulatedCardOptions extends CudaEngineOptions {
   /** 90 has warpgroup products. Default 80. */
   readonly capability?: 80 | 86 | 89 | 90;
+  /** Another driver in the place of the card's own, which does all at once, and what connects it with others. */
+  readonly around?: (driver: EmulatedDriver) => Pick<CudaParts, 'driver' | 'communication'>;
 }
 
 /** Compiles what is not in the temporary folder yet, which takes half a minute the first time. */
 export async function emulatedEngine(
-  { capability = 80, ...options }: EmulatedCardOptions = {},
+  { capability = 80, around, ...options }: EmulatedCardOptions = {},
   e4m3Scales?: E4m3Scales,
 ): Promise<CudaEngine> {
   const device = new Device();
-  const driver = emulatedDriver(device, capability);
+  const own = emulatedDriver(device, capability);
+  const { driver, communication } = around?.(own) ?? { driver: own, communication: undefined };
   const compiler = new EmulatedCompiler(capability === 90);
   const kernels = new Kernels(driver as CudaDriver, compiler as unknown as KernelCompiler);
   await kernels.prepare(PLAIN_PROGRAMS);
@@ -320,6 +325,7 @@ export async function emulatedEngine(
       kernels,
       library: emulatedProducts(device),
       compilerVersion: compiler.version,
+      ...(communication && { communication }),
       ...(e4m3Scales && { e4m3Scales }),
     },
     options,
@@ -330,7 +336,8 @@ export async function emulatedEngine(
   const allocate = allocator.allocate.bind(allocator);
   allocator.allocate = (...given) => {
     const block = allocate(...given);
-    device.fill(block.address, POISON, block.bytes);
+    // In its turn: what had this memory before may still be queued.
+    driver.fillBytes(block.address, POISON, block.bytes);
     return block;
   };
   return engine;

@@ -10,7 +10,7 @@ import type { NcclLibrary } from '../../../src/engine/cuda/nccl.js';
 import { EngineError } from '../../../src/errors.js';
 import { MersenneTwister } from '../../../src/random.js';
 
-const COMPUTE = 1;
+const [COMPUTE, COPY] = [1, 2];
 /** Bytes of a card. */
 const MEMORY = 64 << 10;
 /** What an aborted sum leaves. */
@@ -20,8 +20,14 @@ const [GRADIENTS, SCRATCH] = [4096, 40 << 10];
 
 interface Sum {
   readonly card: SumCard;
-  readonly first: number;
+  readonly address: number;
   readonly count: number;
+}
+
+/** Float32 values of a card. */
+export interface CardMemory {
+  read(address: number, count: number): Float32Array;
+  write(address: number, values: Float32Array): void;
 }
 
 type Work =
@@ -64,9 +70,11 @@ export class FakeWorld {
     const heads = this.cards.map((card) => (this.lost.has(card.rank) ? undefined : card.waitingSum()));
     if (heads.some((head) => head === undefined)) return undefined;
     const sums = heads.map((head) => head!);
-    const [{ first, count }] = sums as [Sum];
-    if (sums.some((sum) => sum.first !== first || sum.count !== count)) {
-      throw new Error(`the ranks sum other pieces: ${sums.map((sum) => `${sum.first} +${sum.count}`).join(', ')}`);
+    const offsets = sums.map(({ card, address }) => address - card.origin);
+    if (sums.some(({ count }, i) => offsets[i] !== offsets[0] || count !== sums[0]!.count)) {
+      throw new Error(
+        `the ranks sum other pieces: ${sums.map(({ count }, i) => `${offsets[i]} +${count}`).join(', ')}`,
+      );
     }
     return sums;
   }
@@ -77,12 +85,22 @@ export class SumCard {
   readonly memory = new Float32Array(MEMORY / 4);
   readonly log: string[] = [];
   readonly #world: FakeWorld;
-  readonly #queues = new Map<number, Work[]>([[COMPUTE, []]]);
+  readonly #queues = new Map<number, Work[]>([
+    [COMPUTE, []],
+    [COPY, []],
+  ]);
   readonly #recorded = new Map<number, number>();
   readonly #passed = new Map<number, number>();
   #next = 10;
   isAborted = false;
   id: string;
+  /** Of an engine on this card. Default: `memory`. */
+  values: CardMemory = {
+    read: (address, count) => this.memory.slice(address / 4, address / 4 + count),
+    write: (address, values) => this.memory.set(values, address / 4),
+  };
+  /** What addresses of all ranks have in common. */
+  origin = 0;
 
   constructor(world: FakeWorld, rank: number) {
     this.#world = world;
@@ -94,9 +112,9 @@ export class SumCard {
     return this.memory.subarray(GRADIENTS / 4);
   }
 
-  /** Queues work on the compute stream. */
-  compute(run: () => void): void {
-    this.#queues.get(COMPUTE)!.push({ run });
+  /** Queues work. */
+  compute(run: () => void, stream = COMPUTE): void {
+    this.#queues.get(stream)!.push({ run });
   }
 
   waitingSum(): Sum | undefined {
@@ -117,17 +135,18 @@ export class SumCard {
   #run(queue: Work[], work: Work): void {
     if ('sum' in work && !work.isOver && !this.isAborted) {
       const sums = this.#world.meet()!;
-      const [{ first, count }] = sums as [Sum];
+      const { count } = work.sum;
       this.#world.sums.push(count);
-      for (let i = first; i < first + count; i++) {
-        const total = sums.reduce((sum, { card }) => sum + card.memory[i]!, 0);
-        for (const { card } of sums) card.memory[i] = total;
-      }
+      const byRank = sums.map(({ card, address }) => card.values.read(address, count));
+      const total = Float32Array.from({ length: count }, (_, i) => byRank.reduce((sum, values) => sum + values[i]!, 0));
+      for (const { card, address } of sums) card.values.write(address, total);
       for (const { card } of sums) card.#endSum();
     }
     queue.shift();
     // What an aborted kernel has computed so far is anything, and finite.
-    if ('sum' in work && !work.isOver) this.memory.fill(BROKEN, work.sum.first, work.sum.first + work.sum.count);
+    if ('sum' in work && !work.isOver) {
+      this.values.write(work.sum.address, new Float32Array(work.sum.count).fill(BROKEN));
+    }
     if ('run' in work) work.run();
     else if ('record' in work) this.#passed.set(work.record, work.count);
   }
@@ -137,7 +156,7 @@ export class SumCard {
   }
 
   queueSum(stream: number, address: number, count: number): void {
-    this.#queues.get(stream)!.push({ sum: { card: this, first: address / 4, count }, isOver: false });
+    this.#queues.get(stream)!.push({ sum: { card: this, address, count }, isOver: false });
   }
 
   get driver(): SumDriver {

@@ -69,13 +69,13 @@ describe('the sum of gradients over ranks', () => {
           expect(sets[rank]!.parameters.map(({ grad }) => grad.isTouched)).toEqual(touched.map((_, i) => i !== 3));
         }),
       );
-      expect(world.sums).toEqual(PIECES);
       expectSums(world, 1 + 2);
+      expect(world.sums).toEqual(PIECES);
       for (const rank of [0, 1, 2]) zero(world, rank);
     }
     await Promise.all(sums.map((sum) => sum.close()));
     for (const { log } of world.cards) {
-      expect(log.slice(-3)).toEqual(['finalize', 'destroy', 'taken -5000']);
+      expect(log.slice(-4)).toEqual(['finalize', 'destroy', 'guard given back', 'taken -5000']);
       expect(log).toContain('taken 5000');
       // NCCL takes the card that is current.
       expect(log[0]).toBe('current');
@@ -119,8 +119,8 @@ describe('the sum of gradients over ranks', () => {
     expect(world.sums).toEqual(PIECES);
     backward(world, 0, sums[0], LAYERS, 100);
     await Promise.all([sums[0]!.finish(touched), other]);
-    expect(world.sums).toEqual(PIECES);
     expectSums(world, 1 + 2);
+    expect(world.sums).toEqual(PIECES);
     for (const rank of [0, 1]) zero(world, rank);
     backward(world, 0, sums[0]);
     await Promise.all(sums.map((sum) => sum.finish(touched)));
@@ -148,12 +148,15 @@ describe('the sum of gradients over ranks', () => {
     const sums = await join();
     groups.groups[1]!.begin('training');
     backward(world, 0, sums[0]);
-    const finished = sums[0]!.finish(touched);
     world.lost.add(1);
+    // It is queued, and no more.
+    await sums[0]!.finish(touched);
+    expect(sums[0]!.isUnderWay).toBe(true);
     setTimeout(() => groups.kill(1), 20);
-    await expect(finished).rejects.toThrow('rank 1 was lost during training: its connection was closed');
+    await expect(sums[0]!.arrived()).rejects.toThrow('rank 1 was lost during training: its connection was closed');
     expect(world.cards[0]!.log.at(-1)).toBe('abort');
     while (world.step());
+    expect(sums[0]!.isUnderWay).toBe(false);
     await expect(sums[0]!.finish(touched)).rejects.toThrow(DistributedError);
     await sums[0]!.close();
     expect(world.cards[0]!.log.filter((line) => line === 'abort')).toHaveLength(1);
@@ -164,10 +167,61 @@ describe('the sum of gradients over ranks', () => {
     const sums = await join();
     groups.groups[1]!.begin('training');
     world.lost.add(1);
-    const finished = sums[0]!.finish(touched);
+    await sums[0]!.finish(touched);
     world.errors.set(0, new EngineError('NCCL: ncclRemoteError'));
     setTimeout(() => groups.kill(1), 50);
-    await expect(finished).rejects.toThrow('rank 1 was lost during training');
+    await expect(sums[0]!.arrived()).rejects.toThrow('rank 1 was lost during training');
+  });
+
+  it('is queued without waiting for the others, window after window', async () => {
+    const { world, sets, join } = await ranks(2);
+    const sums = await join();
+    world.sums.length = 0;
+    const seen: number[] = [];
+    for (let window = 0; window < 2; window++) {
+      backward(world, 0, sums[0]);
+      await sums[0]!.finish(touched);
+      world.cards[0]!.compute(() => void seen.push(world.sums.length));
+      zero(world, 0);
+    }
+    // The other rank has not come to any of them.
+    expect([world.sums, seen]).toEqual([[], []]);
+    for (let window = 0; window < 2; window++) {
+      backward(world, 1, sums[1]);
+      await sums[1]!.finish(touched);
+      zero(world, 1);
+    }
+    await Promise.all(sums.map((sum) => sum.arrived()));
+    while (world.step());
+    // What is queued behind a window finds its sums.
+    expect(seen).toEqual([PIECES.length, 2 * PIECES.length].map((least) => expect.toSatisfy((n) => n >= least)));
+    expect(sets.map(({ guard }) => guard !== undefined)).toEqual([true, true]);
+    await Promise.all(sums.map((sum) => sum.close()));
+    expect(sets.map(({ guard }) => guard)).toEqual([undefined, undefined]);
+  });
+
+  it('gives up after half an hour though all ranks live, with nobody waiting', async () => {
+    const { world, join } = await ranks(2);
+    const sums = await join();
+    await sums[0]!.finish(touched);
+    const { now } = performance;
+    const later = vi.spyOn(performance, 'now').mockImplementation(() => now.call(performance) + 1_801_000);
+    await vi.waitFor(() => expect(world.cards[0]!.log.at(-1)).toBe('abort'));
+    later.mockRestore();
+    await expect(sums[0]!.arrived()).rejects.toThrow(
+      'waited 1800 s for the sum of the gradients to arrive, though all ranks live',
+    );
+  });
+
+  it('tries the connection once where no piece is larger than the probe', async () => {
+    const world = new FakeWorld(2);
+    const { groups } = new MemoryWorld(2);
+    const sets = groups.map(() => fakeSet(1, 100));
+    const sums = await Promise.all(
+      groups.map((group, rank) => joinGradientSum(world.cards[rank]!.parts, group, sets[rank]!)),
+    );
+    expect(world.sums).toEqual([300]);
+    await Promise.all(sums.map((sum) => sum.close()));
   });
 
   it('gives up joining on an abort, and when a rank never comes', async () => {
