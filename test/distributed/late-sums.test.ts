@@ -2,6 +2,7 @@ import { mkdtemp, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { HeldDeviceError } from '../../src/engine/held-device.js';
 import { DistributedError } from '../../src/errors.js';
 import { listCheckpoints } from '../../src/train/checkpoint.js';
 import type { TrainingEvent } from '../../src/train/events.js';
@@ -191,6 +192,45 @@ describe('a step that is not finite on one rank', () => {
       expect(await savedSteps()).toEqual([2]);
     });
   }
+});
+
+describe('a window that finds memory only by waiting for the device', () => {
+  it('is begun again once the sum before it has arrived, in the same passes', async () => {
+    const after = await undisturbed();
+    const log: string[] = [];
+    const runs = await train(
+      2,
+      {},
+      {
+        model: (rank) => {
+          const model = linearModel();
+          const { engine } = model;
+          const { linear } = engine.operations as unknown as { linear: { backward(...given: unknown[]): unknown } };
+          const { backward } = linear;
+          let hasFailed = false;
+          linear.backward = (...given) => {
+            const made = backward(...given);
+            if (rank === 0 || model.steps.length !== 4 || hasFailed) return made;
+            hasFailed = true;
+            log.push('held');
+            throw new HeldDeviceError();
+          };
+          engine.whenFree = async () => {
+            if (rank === 1 && hasFailed) log.push('free');
+          };
+          return model;
+        },
+      },
+    );
+    expect(log).toEqual(['held', 'free']);
+    for (const { error, model, events } of runs) {
+      expect(error).toBeUndefined();
+      expect([...model.values]).toEqual(after[8]);
+      // It is no lack of memory: nothing is planned smaller.
+      expect(ofType(events, 'warning').filter(({ message }) => /memory|begun again/.test(message))).toEqual([]);
+    }
+    expect(runs.map(({ trace }) => trace.restarts)).toEqual([0, 1]);
+  });
 });
 
 describe('a window that all compute again', () => {

@@ -1,4 +1,4 @@
-import { describe, expect, it } from 'vitest';
+import { describe, expect, it, vi } from 'vitest';
 import { Staging } from '../../../src/engine/cuda/staging.js';
 import { recordingEngine } from '../recording-engine.js';
 import { FakeCard } from './fake-card.js';
@@ -50,6 +50,24 @@ describe('CudaEngine.imagePatches', () => {
       engine.release(tensor);
       expect(engine.memory().bytesInUse).toBe(held);
       await engine.dispose();
+    },
+  );
+});
+
+describe('Staging.take', () => {
+  it.each([true, false])(
+    'waits for the oldest copy where many are under way, unless it waits for others: %s',
+    (isHeld) => {
+      const card = new FakeCard();
+      const waits = vi.spyOn(card, 'synchronizeEvent');
+      vi.spyOn(card, 'eventDone').mockReturnValue(false);
+      const staging = new Staging(card);
+      staging.isHeld = () => isHeld;
+      for (let i = 0; i < 5; i++) staging.giveBack(staging.take(64 << 20));
+      expect(waits).toHaveBeenCalledTimes(isHeld ? 0 : 1);
+      staging.dispose();
+      expect(card.pinnedBytes).toBe(0);
+      expect(card.mostPinnedBytes).toBe((isHeld ? 5 : 4) * (64 << 20));
     },
   );
 });

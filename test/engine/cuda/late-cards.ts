@@ -42,7 +42,10 @@ function lateCard(world: FakeWorld, card: SumCard, own: EmulatedDriver): ReturnT
       while (!streams.eventDone(event));
     },
   };
-  return { driver, communication: { driver: { ...driver, device: own.device }, load: () => card.library() } };
+  return {
+    driver,
+    communication: { driver: { ...streams, device: own.device, upload: driver.upload }, load: () => card.library() },
+  };
 }
 
 type Around = NonNullable<EmulatedCardOptions['around']>;

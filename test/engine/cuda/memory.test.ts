@@ -2,6 +2,7 @@ import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { Arena, BLOCK_ALIGNMENT, type Block } from '../../../src/engine/cuda/arena.js';
 import { CACHE, DeviceAllocator, type DeviceBlock } from '../../../src/engine/cuda/memory.js';
+import { HeldDeviceError } from '../../../src/engine/held-device.js';
 import { EngineError } from '../../../src/errors.js';
 import { FakeMemory } from './fake-memory.js';
 
@@ -76,6 +77,22 @@ describe('DeviceAllocator', () => {
     expect(block.address).toBeGreaterThan(0);
     allocator.free(block);
     expect(allocator.memory().bytesInUse).toBe(0);
+  });
+
+  it('does not wait for a device that waits for other ranks', () => {
+    const memory = new FakeMemory(256 * MIB);
+    const allocator = new DeviceAllocator(memory);
+    const blocks = Array.from({ length: 8 }, () => allocator.allocate(32 * MIB));
+    for (const i of [0, 2, 4, 6]) allocator.free(blocks[i]!);
+    const held = allocator.memory().bytesInUse;
+    let isHeld = true;
+    allocator.isHeld = () => isHeld;
+    expect(() => allocator.allocate(128 * MIB)).toThrow(HeldDeviceError);
+    expect([memory.synchronized, memory.moved, allocator.memory().bytesInUse]).toEqual([0, 0, held]);
+    // What fits is given at once, and the rest once the device is free.
+    allocator.free(allocator.allocate(32 * MIB));
+    isHeld = false;
+    expect(memory.covers(allocator.allocate(128 * MIB))).toBe(true);
   });
 
   it('moves the memory of holes when no hole is large enough', () => {

@@ -5,7 +5,8 @@
  *
  * Each rank has a card of its own; with --one-card all share card 0 and meet over sockets. Checked: the sums, value by
  * value; the same bits on all ranks; pieces that leave early; a window that is begun again. Then, in new processes, a
- * rank is killed while the others wait for its sum, and in the middle of sums. Ends with `N passed, N failed`.
+ * rank is killed while the others wait for its sum, and in the middle of sums; and the same with updates queued behind
+ * the sums, which must leave values and moments as they were. Ends with `N passed, N failed`.
  */
 import { createHash } from 'node:crypto';
 import { parseArgs } from 'node:util';
@@ -27,11 +28,17 @@ const { values: options } = parseArgs({
     work: { type: 'string' },
   },
 });
+const STEP = {
+  ...{ kind: 'adamw', learningRate: 1e-3, beta1: 0.9, beta2: 0.999, eps: 1e-8, weightDecay: 0.01 },
+  maxGradNorm: 1,
+} as const;
 const LOST = Number(options.lost);
 const LAYERS = 40;
 const KINDS = ['q_proj', 'down_proj'];
 /** Milliseconds after which a rank is killed, and seconds in which the other must end. */
 const [BEFORE_LOSS, MOST_SECONDS] = [1500, 15];
+/** Milliseconds in which steps are queued whose sums do not come. */
+const MOST_QUEUEING = 500;
 
 function report(line: string): void {
   console.log(`rank ${process.env.RANK}: ${line}`);
@@ -130,6 +137,7 @@ class RankWork {
           for (const name of names) early.final([name]);
         }
         await sum.finish(touched);
+        await sum.arrived();
         engine.synchronize();
         times.push(now() - start);
       }
@@ -153,7 +161,10 @@ class RankWork {
     const start = now();
     let caught: unknown;
     try {
-      for (;;) await sum.finish(touched);
+      for (;;) {
+        await sum.finish(touched);
+        await sum.arrived();
+      }
     } catch (error) {
       caught = error;
     }
@@ -172,8 +183,68 @@ class RankWork {
     report(`closed ${((now() - start - BEFORE_LOSS) / 1000).toFixed(2)} s after the loss`);
   }
 
+  /** As `lose`, with updates behind the sums: two where the lost rank does not come to them, else one after the other. */
+  async guard(isMidSum: boolean): Promise<void> {
+    const { engine, group, checks } = this;
+    const set = this.set(4);
+    const state = engine.createOptimizerState(set, STEP.kind);
+    const sum = await engine.joinGroup(group, set);
+    const touched = set.parameters.map(() => true);
+    const given = set.parameters.map(({ offset, size, shape, grad }) => {
+      const values = Float32Array.from({ length: size }, (_, i) => this.value(offset + i, group.rank));
+      return { grad, tensor: engine.fromArray(values, shape) };
+    });
+    const step = async (): Promise<() => Promise<number>> => {
+      engine.zeroGradients(set);
+      for (const { grad, tensor } of given) engine.addInPlace(grad, tensor);
+      await sum.finish(touched);
+      return engine.optimizerStep(set, state, STEP);
+    };
+    const content = async (): Promise<string> => {
+      const hash = createHash('sha256');
+      const arrays = { ...(await engine.readOptimizerState(set, state)), values: await engine.readParameters(set) };
+      for (const [name, array] of Object.entries(arrays)) {
+        hash.update(name).update(new Uint8Array(array.buffer, array.byteOffset, array.byteLength));
+      }
+      return hash.digest('hex');
+    };
+    const start = await content();
+    checks.exact('the norm of the first step', Number.isFinite(await (await step())()));
+    let before = await content();
+    checks.exact('the first step changes values and moments', before !== start);
+    const all = await group.allGather('contents', before);
+    checks.exact('they are those of all ranks', new Set(all).size === 1);
+    await group.allGather('ready', 0);
+    if (!isMidSum && group.rank === LOST) await new Promise((resolve) => setTimeout(resolve, 60_000));
+    let broken: readonly number[] = [];
+    let steps = 0;
+    for (; broken.length === 0; steps++) {
+      const norms: (() => Promise<number>)[] = [];
+      const from = now();
+      try {
+        for (let i = 0; i < (isMidSum ? 1 : 2); i++) norms.push(await step());
+      } catch (error) {
+        report(`a step was refused: ${error instanceof Error ? error.message : String(error)}`);
+        break;
+      }
+      if (!isMidSum) checks.atMost('milliseconds to queue two steps that do not come', now() - from, MOST_QUEUEING);
+      const found = await Promise.all(norms.map((norm) => norm()));
+      if (found.every(Number.isFinite)) before = await content();
+      else broken = found;
+    }
+    report(`after ${steps} rounds the norms are ${broken.join(', ') || 'of none'}`);
+    if (!isMidSum) checks.exact('both updates are void', broken.length === 2 && broken.every(Number.isNaN));
+    checks.exact('values, moments and counts of steps are those before', (await content()) === before);
+    const caught = await sum.arrived().catch((error: unknown) => error);
+    checks.exact('a DistributedError names the rank', caught instanceof DistributedError && caught.rank === LOST);
+    await sum.close();
+    checks.exact('they stay so', (await content()) === before);
+    engine.releaseOptimizerState(set, state);
+  }
+
   async run(work: string): Promise<void> {
     if (work === 'sums') for (const mib of options.mib.split(',')) await this.sums(Number(mib), Number(options.sums));
+    else if (work.startsWith('guard')) await this.guard(work === 'guard-mid-sum');
     else await this.lose(work === 'mid-sum');
     await this.engine.dispose();
     const { passed, failed } = this.checks;
@@ -215,7 +286,10 @@ async function forkWork(work: string): Promise<boolean> {
 
 if (options.work === undefined) {
   const works = ['sums'];
-  if (Number(options.ranks) > 1) for (let i = 0; i < Number(options.losses); i++) works.push('waiting', 'mid-sum');
+  if (Number(options.ranks) > 1)
+    for (let i = 0; i < Number(options.losses); i++) {
+      works.push('waiting', 'mid-sum', 'guard', 'guard-mid-sum');
+    }
   let failed = 0;
   for (const work of works) if (!(await forkWork(work))) failed++;
   console.log(`${works.length - failed} passed, ${failed} failed`);
