@@ -9,7 +9,7 @@ import { DistributedError, type TuneError } from '../errors.js';
 import type { LogEntry } from './events.js';
 import type { RankExchange } from './rank-exchange.js';
 import type { Window } from './sampler.js';
-import type { JoinedStep, StepMetrics } from './step-metrics.js';
+import type { JoinedStep, RankShare, StepMetrics } from './step-metrics.js';
 import { describeBatches, joinFacts, type MicroBatchFacts, type TrainingWindow } from './training-window.js';
 
 /** The window of a step as all ranks know it, with the batches of this one. */
@@ -88,16 +88,6 @@ function joinWarnings(byRank: readonly (readonly string[])[]): string[] {
     messages.filter((message) => !common.includes(message)).map((message) => `rank ${rank}: ${message}`),
   );
   return [...common, ...others];
-}
-
-/** What a rank must know of a step to join its loss with those of the others, late. */
-export interface RankShare {
-  /** Of the window: what each rank had of it. */
-  readonly idsByRank: TrainingWindow['idsByRank'];
-  /** Part of the window's labelled tokens that this rank had. */
-  readonly labelShare: number;
-  /** Losses of all ranks, by rank, where the update had to wait for them. */
-  readonly losses?: readonly number[] | undefined;
 }
 
 interface OwnResult {

@@ -4,10 +4,19 @@ import type { Deferred, EngineMemory } from '../engine/engine.js';
 import { TrainingError, type TuneError } from '../errors.js';
 import { oneLine } from '../messages/one-line.js';
 import type { LogEntry, TrainingEvent } from './events.js';
-import type { RankShare } from './rank-window.js';
 
 type StepEvent = Extract<TrainingEvent, { type: 'step' }>;
 type WarningEvent = Extract<TrainingEvent, { type: 'warning' }>;
+
+/** What a rank must know of a step to join its loss with those of the others, late. */
+export interface RankShare {
+  /** Of the window: what each rank had of it. */
+  readonly idsByRank: readonly (readonly string[])[] | undefined;
+  /** Part of the window's labelled tokens that this rank had. */
+  readonly labelShare: number;
+  /** Losses of all ranks, by rank, where the update had to wait for them. */
+  readonly losses?: readonly number[] | undefined;
+}
 
 /** An optimizer step that was given to the engine. */
 interface QueuedStep extends Omit<StepEvent, 'type' | 'loss' | 'gradNorm'> {

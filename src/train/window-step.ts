@@ -21,8 +21,9 @@ import type { PlannedPass } from './pass-plan.js';
 import { PassPlanner } from './pass-planner.js';
 import { preparePrecision } from './precision.js';
 import type { RankExchange } from './rank-exchange.js';
-import { gatherLosses, NO_GRADIENTS, type RankShare, sumGradients, total } from './rank-window.js';
+import { gatherLosses, NO_GRADIENTS, sumGradients, total } from './rank-window.js';
 import { optimizerKind, type SftConfig } from './sft-config.js';
+import type { RankShare } from './step-metrics.js';
 import { type AccumulateOptions, countLabels, type PassSummary, type TrainableModel } from './trainable-model.js';
 import type { TrainingWindow } from './training-window.js';
 
