@@ -112,11 +112,8 @@ export async function joinStep(ranks: RankExchange, own: OwnResult): Promise<Joi
   const losses = told.map((rank) => rank.loss);
   const loss = total(losses);
   const suspects = Number.isFinite(loss) ? {} : { suspects: blame(losses, { idsByRank: share?.idsByRank, sampleIds }) };
-  const failure = compareNorms(
-    ranks,
-    step,
-    told.map((rank) => rank.norm),
-  );
+  const norms = told.map((rank) => rank.norm);
+  const failure = compareNorms(ranks, step, norms);
   return { loss, ...suspects, ...(failure && { failure }) };
 }
 
@@ -127,6 +124,7 @@ export async function gatherLosses(ranks: RankExchange, step: number, own: numbe
 
 function lossAlone({ step, loss, share }: OwnResult): JoinedStep {
   const labelShare = share?.labelShare ?? 1;
+  if (labelShare === 1) return { loss };
   const warning = `step ${step}: the losses of the other ranks are lost with them; `;
   if (labelShare === 0) {
     return { loss: undefined, warning: `${warning}this rank had no sample in it, so its loss is not known` };
