@@ -11,6 +11,7 @@
 import { createHash } from 'node:crypto';
 import { parseArgs } from 'node:util';
 import { createCudaEngine } from '../../../../src/engine/cuda/cuda-engine.js';
+import type { OptimizerStep } from '../../../../src/engine/engine.js';
 import type { ParameterSet } from '../../../../src/engine/tensor.js';
 import { DistributedError } from '../../../../src/errors.js';
 import { CheckList } from '../../../parity/check-list.js';
@@ -28,10 +29,10 @@ const { values: options } = parseArgs({
     work: { type: 'string' },
   },
 });
-const STEP = {
-  ...{ kind: 'adamw', learningRate: 1e-3, beta1: 0.9, beta2: 0.999, eps: 1e-8, weightDecay: 0.01 },
-  maxGradNorm: 1,
-} as const;
+const STEP: OptimizerStep = {
+  kind: 'adamw',
+  ...{ learningRate: 1e-3, beta1: 0.9, beta2: 0.999, eps: 1e-8, weightDecay: 0.01, maxGradNorm: 1 },
+};
 const LOST = Number(options.lost);
 const LAYERS = 40;
 const KINDS = ['q_proj', 'down_proj'];
