@@ -91,7 +91,9 @@ export class GroupMember implements ProcessGroup {
     const to = [...parts].map(([rank, bytes]): Piece => [rank, bytes.length]);
     const stray = to.find(([rank]) => !(Number.isInteger(rank) && rank >= 0 && rank < this.worldSize));
     if (stray) {
-      throw new DistributedError(`${what}: expected parts for ranks 0 to ${this.worldSize - 1}, got one for ${stray[0]}`);
+      throw new DistributedError(
+        `${what}: expected parts for ranks 0 to ${this.worldSize - 1}, got one for ${stray[0]}`,
+      );
     }
     const body = new Uint8Array(to.reduce((sum, [, bytes]) => sum + bytes, 0));
     let at = 0;
@@ -159,8 +161,7 @@ export class GroupMember implements ProcessGroup {
     if (message.type === 'part') this.#take(message.sequence, message.rank, message.body);
     else if (message.type === 'pieces') {
       this.#calls.get(message.sequence)?.resolve({ parts: [message.body], from: message.from });
-    }
-    else if (message.type === 'gone') this.#gone.add(message.rank);
+    } else if (message.type === 'gone') this.#gone.add(message.rank);
     else if (message.type === 'failure') {
       for (const rank of message.failure.gone) this.#gone.add(rank);
       this.receiveFailure(errorOf(message.failure));

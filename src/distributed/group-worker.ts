@@ -34,11 +34,14 @@ function receive(message: ToRank): void {
       process.kill(process.pid, 'SIGKILL');
     }, times.reactMs);
   }
-  if (message.type !== 'pieces') return say({ type: 'message', message });
+  if (message.type !== 'pieces') {
+    say({ type: 'message', message });
+    return;
+  }
   // Nobody else's, so they are moved to the main thread; of a larger buffer all of it would be copied.
   const { body } = message;
-  const own = body.length === body.buffer.byteLength ? body : body.slice();
-  say({ type: 'message', message: { ...message, body: own } }, [own.buffer as ArrayBuffer]);
+  const whole = body.length === body.buffer.byteLength ? body : body.slice();
+  say({ type: 'message', message: { ...message, body: whole } }, [whole.buffer as ArrayBuffer]);
 }
 
 function send(message: FromRank): void {

@@ -116,7 +116,8 @@ export class GroupHub {
     this.#calls.delete(sequence);
     const send = (to: RankPort, receiver: number): void => {
       if (pieces) to.send({ type: 'pieces', sequence, ...joined(pieces.get(receiver) ?? []) });
-      else for (const [rank] of this.#ports.entries()) to.send({ type: 'part', sequence, rank, body: bodies.get(rank)! });
+      else
+        for (const [rank] of this.#ports.entries()) to.send({ type: 'part', sequence, rank, body: bodies.get(rank)! });
     };
     const [main, ...others] = this.#ports as [RankPort, ...RankPort[]];
     for (const [i, other] of others.entries()) send(other, i + 1);

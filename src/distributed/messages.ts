@@ -25,7 +25,10 @@ export interface Failure {
 export type Piece = readonly [rank: number, bytes: number];
 
 /** Each piece of a body with its rank, without a copy. */
-export function piecesOf(list: readonly Piece[], body: Uint8Array): { readonly rank: number; readonly bytes: Uint8Array }[] {
+export function piecesOf(
+  list: readonly Piece[],
+  body: Uint8Array,
+): { readonly rank: number; readonly bytes: Uint8Array }[] {
   let at = 0;
   return list.map(([rank, bytes]) => {
     at += bytes;

@@ -17,8 +17,9 @@ import { changedSettings, evaluationWarnings } from './compare-runs.js';
 import type { EvalResult } from './evaluate-loss.js';
 import type { TrainOutput } from './events.js';
 import { RunLog } from './history.js';
+import { joinWindow } from './join-window.js';
 import { identifyRun, onMain, RunOutputFolder, saveLast } from './rank-run.js';
-import { compareNorms, joinWindow, takeLogOf } from './rank-window.js';
+import { compareNorms, takeLogOf } from './rank-window.js';
 import { ReaderLeft } from './reader-left.js';
 import { runOutput } from './run-output.js';
 import { dealt } from './sampler.js';
@@ -220,7 +221,7 @@ export class TrainingLoop {
     while (collated.length < plan.microBatches.length) collated.push((await batches.next()).value!);
     const ownWait = loader.waitSeconds - waited;
     const { window, dataWait } = await (ranks
-      ? joinWindow(ranks, plan, collated, ownWait)
+      ? joinWindow(ranks, this.#options, plan, collated, ownWait)
       : { window: describeWindow(plan, collated), dataWait: ownWait });
     await this.#alike(() => requireLabels(step, window));
     const planned = whole.microBatches.reduce((sum, indices) => sum + indices.length, 0);

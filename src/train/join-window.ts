@@ -1,0 +1,124 @@
+/**
+ * The window of a step over several ranks: each tells what it has read, and the micro-batches of slow ranks move to others,
+ * so that all of them take about as long.
+ */
+import { type BatchParts, decodeBatches, encodeBatches, partsOfBatch } from '../data/batch-bytes.js';
+import type { VlmBatch } from '../data/types.js';
+import { dealByCost } from './deal-by-cost.js';
+import type { RankExchange } from './rank-exchange.js';
+import type { Window } from './sampler.js';
+import type { SftConfig } from './sft-config.js';
+import type { TrainableModel } from './trainable-model.js';
+import { describeBatches, joinFacts, type MicroBatchFacts, type TrainingWindow } from './training-window.js';
+import { timesOf } from './window-costs.js';
+
+/**
+ * In operations of a forward pass, which a large card computes in a few milliseconds: to win less is not worth the way of
+ * the micro-batches.
+ */
+const LEAST_GAIN = 5e11;
+
+interface DealtFacts extends MicroBatchFacts {
+  /** As `timesOf` has it; 0 for one without samples. */
+  readonly cost: number;
+  /** Undefined for one that has to stay. */
+  readonly bytes?: number;
+}
+
+interface Told {
+  readonly facts: DealtFacts[];
+  readonly dataWait: number;
+  /** Whether this rank can send micro-batches, and receive them. */
+  readonly canMove: boolean;
+}
+
+/** A micro-batch with the rank that has read it, and the one that computes it. */
+interface Dealt extends DealtFacts {
+  readonly home: number;
+  readonly owner: number;
+}
+
+/** A window as all ranks know it, with the batches of this one, and the longest that one of them has waited for data. */
+interface JoinedWindow {
+  readonly window: TrainingWindow;
+  readonly dataWait: number;
+}
+
+export async function joinWindow(
+  ranks: RankExchange,
+  { model, config }: { readonly model: TrainableModel; readonly config: SftConfig },
+  own: Window,
+  collated: readonly VlmBatch[],
+  dataWait: number,
+): Promise<JoinedWindow> {
+  const { group } = ranks;
+  const what = `window ${own.step + 1}`;
+  const described = describeBatches(own, collated);
+  const full = described.flatMap(({ sampleIds }, b) => (sampleIds.length > 0 ? [b] : []));
+  const canMove = group.exchangeBytes !== undefined && group.worldSize > 1;
+  const times = canMove
+    ? timesOf(
+        model,
+        config,
+        full.map((b) => collated[b]!),
+      )
+    : [];
+  const parts = collated.map((batch, b) => (canMove && full.includes(b) ? partsOfBatch(batch) : undefined));
+  const facts = described.map((one, b): DealtFacts => {
+    const bytes = parts[b]?.bytes;
+    return { ...one, cost: times[full.indexOf(b)] ?? 0, ...(bytes !== undefined && { bytes }) };
+  });
+  const told = await ranks.gather<Told>(what, { facts, dataWait, canMove });
+  const dealt = dealWindow(told);
+  const byPlace = new Map(facts.map(({ place }, b) => [place, { batch: collated[b]!, parts: parts[b] }] as const));
+  const batches = await exchange(ranks, what, dealt, byPlace);
+  const mine = dealt.filter(({ owner, sampleIds }) => owner === group.rank && sampleIds.length > 0);
+  return {
+    window: {
+      ...joinFacts(dealt),
+      batches: mine.map(({ place }) => batches.get(place)!),
+      dropoutSlots: mine.map(({ place }) => place),
+      idsByRank: told.map((_, rank) => dealt.flatMap(({ owner, sampleIds }) => (owner === rank ? sampleIds : []))),
+    },
+    dataWait: Math.max(...told.map((rank) => rank.dataWait)),
+  };
+}
+
+/** The same on all ranks. Gives micro-batches by their place. */
+function dealWindow(told: readonly Told[]): Dealt[] {
+  const all = told.flatMap(({ facts }, home) => facts.map((one) => ({ ...one, home })));
+  all.sort((a, b) => a.place - b.place);
+  const isMovable = told.every(({ canMove }) => canMove);
+  const owners = isMovable ? dealByCost(all, { worldSize: told.length, leastGain: LEAST_GAIN }) : undefined;
+  return all.map((one, i) => ({ ...one, owner: owners?.[i] ?? one.home }));
+}
+
+/**
+ * Sends what moves to its owners.
+ * @param own micro-batches that this rank has read, by their place
+ * @returns those that it computes, by their place
+ */
+async function exchange(
+  ranks: RankExchange,
+  what: string,
+  dealt: readonly Dealt[],
+  own: ReadonlyMap<number, { readonly batch: VlmBatch; readonly parts: BatchParts | undefined }>,
+): Promise<Map<number, VlmBatch>> {
+  const { rank } = ranks.group;
+  const kept = dealt.filter(({ home, owner }) => home === rank && owner === rank);
+  const batches = new Map(kept.map(({ place }) => [place, own.get(place)!.batch]));
+  const moved = dealt.filter(({ home, owner }) => home !== owner);
+  if (moved.length === 0) return batches;
+  const given = new Map<number, BatchParts[]>();
+  for (const { home, owner, place } of moved) {
+    // Node 20 has no Map.groupBy.
+    if (home === rank) given.set(owner, [...(given.get(owner) ?? []), own.get(place)!.parts!]);
+  }
+  const sent = new Map([...given].map(([to, parts]) => [to, encodeBatches(parts)] as const));
+  const got = await ranks.group.exchangeBytes!(`moves of ${what}`, sent);
+  for (const [from, bytes] of got) {
+    const places = moved.filter(({ home, owner }) => home === from && owner === rank).map(({ place }) => place);
+    for (const [i, batch] of decodeBatches(bytes).entries()) batches.set(places[i]!, batch);
+  }
+  return batches;
+}
