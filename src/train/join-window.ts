@@ -30,6 +30,7 @@ interface Told {
   readonly dataWait: number;
   /** Whether this rank can send micro-batches, and receive them. */
   readonly canMove: boolean;
+  readonly hasRead: boolean;
 }
 
 /** A micro-batch with the rank that has read it, and the one that computes it. */
@@ -44,44 +45,70 @@ interface JoinedWindow {
   readonly dataWait: number;
 }
 
+/** What a rank has read of a window. */
+export interface OwnShare {
+  readonly collated: readonly VlmBatch[];
+  /** Seconds for which it has waited for them. */
+  readonly wait: number;
+}
+
+/**
+ * @param read undefined if this rank could not read its share
+ * @param later leave it to the caller to end the run where that was agreed on
+ * @returns undefined if a rank could not read its batches
+ * @throws what ends the run
+ */
 export async function joinWindow(
   ranks: RankExchange,
-  { model, config }: { readonly model: TrainableModel; readonly config: SftConfig },
+  parts: { readonly model: TrainableModel; readonly config: SftConfig },
   own: Window,
-  collated: readonly VlmBatch[],
-  dataWait: number,
-): Promise<JoinedWindow> {
+  read: OwnShare | undefined,
+  later = false,
+): Promise<JoinedWindow | undefined> {
   const { group } = ranks;
   const what = `window ${own.step + 1}`;
-  const described = describeBatches(own, collated);
-  const full = described.flatMap(({ sampleIds }, b) => (sampleIds.length > 0 ? [b] : []));
   const canMove = group.exchangeBytes !== undefined && group.worldSize > 1;
-  const times = canMove
-    ? timesOf(
-        model,
-        config,
-        full.map((b) => collated[b]!),
-      )
-    : [];
-  const parts = collated.map((batch, b) => (canMove && full.includes(b) ? partsOfBatch(batch) : undefined));
-  const facts = described.map((one, b): DealtFacts => {
-    const bytes = parts[b]?.bytes;
-    return { ...one, cost: times[full.indexOf(b)] ?? 0, ...(bytes !== undefined && { bytes }) };
-  });
-  const told = await ranks.gather<Told>(what, { facts, dataWait, canMove });
+  const batches = read ? describe(parts, own, read.collated, canMove) : [];
+  const facts = batches.map((batch) => batch.facts);
+  const told = await ranks.gather<Told>(what, { facts, dataWait: read?.wait ?? 0, canMove, hasRead: !!read }, later);
+  if (!told.every(({ hasRead }) => hasRead)) return undefined;
   const dealt = dealWindow(told);
-  const byPlace = new Map(facts.map(({ place }, b) => [place, { batch: collated[b]!, parts: parts[b] }] as const));
-  const batches = await exchange(ranks, what, dealt, byPlace);
+  const moved = await exchange(ranks, what, dealt, new Map(batches.map((batch) => [batch.facts.place, batch])));
   const mine = dealt.filter(({ owner, sampleIds }) => owner === group.rank && sampleIds.length > 0);
   return {
     window: {
       ...joinFacts(dealt),
-      batches: mine.map(({ place }) => batches.get(place)!),
+      batches: mine.map(({ place }) => moved.get(place)!),
       dropoutSlots: mine.map(({ place }) => place),
       idsByRank: told.map((_, rank) => dealt.flatMap(({ owner, sampleIds }) => (owner === rank ? sampleIds : []))),
     },
     dataWait: Math.max(...told.map((rank) => rank.dataWait)),
   };
+}
+
+/** What a rank has of a micro-batch that it has read. */
+interface OwnBatch {
+  readonly batch: VlmBatch;
+  /** Undefined if it has to stay. */
+  readonly parts: BatchParts | undefined;
+  readonly facts: DealtFacts;
+}
+
+function describe(
+  { model, config }: { readonly model: TrainableModel; readonly config: SftConfig },
+  own: Window,
+  collated: readonly VlmBatch[],
+  canMove: boolean,
+): OwnBatch[] {
+  const described = describeBatches(own, collated);
+  const full = collated.filter((_, b) => described[b]!.sampleIds.length > 0);
+  const times = canMove ? timesOf(model, config, full) : [];
+  return collated.map((batch, b) => {
+    const at = full.indexOf(batch);
+    const parts = canMove && at >= 0 ? partsOfBatch(batch) : undefined;
+    const facts = { ...described[b]!, cost: times[at] ?? 0, ...(parts && { bytes: parts.bytes }) };
+    return { batch, parts, facts };
+  });
 }
 
 /** The same on all ranks. Gives micro-batches by their place. */
@@ -102,7 +129,7 @@ async function exchange(
   ranks: RankExchange,
   what: string,
   dealt: readonly Dealt[],
-  own: ReadonlyMap<number, { readonly batch: VlmBatch; readonly parts: BatchParts | undefined }>,
+  own: ReadonlyMap<number, OwnBatch>,
 ): Promise<Map<number, VlmBatch>> {
   const { rank } = ranks.group;
   const kept = dealt.filter(({ home, owner }) => home === rank && owner === rank);
