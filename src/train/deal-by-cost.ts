@@ -12,7 +12,7 @@ export interface CostedBatch {
   readonly bytes?: number | undefined;
 }
 
-export interface DealOptions {
+interface DealOptions {
   readonly worldSize: number;
   /** In the unit of the costs: what the slowest rank must win, at least, for anything to move. Default: a share of it. */
   readonly leastGain?: number | undefined;

@@ -2,21 +2,15 @@
  * The window of a step over several ranks: each tells what it has read, and the micro-batches of slow ranks move to others,
  * so that all of them take about as long.
  */
-import { type BatchParts, decodeBatches, encodeBatches, partsOfBatch } from '../data/batch-bytes.js';
+
 import type { VlmBatch } from '../data/types.js';
-import { dealByCost } from './deal-by-cost.js';
+import { type BatchParts, decodeBatches, encodeBatches, partsOfBatch } from './batch-bytes.js';
 import type { RankExchange } from './rank-exchange.js';
 import type { Window } from './sampler.js';
 import type { SftConfig } from './sft-config.js';
 import type { TrainableModel } from './trainable-model.js';
 import { describeBatches, joinFacts, type MicroBatchFacts, type TrainingWindow } from './training-window.js';
-import { timesOf } from './window-costs.js';
-
-/**
- * In operations of a forward pass, which a large card computes in a few milliseconds: to win less is not worth the way of
- * the micro-batches.
- */
-const LEAST_GAIN = 5e11;
+import { dealByTime, timesOf } from './window-costs.js';
 
 interface DealtFacts extends MicroBatchFacts {
   /** As `timesOf` has it; 0 for one without samples. */
@@ -116,7 +110,7 @@ function dealWindow(told: readonly Told[]): Dealt[] {
   const all = told.flatMap(({ facts }, home) => facts.map((one) => ({ ...one, home })));
   all.sort((a, b) => a.place - b.place);
   const isMovable = told.every(({ canMove }) => canMove);
-  const owners = isMovable ? dealByCost(all, { worldSize: told.length, leastGain: LEAST_GAIN }) : undefined;
+  const owners = isMovable ? dealByTime(all, told.length) : undefined;
   return all.map((one, i) => ({ ...one, owner: owners?.[i] ?? one.home }));
 }
 

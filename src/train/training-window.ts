@@ -25,7 +25,7 @@ export interface MicroBatchFacts {
 }
 
 /** The same of a whole optimizer step, over all ranks. */
-export interface WindowFacts extends Omit<MicroBatchFacts, 'place'> {
+interface WindowFacts extends Omit<MicroBatchFacts, 'place'> {
   /** By rank, where there are several: what each of them has. */
   readonly idsByRank?: readonly (readonly string[])[] | undefined;
 }

@@ -1,6 +1,6 @@
 /** Float32 planes that hold few different values, as a table and a byte for each: exact, also for NaN and -0. */
 
-export interface CodedLevels {
+interface CodedLevels {
   /** [planes × 256] values by code; unused ones are 0. */
   readonly table: Float32Array;
   /** A code for each value, in the order of the planes. */

@@ -3,11 +3,12 @@
  * plain data. Typed arrays lie as they are behind a header of JSON; of images with at most 256 levels a channel, which is all
  * that come from 8 bits, each pixel takes a byte.
  */
+
+import { unpaddedImages, withImages } from '../data/pad-batch.js';
+import type { ProcessedImage } from '../data/process-pixels.js';
+import type { VlmBatch } from '../data/types.js';
 import { decodeValue, encodeValue } from '../distributed/messages.js';
 import { decodeLevels, encodeLevels } from './level-bytes.js';
-import { unpaddedImages, withImages } from './pad-batch.js';
-import type { ProcessedImage } from './process-pixels.js';
-import type { VlmBatch } from './types.js';
 
 const KINDS = {
   ...{ Int8Array, Uint8Array, Uint8ClampedArray, Int16Array, Uint16Array, Int32Array, Uint32Array },
