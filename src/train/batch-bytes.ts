@@ -19,7 +19,7 @@ type TypedArray = InstanceType<(typeof KINDS)[Kind]>;
 
 /** A batch taken apart, its arrays not copied. */
 export interface BatchParts {
-  /** JSON in which arrays are `[ARRAY, place, kind]`. */
+  /** JSON in which each array is its kind and length, in the order of `arrays`. */
   readonly fields: unknown;
   readonly arrays: readonly TypedArray[];
   /** Of a batch whose padded pixels nobody has read. */
