@@ -69,7 +69,8 @@ export function padBatch(
   return images.length > 0 ? withImages(batch, images) : batch;
 }
 
-function withImages(batch: VlmBatch, images: readonly ProcessedImage[]): VlmBatch {
+/** Gives a batch `imageSizes`, and `pixelValues` that are padded when they are first read. */
+export function withImages(batch: VlmBatch, images: readonly ProcessedImage[]): VlmBatch {
   const sizes = Int32Array.from(images.flatMap(({ height, width }) => [height, width]));
   let pixelValues: VlmBatch['pixelValues'];
   unpadded.set(batch, images);

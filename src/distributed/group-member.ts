@@ -7,6 +7,8 @@ import {
   type Failure,
   type Fault,
   type FromRank,
+  type Piece,
+  piecesOf,
   type RankIdentity,
   type ToRank,
 } from './messages.js';
@@ -27,8 +29,20 @@ interface PendingCall {
   readonly what: string;
   readonly parts: (Uint8Array | undefined)[];
   missing: number;
-  readonly resolve: (parts: Uint8Array[]) => void;
+  readonly resolve: (answer: Answer) => void;
   readonly reject: (error: unknown) => void;
+}
+
+/** What a call comes to: the values of all ranks, or one body with the pieces for this one. */
+interface Answer {
+  readonly parts: readonly Uint8Array[];
+  readonly from: readonly Piece[];
+}
+
+/** What a call gives: its value, or pieces for some ranks. */
+interface Given {
+  readonly body: Uint8Array;
+  readonly to?: readonly Piece[] | undefined;
 }
 
 export class GroupMember implements ProcessGroup {
@@ -59,17 +73,40 @@ export class GroupMember implements ProcessGroup {
   }
 
   async allGather<T>(what: string, value: T, signal?: AbortSignal): Promise<T[]> {
-    const parts = await this.#call(what, encodeValue(value), signal);
+    const { parts } = await this.#call(what, { body: encodeValue(value) }, signal);
     return parts.map((part) => decodeValue(part) as T);
   }
 
   async allGatherBytes(what: string, value: Uint8Array, signal?: AbortSignal): Promise<Uint8Array[]> {
     // A copy: the caller's bytes may change while they wait.
-    return this.#call(what, new Uint8Array(value), signal);
+    const { parts } = await this.#call(what, { body: new Uint8Array(value) }, signal);
+    return [...parts];
+  }
+
+  async exchangeBytes(
+    what: string,
+    parts: ReadonlyMap<number, Uint8Array>,
+    signal?: AbortSignal,
+  ): Promise<Map<number, Uint8Array>> {
+    const to = [...parts].map(([rank, bytes]): Piece => [rank, bytes.length]);
+    const stray = to.find(([rank]) => !(Number.isInteger(rank) && rank >= 0 && rank < this.worldSize));
+    if (stray) {
+      throw new DistributedError(
+        `${what}: expected parts for ranks 0 to ${this.worldSize - 1}, got one for ${stray[0]}`,
+      );
+    }
+    const body = new Uint8Array(to.reduce((sum, [, bytes]) => sum + bytes, 0));
+    let at = 0;
+    for (const bytes of parts.values()) {
+      body.set(bytes, at);
+      at += bytes.length;
+    }
+    const { parts: got, from } = await this.#call(what, { body, to }, signal);
+    return new Map(piecesOf(from, got[0]!).map(({ rank, bytes }) => [rank, bytes]));
   }
 
   async broadcast<T>(what: string, value: T | undefined, signal?: AbortSignal): Promise<T> {
-    const parts = await this.#call(what, encodeValue(this.isMain ? value : undefined), signal);
+    const { parts } = await this.#call(what, { body: encodeValue(this.isMain ? value : undefined) }, signal);
     return decodeValue(parts[0]!) as T;
   }
 
@@ -122,7 +159,9 @@ export class GroupMember implements ProcessGroup {
   /** What the hub says. */
   receive(message: ToRank): void {
     if (message.type === 'part') this.#take(message.sequence, message.rank, message.body);
-    else if (message.type === 'gone') this.#gone.add(message.rank);
+    else if (message.type === 'pieces') {
+      this.#calls.get(message.sequence)?.resolve({ parts: [message.body], from: message.from });
+    } else if (message.type === 'gone') this.#gone.add(message.rank);
     else if (message.type === 'failure') {
       for (const rank of message.failure.gone) this.#gone.add(rank);
       this.receiveFailure(errorOf(message.failure));
@@ -141,7 +180,7 @@ export class GroupMember implements ProcessGroup {
     return this.#begun.length > 0 || this.#calls.size > 0;
   }
 
-  #call(what: string, body: Uint8Array, signal?: AbortSignal): Promise<Uint8Array[]> {
+  #call(what: string, { body, to }: Given, signal?: AbortSignal): Promise<Answer> {
     return new Promise((resolve, reject) => {
       signal?.throwIfAborted();
       this.#requireOpen(what);
@@ -166,11 +205,11 @@ export class GroupMember implements ProcessGroup {
         what,
         parts: new Array(this.worldSize).fill(undefined),
         missing: this.worldSize,
-        resolve: (parts) => settle(() => resolve(parts)),
+        resolve: (answer) => settle(() => resolve(answer)),
         reject: (error) => settle(() => reject(error)),
       });
       this.#link.keepAlive(true);
-      this.#link.send({ type: 'call', sequence, what, body }, [body.buffer as ArrayBuffer]);
+      this.#link.send({ type: 'call', sequence, what, ...(to && { to }), body }, [body.buffer as ArrayBuffer]);
     });
   }
 
@@ -179,7 +218,7 @@ export class GroupMember implements ProcessGroup {
     if (!call || call.parts[rank] !== undefined) return;
     call.parts[rank] = body;
     call.missing--;
-    if (call.missing === 0) call.resolve(call.parts as Uint8Array[]);
+    if (call.missing === 0) call.resolve({ parts: call.parts as Uint8Array[], from: [] });
   }
 
   #requireOpen(what: string): void {

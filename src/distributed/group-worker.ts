@@ -4,14 +4,14 @@
  */
 import { parentPort, workerData } from 'node:worker_threads';
 import { RendezvousError } from './hub-server.js';
-import type { FromRank, ToRank } from './messages.js';
+import { answersTo, type FromRank, type ToRank } from './messages.js';
 import { notice } from './notice.js';
 import type { FromWorker, ToWorker, WorkerSettings } from './worker-protocol.js';
 import { HubSide, RankSide, type Side } from './worker-sides.js';
 
 const settings = workerData as WorkerSettings;
 const { own, seconds, times, left } = settings;
-const say = (message: FromWorker): void => parentPort?.postMessage(message);
+const say = (message: FromWorker, transfer: ArrayBuffer[] = []): void => parentPort?.postMessage(message, transfer);
 /** What the others count on this rank for, and the calls that it waits for: then a failure must be heard. */
 let isCountedOn = false;
 const waiting = new Map<number, number>();
@@ -20,7 +20,7 @@ let reaction: NodeJS.Timeout | undefined;
 const side: Side = own.rank === 0 ? new HubSide(settings, receive) : new RankSide(settings, receive);
 
 function receive(message: ToRank): void {
-  if (message.type === 'part') {
+  if (message.type === 'part' || message.type === 'pieces') {
     const missing = (waiting.get(message.sequence) ?? 0) - 1;
     if (missing > 0) waiting.set(message.sequence, missing);
     else waiting.delete(message.sequence);
@@ -34,13 +34,20 @@ function receive(message: ToRank): void {
       process.kill(process.pid, 'SIGKILL');
     }, times.reactMs);
   }
-  say({ type: 'message', message });
+  if (message.type !== 'pieces') {
+    say({ type: 'message', message });
+    return;
+  }
+  // Nobody else's, so they are moved to the main thread; of a larger buffer all of it would be copied.
+  const { body } = message;
+  const whole = body.length === body.buffer.byteLength ? body : body.slice();
+  say({ type: 'message', message: { ...message, body: whole } }, [whole.buffer as ArrayBuffer]);
 }
 
 function send(message: FromRank): void {
   if (message.type === 'begin') isCountedOn = true;
   else if (message.type === 'end') isCountedOn = false;
-  else if (message.type === 'call') waiting.set(message.sequence, own.worldSize);
+  else if (message.type === 'call') waiting.set(message.sequence, answersTo(message, own.worldSize));
   side.send(message);
 }
 

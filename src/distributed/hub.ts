@@ -2,7 +2,16 @@
  * What rank 0 keeps for all: the values of collective calls until every rank has given its own, who counts on whom, and
  * the first failure. It knows no sockets.
  */
-import { describeRank, type Failure, type FromRank, listRanks, type RankIdentity, type ToRank } from './messages.js';
+import {
+  describeRank,
+  type Failure,
+  type FromRank,
+  listRanks,
+  type Piece,
+  piecesOf,
+  type RankIdentity,
+  type ToRank,
+} from './messages.js';
 
 /** How the hub reaches a rank. */
 interface RankPort {
@@ -16,6 +25,14 @@ interface Call {
   /** The rank that came first. */
   readonly first: number;
   readonly bodies: Map<number, Uint8Array>;
+  /** What each rank has given for which: of an exchange. */
+  readonly pieces: Map<number, Given[]> | undefined;
+}
+
+/** A piece for one rank. */
+interface Given {
+  readonly from: number;
+  readonly bytes: Uint8Array;
 }
 
 export class GroupHub {
@@ -65,14 +82,14 @@ export class GroupHub {
     this.#sendAll({ type: 'gone', rank });
   }
 
-  #call(rank: number, { sequence, what, body }: FromRank & { type: 'call' }): void {
+  #call(rank: number, { sequence, what, to, body }: FromRank & { type: 'call' }): void {
     if (this.#failure) return;
     let call = this.#calls.get(sequence);
     if (!call) {
-      call = { what, first: rank, bodies: new Map() };
+      call = { what, first: rank, bodies: new Map(), pieces: to && new Map() };
       this.#calls.set(sequence, call);
     }
-    if (call.what !== what) {
+    if (call.what !== what || Boolean(call.pieces) !== Boolean(to)) {
       const others = `${this.#name(call.first)} asks for ${call.what}`;
       this.#fail({
         rank,
@@ -84,6 +101,10 @@ export class GroupHub {
       return;
     }
     call.bodies.set(rank, body);
+    for (const { rank: receiver, bytes } of piecesOf(to ?? [], body)) {
+      const given = call.pieces!.get(receiver) ?? [];
+      call.pieces!.set(receiver, [...given, { from: rank, bytes }]);
+    }
     const gone = [...this.#gone].find(([one]) => !call.bodies.has(one));
     if (gone) {
       const [lost, how] = gone;
@@ -91,17 +112,19 @@ export class GroupHub {
     } else if (call.bodies.size === this.#identities.length) this.#answer(sequence, call);
   }
 
-  #answer(sequence: number, { bodies }: Call): void {
+  #answer(sequence: number, { bodies, pieces }: Call): void {
     this.#calls.delete(sequence);
-    const send = (to: RankPort): void => {
-      for (const [rank] of this.#ports.entries()) to.send({ type: 'part', sequence, rank, body: bodies.get(rank)! });
+    const send = (to: RankPort, receiver: number): void => {
+      if (pieces) to.send({ type: 'pieces', sequence, ...joined(pieces.get(receiver) ?? []) });
+      else
+        for (const [rank] of this.#ports.entries()) to.send({ type: 'part', sequence, rank, body: bodies.get(rank)! });
     };
     const [main, ...others] = this.#ports as [RankPort, ...RankPort[]];
-    for (const other of others) send(other);
+    for (const [i, other] of others.entries()) send(other, i + 1);
     // Rank 0 may end its process with the answer: the others must have theirs by then.
     const flushes = others.flatMap((other, i) => (this.#gone.has(i + 1) ? [] : (other.flushed?.() ?? [])));
-    if (flushes.length === 0) send(main);
-    else void Promise.allSettled(flushes).then(() => send(main));
+    if (flushes.length === 0) send(main, 0);
+    else void Promise.allSettled(flushes).then(() => send(main, 0));
   }
 
   #setBusy(rank: number, what: string | undefined): void {
@@ -130,4 +153,17 @@ export class GroupHub {
     const busy = [...this.#busy.keys()].filter((rank) => rank !== 0);
     return busy.length === 0 ? '' : listRanks(busy);
   }
+}
+
+/** The pieces for one rank as one body. */
+function joined(given: readonly Given[]): { readonly from: readonly Piece[]; readonly body: Uint8Array } {
+  const from = given.map(({ from, bytes }): Piece => [from, bytes.length]);
+  if (given.length === 1) return { from, body: given[0]!.bytes };
+  const body = new Uint8Array(from.reduce((sum, [, bytes]) => sum + bytes, 0));
+  let at = 0;
+  for (const { bytes } of given) {
+    body.set(bytes, at);
+    at += bytes.length;
+  }
+  return { from, body };
 }

@@ -21,10 +21,39 @@ export interface Failure {
   readonly gone: readonly number[];
 }
 
+/** Of a body with several: the rank that it goes to or comes from, and its bytes. They follow one another in order. */
+export type Piece = readonly [rank: number, bytes: number];
+
+/** Each piece of a body with its rank, without a copy. */
+export function piecesOf(
+  list: readonly Piece[],
+  body: Uint8Array,
+): { readonly rank: number; readonly bytes: Uint8Array }[] {
+  let at = 0;
+  return list.map(([rank, bytes]) => {
+    at += bytes;
+    return { rank, bytes: body.subarray(at - bytes, at) };
+  });
+}
+
+/** How many answers a call has. */
+export function answersTo({ to }: Pick<FromRank & { type: 'call' }, 'to'>, worldSize: number): number {
+  return to ? 1 : worldSize;
+}
+
 /** From a rank to the hub. */
 export type FromRank =
-  /** A collective call: `sequence` counts those of a rank from 0. The body is the value. */
-  | { readonly type: 'call'; readonly sequence: number; readonly what: string; readonly body: Uint8Array }
+  /**
+   * A collective call: `sequence` counts those of a rank from 0. The body is the value; with `to` it is pieces, each for the
+   * rank that is named.
+   */
+  | {
+      readonly type: 'call';
+      readonly sequence: number;
+      readonly what: string;
+      readonly to?: readonly Piece[] | undefined;
+      readonly body: Uint8Array;
+    }
   /** The others count on this rank, or do not any more. */
   | { readonly type: 'begin'; readonly what: string }
   | { readonly type: 'end' }
@@ -36,6 +65,13 @@ export type FromRank =
 export type ToRank =
   /** The value of one rank; a call has its answer when those of all ranks have come. */
   | { readonly type: 'part'; readonly sequence: number; readonly rank: number; readonly body: Uint8Array }
+  /** The answer to a call with `to`: all pieces for this rank. */
+  | {
+      readonly type: 'pieces';
+      readonly sequence: number;
+      readonly from: readonly Piece[];
+      readonly body: Uint8Array;
+    }
   | { readonly type: 'failure'; readonly failure: Failure }
   /** A rank has ended, in order or not. */
   | { readonly type: 'gone'; readonly rank: number }

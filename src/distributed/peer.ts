@@ -74,10 +74,15 @@ export class Peer {
     const socket = this.#socket;
     if (socket.destroyed || socket.writableLength === 0) return Promise.resolve();
     return new Promise((resolve) => {
-      socket.once('drain', resolve);
-      socket.once('close', resolve);
+      const end = (): void => {
+        socket.off('drain', end);
+        socket.off('close', end);
+        resolve();
+      };
+      socket.once('drain', end);
+      socket.once('close', end);
       // Less than a buffer gives no `drain`.
-      if (!socket.writableNeedDrain) socket.write('', () => resolve());
+      if (!socket.writableNeedDrain) socket.write('', end);
     });
   }
 

@@ -31,6 +31,18 @@ export interface ProcessGroup extends RankPlace {
   allGather<T>(what: string, value: T, signal?: AbortSignal): Promise<T[]>;
   /** As `allGather`, for bytes of any length. */
   allGatherBytes(what: string, value: Uint8Array, signal?: AbortSignal): Promise<Uint8Array[]>;
+  /**
+   * Bytes of any length from rank to rank: each goes to its receiver alone. All ranks call it, also those that give nothing.
+   * Optional, for groups from elsewhere: without it micro-batches stay on the rank that has read them.
+   * @param parts by the rank that is to have them
+   * @returns what the others have given this rank, by rank
+   * @throws DistributedError as `allGather`, or for a part for a rank that does not exist; the signal's reason
+   */
+  exchangeBytes?(
+    what: string,
+    parts: ReadonlyMap<number, Uint8Array>,
+    signal?: AbortSignal,
+  ): Promise<Map<number, Uint8Array>>;
   /** The value of rank 0, which alone gives one. */
   broadcast<T>(what: string, value: T | undefined, signal?: AbortSignal): Promise<T>;
   /**

@@ -4,8 +4,8 @@ import type { Framed } from './frames.js';
 import { GroupHub } from './hub.js';
 import { HubClient } from './hub-client.js';
 import { type Arrival, HubServer, RendezvousError } from './hub-server.js';
-import type { FromRank, RankIdentity, ToRank } from './messages.js';
-import { describeRank, listRanks } from './messages.js';
+import type { FromRank, Piece, RankIdentity, ToRank } from './messages.js';
+import { answersTo, describeRank, listRanks } from './messages.js';
 import { Peer } from './peer.js';
 import type { WorkerSettings } from './worker-protocol.js';
 
@@ -97,7 +97,7 @@ export class HubSide implements Side {
   }
 
   #hear(rank: number, message: Framed): void {
-    const known = checkedMessage(message);
+    const known = checkedMessage(message, this.#settings.own.worldSize);
     if (known && this.#hub) this.#hub.receive(rank, known);
     else if (message.type === 'leave' || !known) {
       const how = known ? 'has left' : 'broke the protocol: it sent a message of an unknown form';
@@ -163,7 +163,7 @@ export class RankSide implements Side {
   send(message: FromRank): void {
     if (message.type === 'call') {
       const { sequence, what } = message;
-      this.#asked.set(sequence, { what, missing: this.#settings.own.worldSize });
+      this.#asked.set(sequence, { what, missing: answersTo(message, this.#settings.own.worldSize) });
       if (this.#isMainGone) this.#failMain(`rank 0 did not come to ${what}: it has ended`);
     }
     this.#peer?.send(message);
@@ -192,7 +192,7 @@ export class RankSide implements Side {
     if (message.type === 'main') this.#mainBusy = message.isBusy;
     else if (message.type === 'gone' && message.rank === 0) this.#isMainGone = true;
     else if (message.type === 'failure') this.#asked.clear();
-    else if (message.type === 'part') {
+    else if (message.type === 'part' || message.type === 'pieces') {
       const asked = this.#asked.get(message.sequence);
       if (asked && --asked.missing === 0) this.#asked.delete(message.sequence);
     }
@@ -215,14 +215,15 @@ export class RankSide implements Side {
 }
 
 /** Of a rank that has proven itself: a message that the hub knows. */
-function checkedMessage(message: Framed): FromRank | undefined {
-  const { type, what, sequence, body, fault, exitCode } = message as Framed & Record<string, unknown>;
+function checkedMessage(message: Framed, worldSize: number): FromRank | undefined {
+  const { type, what, sequence, to, body, fault, exitCode } = message as Framed & Record<string, unknown>;
   const isText = typeof what === 'string' && what.length < 10_000;
   if (type === 'begin') return isText ? { type, what } : undefined;
   if (type === 'end') return { type };
   if (type === 'call') {
     if (!isText || !Number.isInteger(sequence) || !(body instanceof Uint8Array)) return undefined;
-    return { type, what, sequence: sequence as number, body };
+    if (to === undefined) return { type, what, sequence: sequence as number, body };
+    return isPieces(to, body.length, worldSize) ? { type, what, sequence: sequence as number, to, body } : undefined;
   }
   const { name, code, message: text, hint } = (fault ?? {}) as Record<string, unknown>;
   const isOptional = (value: unknown): value is string | undefined => value === undefined || typeof value === 'string';
@@ -231,6 +232,18 @@ function checkedMessage(message: Framed): FromRank | undefined {
   if (type !== 'leave') return undefined;
   const exit = Number.isInteger(exitCode) ? { exitCode: exitCode as number } : {};
   return { type, ...exit, ...(isFault ? { fault: { name, code, message: text, hint } } : {}) };
+}
+
+/** Whether these are pieces of a body of so many bytes, each for another rank. */
+function isPieces(to: unknown, bytes: number, worldSize: number): to is Piece[] {
+  if (!Array.isArray(to) || new Set(to.map((piece) => piece?.[0])).size !== to.length) return false;
+  const isCount = (number: unknown): number is number => Number.isSafeInteger(number) && (number as number) >= 0;
+  let sum = 0;
+  for (const [rank, length] of to.map((piece) => (Array.isArray(piece) ? piece : []))) {
+    if (!isCount(rank) || rank >= worldSize || !isCount(length)) return false;
+    sum += length;
+  }
+  return sum === bytes;
 }
 
 function endedEarly(message: FromRank, own: RankIdentity): string {

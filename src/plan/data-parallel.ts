@@ -7,7 +7,7 @@ import type { PassCosts } from '../model/network/pass-costs.js';
 import type { PlannerEngine } from '../train/pass-planner.js';
 import type { SftConfig } from '../train/sft-config.js';
 import { planWindows } from './card-run.js';
-import type { DealtWindows } from './dealt-windows.js';
+import { type DealtWindows, rankWindows } from './dealt-windows.js';
 import { allReduceSeconds, type Link } from './links.js';
 import type { StepBatch } from './run-windows.js';
 import { secondsOfPass, type TimedRun } from './step-time.js';
@@ -83,7 +83,8 @@ export function onSeveral(dealt: DealtWindows, link: Link, run: ParallelRun): Da
   const bytes = run.trainableParameters * GRADIENT_BYTES;
   const fixedSeconds = fixedSecondsOf(link);
   let [slowest, mean, exposed, tokens] = [0, 0, 0, 0];
-  for (const ranks of windows) {
+  for (const microBatches of windows) {
+    const ranks = rankWindows(microBatches, gpus, run.config, run.costs);
     const times = planWindows(run.engine, run.costs, ranks, run.config).map(({ plan }) => {
       const passes = plan.passes.map((pass) => secondsOfPass(pass, run.timed));
       return { seconds: passes.reduce((sum, one) => sum + one, 0), last: passes.at(-1) ?? 0 };

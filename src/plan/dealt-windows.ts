@@ -1,18 +1,21 @@
 /** The windows of a run on several cards, each dealt to its ranks as the trainer deals them. */
+import { joinPacked, type PackedBatch } from '../batch/packed-batch.js';
+import { patchesLength } from '../batch/packed-images.js';
 import type { PackedWindow } from '../batch/packed-window.js';
+import type { Costs } from '../train/pass-plan.js';
 import type { SftConfig } from '../train/sft-config.js';
+import { dealByTime, timesOfPacked } from '../train/window-costs.js';
 import { type PackedSamples, type RunWindows, runSteps, type StepBatch, windowOf } from './run-windows.js';
 
 export interface DealtWindows extends StepBatch, Pick<RunWindows, 'steps' | 'tokens' | 'samples'> {
   readonly gpus: number;
-  /** Evenly spread over the run; of each the windows of the ranks that have samples in it. */
-  readonly windows: readonly (readonly PackedWindow[])[];
+  /** Evenly spread over the run; of each the samples that are left of its micro-batches. */
+  readonly windows: readonly (readonly (readonly PackedBatch[])[])[];
 }
 
 /**
- * The last window of an epoch may have too few micro-batches for all ranks: those without wait.
  * @param batch of each device
- * @param most windows that are dealt
+ * @param most windows that are looked at
  */
 export function dealtWindows(
   packed: PackedSamples,
@@ -23,12 +26,39 @@ export function dealtWindows(
 ): DealtWindows {
   const all = { perDeviceTrainBatchSize, gradientAccumulationSteps: gradientAccumulationSteps * gpus };
   const { steps, tokens, samples, chosen, microBatches } = runSteps(packed, config, all, most);
-  const windows = chosen.map((step) =>
-    Array.from({ length: gpus }, (_, rank) => microBatches(step, { rank, worldSize: gpus }))
-      .filter((batches) => batches.some(({ length }) => length > 0))
-      .map((batches) => windowOf(batches, config)),
-  );
+  const windows = chosen.map(microBatches);
   return { gpus, perDeviceTrainBatchSize, gradientAccumulationSteps, steps, tokens, samples, windows };
+}
+
+/**
+ * The windows of the ranks that have samples, as the trainer deals them: each reads its micro-batches round robin, and slow
+ * ranks give some away. The last window of an epoch may have too few for all ranks: those without wait.
+ */
+export function rankWindows(
+  microBatches: readonly (readonly PackedBatch[])[],
+  gpus: number,
+  config: SftConfig,
+  costs: Pick<Costs, 'recomputeTime' | 'layers'>,
+): PackedWindow[] {
+  const isShared = config.sharePrefix && config.neftuneNoiseAlpha === 0;
+  const read = microBatches.flatMap((samples, m) => (samples.length > 0 ? [{ samples, home: m % gpus }] : []));
+  const costed = Array.from({ length: gpus }, (_, rank) => {
+    const own = read.filter(({ home }) => home === rank);
+    const packed = own.map(({ samples }) => joinPacked(samples));
+    return timesOfPacked(packed, costs, isShared).map((cost, b) => {
+      // A pixel takes a byte on the way.
+      return { ...own[b]!, cost, bytes: packed[b]!.images ? patchesLength(packed[b]!.images!) : 0 };
+    });
+  }).flat();
+  const owners = dealByTime(costed, gpus);
+  return Array.from({ length: gpus }, (_, rank) => costed.filter((_, b) => owners[b] === rank))
+    .filter(({ length }) => length > 0)
+    .map((own) =>
+      windowOf(
+        own.map(({ samples }) => samples),
+        config,
+      ),
+    );
 }
 
 /**

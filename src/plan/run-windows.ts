@@ -1,7 +1,7 @@
 /** The windows of a run: which samples its optimizer steps see, packed without their pixels. */
 import { joinPacked, type PackedBatch } from '../batch/packed-batch.js';
 import { PackedWindow } from '../batch/packed-window.js';
-import { dealt, Sampler } from '../train/sampler.js';
+import { Sampler } from '../train/sampler.js';
 import type { SftConfig } from '../train/sft-config.js';
 
 /**
@@ -35,8 +35,8 @@ interface RunSteps extends Pick<RunWindows, 'steps' | 'tokens' | 'samples'> {
   readonly full: readonly StepSize[];
   /** Of those as many as were asked for, evenly spread. */
   readonly chosen: readonly number[];
-  /** Of a step, or of one rank's share of it: the samples that are left of each micro-batch. */
-  microBatches(step: number, to?: Parameters<typeof dealt>[1]): readonly (readonly PackedBatch[])[];
+  /** Of a step: the samples that are left of each micro-batch. */
+  microBatches(step: number): readonly (readonly PackedBatch[])[];
 }
 
 interface StepSize {
@@ -82,11 +82,8 @@ export function runSteps(packed: PackedSamples, config: SftConfig, batch: StepBa
     samples: Math.round(perStep('samples')),
     full,
     chosen: Array.from({ length: count }, (_, i) => full[Math.floor((i * full.length) / count)]!.step),
-    microBatches: (step, to) => {
-      const window = sampler.window(step);
-      const { microBatches } = to ? dealt(window, to) : window;
-      return microBatches.map((indices) => indices.flatMap((index) => packed[index] ?? []));
-    },
+    microBatches: (step) =>
+      sampler.window(step).microBatches.map((indices) => indices.flatMap((index) => packed[index] ?? [])),
   };
 }
 

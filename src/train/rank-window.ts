@@ -1,32 +1,14 @@
 /** One optimizer step over several ranks: what each of them has of its window becomes what all of them know. */
 
 import { orAborted } from '../async/or-aborted.js';
-import type { VlmBatch } from '../data/types.js';
 import { exclusively } from '../engine/computation.js';
 import type { Engine, EngineMemory } from '../engine/engine.js';
 import type { ParameterSet } from '../engine/tensor.js';
 import { DistributedError, type TuneError } from '../errors.js';
 import type { LogEntry } from './events.js';
 import type { RankExchange } from './rank-exchange.js';
-import type { Window } from './sampler.js';
 import type { JoinedStep, RankShare, StepMetrics } from './step-metrics.js';
-import { describeBatches, joinFacts, type MicroBatchFacts, type TrainingWindow } from './training-window.js';
-
-/** The window of a step as all ranks know it, with the batches of this one. */
-export async function joinWindow(
-  ranks: RankExchange,
-  own: Window,
-  collated: readonly VlmBatch[],
-  dataWait: number,
-): Promise<{ readonly window: TrainingWindow; readonly dataWait: number }> {
-  const { facts, ...mine } = describeBatches(own, collated);
-  const told = await ranks.gather(`window ${own.step + 1}`, { facts: [...facts] as MicroBatchFacts[], dataWait });
-  const idsByRank = told.map((rank) => rank.facts.flatMap(({ sampleIds }) => sampleIds));
-  return {
-    window: { ...mine, ...joinFacts(told.flatMap((rank) => rank.facts)), idsByRank },
-    dataWait: Math.max(...told.map((rank) => rank.dataWait)),
-  };
-}
+import type { TrainingWindow } from './training-window.js';
 
 /** What the host of a rank knows of its share of a window, while the device may still compute it. */
 interface OwnGradients {

@@ -20,16 +20,16 @@ import { RunLog } from './history.js';
 import { holdWhilePaused } from './hold-while-paused.js';
 import type { RankExchange } from './rank-exchange.js';
 import { identifyRun, onMain, RunOutputFolder, saveLast } from './rank-run.js';
-import { joinStep, joinWindow, takeLogOf } from './rank-window.js';
+import { joinStep, takeLogOf } from './rank-window.js';
 import { ReaderLeft } from './reader-left.js';
 import { runOutput } from './run-output.js';
-import { dealt } from './sampler.js';
 import { learningRateFactor, type ScheduleRun } from './schedule.js';
 import { scheduleOf } from './schedule-config.js';
 import { optimizerKind, resolveSteps, type SftConfig, scheduleRun } from './sft-config.js';
 import { StepMetrics } from './step-metrics.js';
 import type { TrainingLoopOptions } from './training-loop-options.js';
-import { describeWindow, LeftOutSteps, requireLabels } from './training-window.js';
+import { LeftOutSteps, requireLabels } from './training-window.js';
+import { WindowFeed } from './window-feed.js';
 import { MODEL_GRACE, type TakenStep, WindowStep } from './window-step.js';
 
 /** Milliseconds that the engine may take for each part of the last save. */
@@ -117,9 +117,10 @@ export class TrainingLoop {
       this.#steps.prepare();
       if (config.evalOnStart && this.#globalStep === 0) await this.#evaluate(false);
       if (this.#evaluationDue) await this.#afterStep();
+      const feed = new WindowFeed(this.#options, batches);
       while (!this.#isAtEnd) {
         signal.throwIfAborted();
-        await this.#step(batches);
+        await this.#step(feed);
         await this.#afterStep();
       }
       await this.#settle();
@@ -211,19 +212,11 @@ export class TrainingLoop {
     return this.#globalStep >= this.#options.sampler.totalSteps || this.#best?.isExhausted === true;
   }
 
-  async #step(batches: AsyncGenerator<VlmBatch, void>): Promise<void> {
-    const { config, sampler, loader, signal, ranks } = this.#options;
-    const whole = sampler.window(this.#globalStep);
-    const plan = ranks ? dealt(whole, ranks.group) : whole;
-    const step = plan.step + 1;
-    const epoch = plan.epochAfter;
-    const waited = loader.waitSeconds;
-    const collated: VlmBatch[] = [];
-    while (collated.length < plan.microBatches.length) collated.push((await batches.next()).value!);
-    const ownWait = loader.waitSeconds - waited;
-    const { window, dataWait } = await (ranks
-      ? joinWindow(ranks, plan, collated, ownWait)
-      : { window: describeWindow(plan, collated), dataWait: ownWait });
+  async #step(feed: WindowFeed): Promise<void> {
+    const { config, signal } = this.#options;
+    const { whole, window, dataWait } = await feed.next(this.#globalStep);
+    const step = whole.step + 1;
+    const epoch = whole.epochAfter;
     await this.#alike(() => requireLabels(step, window));
     const planned = whole.microBatches.reduce((sum, indices) => sum + indices.length, 0);
     for (const message of this.#leftOut.add(planned, window)) await this.#log.warn(step, message);
@@ -242,7 +235,7 @@ export class TrainingLoop {
       await this.#log.warn(step, `no token is labelled in ${names}; nothing is learned there (said once)`);
     }
 
-    const learningRate = config.learningRate * learningRateFactor(scheduleOf(config), plan.step, this.#schedule);
+    const learningRate = config.learningRate * learningRateFactor(scheduleOf(config), whole.step, this.#schedule);
     // Of this step: reported when it is done, for until then the parameters are those of the step before.
     const warnings: string[] = [];
     const onWarning = (message: string) => void warnings.push(message);
@@ -250,6 +243,7 @@ export class TrainingLoop {
     try {
       // The step before is reported meanwhile, so that its readers find its parameters.
       const meanwhile = async (): Promise<void> => {
+        await feed.prepare(step);
         await this.#settle();
         await holdWhilePaused(this.#options, this.#globalStep, this.#metrics, this.#log);
       };

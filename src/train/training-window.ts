@@ -38,29 +38,21 @@ export interface TrainingWindow extends WindowFacts {
 }
 
 /**
- * The batches of a window that hold samples, and what is known of each.
+ * What is known of each batch of a window.
  * @param plan the indices that the batches were collated from; a collator may have dropped samples
  */
-export function describeBatches(
-  plan: Window,
-  collated: readonly VlmBatch[],
-): Pick<TrainingWindow, 'batches' | 'dropoutSlots'> & { readonly facts: readonly MicroBatchFacts[] } {
-  const batches: VlmBatch[] = [];
-  const dropoutSlots: number[] = [];
-  const facts = collated.map((batch, b): MicroBatchFacts => {
+export function describeBatches(plan: Window, collated: readonly VlmBatch[]): MicroBatchFacts[] {
+  return collated.map((batch, b): MicroBatchFacts => {
     const place = plan.places?.[b] ?? plan.firstMicroBatch + b;
     const skipped = batch.skipped ?? [];
     const rows = batch.inputIds.shape[0]!;
     if (rows === 0) return { place, skipped, labelCount: 0, tokens: 0, sampleIds: [], unlabelled: [] };
-    batches.push(batch);
-    dropoutSlots.push(place);
     const ids = batch.sampleIds ?? plan.microBatches[b]!.slice(0, rows).map(String);
     const unlabelled = unlabelledRows(batch).map((row) => oneLine(ids[row]!));
     let tokens = 0;
     for (const real of batch.attentionMask.data) tokens += real;
     return { place, skipped, labelCount: countLabels(batch), tokens, sampleIds: ids, unlabelled };
   });
-  return { batches, dropoutSlots, facts };
 }
 
 /** @param facts of all micro-batches of a step, in any order */
@@ -77,8 +69,11 @@ export function joinFacts(facts: readonly MicroBatchFacts[]): WindowFacts {
 
 /** The window of a process that trains alone. */
 export function describeWindow(plan: Window, collated: readonly VlmBatch[]): TrainingWindow {
-  const { facts, ...own } = describeBatches(plan, collated);
-  return { ...own, ...joinFacts(facts) };
+  const facts = describeBatches(plan, collated);
+  const full = facts.flatMap(({ place, sampleIds }, b) =>
+    sampleIds.length > 0 ? [{ place, batch: collated[b]! }] : [],
+  );
+  return { batches: full.map(({ batch }) => batch), dropoutSlots: full.map(({ place }) => place), ...joinFacts(facts) };
 }
 
 /** @throws TrainingError if there are samples, but no token of the whole window carries a label */

@@ -4,6 +4,7 @@
  */
 import { readFileSync } from 'node:fs';
 import { IndexedDataset } from '../../src/data/dataset.js';
+import { withImages } from '../../src/data/pad-batch.js';
 import type { Dataset, SftExample, VlmBatch } from '../../src/data/types.js';
 import { MersenneTwister, randomPermutation } from '../../src/random.js';
 
@@ -57,7 +58,8 @@ export function workloadSet(path: string): {
   const train = workload.rows.filter((row) => row[1] === 0);
   const random = new MersenneTwister(42);
   const prompt = [1, ...wordsOf(random, workload.promptTokens - 2)];
-  const noise = Float32Array.from({ length: 1 << 20 }, () => random.nextNormal());
+  // Of 8 bits, as pixels are.
+  const noise = Float32Array.from({ length: 1 << 20 }, () => (random.nextUint32() & 255) / 64 - 2);
   const examples = train.map((_, i): SftExample => {
     return { id: String(i), messages: [{ role: 'user', content: String(i) }] };
   });
@@ -69,37 +71,31 @@ export function workloadSet(path: string): {
         const single = ids.map((id) => {
           return makeBatch([train[Number(id)]!], workload, prompt, new MersenneTwister(1000 + Number(id)), noise);
         });
-        return { ...stacked(single), sampleIds: ids };
+        return stacked(single, ids);
       },
     },
   };
 }
 
-/** Batches of one sample each as one, padded. */
-function stacked(single: readonly VlmBatch[]): VlmBatch {
+/** Batches of one sample each as one, padded; its images are not, as those of `VlmCollator`. */
+function stacked(single: readonly VlmBatch[], sampleIds: readonly string[]): VlmBatch {
   const width = Math.max(...single.map(({ inputIds }) => inputIds.shape[1]!));
   const rows = (of: 'inputIds' | 'attentionMask' | 'labels', padding: number) => {
     const data = new Int32Array(single.length * width).fill(padding);
     for (const [r, batch] of single.entries()) data.set(batch[of]!.data, r * width);
     return { data, shape: [single.length, width] };
   };
-  const [h, w] = [2, 3].map((axis) => Math.max(...single.map(({ pixelValues }) => pixelValues!.shape[axis]!)));
-  const pixels = new Float32Array(single.length * 3 * h! * w!);
-  for (const [r, { pixelValues }] of single.entries()) {
+  const images = single.map(({ pixelValues }) => {
     const [, , height, columns] = pixelValues!.shape as [number, number, number, number];
-    for (let line = 0; line < 3 * height; line++) {
-      const at = ((r * 3 + Math.floor(line / height)) * h! + (line % height)) * w!;
-      pixels.set(pixelValues!.data.subarray(line * columns, (line + 1) * columns), at);
-    }
-  }
-  const sizes = Int32Array.from(single.flatMap(({ imageSizes }) => [...imageSizes!.data]));
-  return {
+    return { pixelValues: pixelValues!.data, height, width: columns };
+  });
+  const batch = {
     inputIds: rows('inputIds', PAD),
     attentionMask: rows('attentionMask', 0),
     labels: rows('labels', -100),
-    pixelValues: { data: pixels, shape: [single.length, 3, h!, w!] },
-    imageSizes: { data: sizes, shape: [single.length, 2] },
+    sampleIds,
   };
+  return withImages(batch, images);
 }
 
 function wordsOf(random: MersenneTwister, count: number): number[] {

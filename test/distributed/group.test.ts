@@ -44,6 +44,61 @@ describe('a group of three ranks', () => {
     expect(groups.some(({ failure }) => failure.aborted)).toBe(false);
   });
 
+  it('exchanges bytes from rank to rank, each for its receiver alone', async () => {
+    groups = await joinRanks(3);
+    const large = new Uint8Array(20_000_000).map((_, i) => i % 251);
+    const given: ReadonlyMap<number, Uint8Array>[] = [
+      new Map([
+        [1, large],
+        [2, Uint8Array.of(7)],
+      ]),
+      new Map([[2, large.subarray(1, 1_000_002)]]),
+      new Map([
+        [0, new Uint8Array(0)],
+        [1, Uint8Array.of(9)],
+      ]),
+    ];
+    const calls = groups.flatMap((group, rank) => [
+      group.exchangeBytes!('moves', given[rank]!),
+      // Calls may overlap, and nobody has to have anything.
+      group.exchangeBytes!('nothing', new Map()),
+      group.allGather('after', rank),
+    ]);
+    given[2]!.get(1)!.fill(0);
+    const answers = await Promise.all(calls);
+    const [first, second, third] = [0, 3, 6].map((at) => answers[at] as Map<number, Uint8Array>);
+    expect([...first!]).toEqual([[2, new Uint8Array(0)]]);
+    expect([...second!.keys()].sort()).toEqual([0, 2]);
+    expect(Buffer.compare(second!.get(0)!, large)).toBe(0);
+    expect(second!.get(2)).toEqual(Uint8Array.of(9));
+    expect(third!.get(0)).toEqual(Uint8Array.of(7));
+    expect(Buffer.compare(third!.get(1)!, large.subarray(1, 1_000_002))).toBe(0);
+    expect([1, 4, 7].map((at) => (answers[at] as Map<number, Uint8Array>).size)).toEqual([0, 0, 0]);
+    expect([2, 5, 8].map((at) => answers[at])).toEqual(Array(3).fill([0, 1, 2]));
+    for (const stray of [3, -1, 0.5]) {
+      const call = groups[0]!.exchangeBytes!('moves', new Map([[stray, Uint8Array.of(1)]]));
+      await expect(call).rejects.toThrow(`expected parts for ranks 0 to 2, got one for ${stray}`);
+    }
+    // Which was no call of the group.
+    expect(await Promise.all(groups.map((group) => group.allGather('later', 1)))).toHaveLength(3);
+  });
+
+  it('names who leaves before an exchange, and who asks for something else', async () => {
+    groups = await joinRanks(3);
+    const part = new Map([[2, Uint8Array.of(1)]]);
+    const waiting = outcomes([0, 1].map((rank) => groups[rank]!.exchangeBytes!('moves of window 3', part)));
+    await groups[2]!.close();
+    for (const summary of await waiting) {
+      expect(summary).toMatch(/rank 2 .* (did not come to|was lost before it came to) moves of window 3: it has left/);
+    }
+    await closeAll(groups);
+    groups = await joinRanks(2);
+    const given = [groups[0]!.exchangeBytes!('moves', new Map()), groups[1]!.allGather('window 4', 1)];
+    for (const summary of await outcomes(given)) {
+      expect(summary).toMatch(/^the ranks are not at the same point: rank . .* asks for (moves|window 4), rank . /);
+    }
+  });
+
   it('ends on all ranks with the error of one', async () => {
     groups = await joinRanks(3);
     const waiting = [0, 1].map((rank) => groups[rank]!.allGather('losses', 1));

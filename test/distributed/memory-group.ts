@@ -116,6 +116,11 @@ export class MemoryWorld {
         const values = (await this.#call(rank, what, value.slice())) as Uint8Array[];
         return values.map((bytes) => bytes.slice());
       },
+      exchangeBytes: async (what, parts) => {
+        const own = new Map([...parts].map(([to, bytes]) => [to, bytes.slice()]));
+        const given = (await this.#call(rank, what, own)) as (typeof own)[];
+        return new Map(given.flatMap((from, other) => (from.has(rank) ? [[other, from.get(rank)!] as const] : [])));
+      },
       broadcast: async <T>(what: string, value: T | undefined) => {
         const values = (await this.#call(rank, what, own(value))) as T[];
         return own(values[0]!);

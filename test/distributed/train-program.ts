@@ -4,6 +4,7 @@
  */
 import { writeFileSync } from 'node:fs';
 import { VlmCollator } from '../../src/data/vlm-collator.js';
+import { processGroup } from '../../src/distributed/join-group.js';
 import { rankPlace } from '../../src/distributed/rank-place.js';
 import { createCpuEngine } from '../../src/engine/cpu/cpu-engine.js';
 import { loadModel, loadProcessor } from '../../src/model/load.js';
@@ -32,6 +33,8 @@ export interface Result {
   readonly values: readonly number[];
   readonly evalLosses: readonly number[];
   readonly skippedSteps: number | undefined;
+  /** Micro-batches that the first rank has given away, or received: bytes. */
+  readonly movedBytes: number;
 }
 
 const job = JSON.parse(process.argv[2]!) as Job;
@@ -55,6 +58,31 @@ engine.read = async (tensor) => {
 const model = await loadModel(job.checkpoint, { engine });
 const processor = await loadProcessor(job.checkpoint);
 const adapter = makeAdapter(model);
+// As if the model were large: then micro-batches are worth their way to another rank.
+const { passCosts } = model;
+model.passCosts = (...given) => {
+  const costs = passCosts.apply(model, given);
+  const large = Object.create(costs) as typeof costs;
+  for (const name of ['peakBytes', 'hostBytes', 'weight', 'tileTime'] as const) {
+    Object.defineProperty(large, name, { value: costs[name].bind(costs) });
+  }
+  Object.defineProperties(large, {
+    layers: { value: costs.layers },
+    passTime: { value: costs.passTime },
+    recomputeTime: { value: (...of: Parameters<typeof costs.recomputeTime>) => 1e9 * costs.recomputeTime(...of) },
+  });
+  return large;
+};
+const group = await processGroup();
+let movedBytes = 0;
+const exchangeBytes = group?.exchangeBytes?.bind(group);
+if (exchangeBytes) {
+  group!.exchangeBytes = async (...given) => {
+    const got = await exchangeBytes(...given);
+    for (const bytes of [...given[1].values(), ...got.values()]) movedBytes += bytes.length;
+    return got;
+  };
+}
 const collator = new VlmCollator({ ...processor, chatTemplate: processor.chatTemplate! });
 const stop = new AbortController();
 const losses: [number, number][] = [];
@@ -89,6 +117,6 @@ try {
 }
 const values = [...(await engine.readParameters(adapter.parameters))];
 if (rank === 0)
-  writeFileSync(job.result, JSON.stringify({ losses, values, evalLosses, skippedSteps } satisfies Result));
+  writeFileSync(job.result, JSON.stringify({ losses, values, evalLosses, skippedSteps, movedBytes } satisfies Result));
 model.dispose();
 await engine.dispose();

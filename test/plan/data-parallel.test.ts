@@ -8,7 +8,7 @@ import { VlmCollator } from '../../src/data/vlm-collator.js';
 import { LAYER_PROJECTIONS } from '../../src/lora/lora-config.js';
 import { cardNamed } from '../../src/plan/cards.js';
 import { exposedSeconds, fixedSecondsOf } from '../../src/plan/data-parallel.js';
-import { dealtWindows, sameEffectiveBatch } from '../../src/plan/dealt-windows.js';
+import { dealtWindows, rankWindows, sameEffectiveBatch } from '../../src/plan/dealt-windows.js';
 import { formatTrainingPlan } from '../../src/plan/format-training-plan.js';
 import { allReduceSeconds, linkNamed, linkOf } from '../../src/plan/links.js';
 import { plan, type TrainingPlanOptions } from '../../src/plan/plan.js';
@@ -113,16 +113,23 @@ function packedText(tokens: number): PackedBatch {
   };
 }
 
+/** A token takes so many operations. */
+const costing = (perToken: number) => ({
+  layers: { vision: 0, text: 1 },
+  recomputeTime: ({ tokens }: { readonly tokens: number }) => perToken * tokens,
+});
+
 describe('dealtWindows', () => {
   it('deals micro-batches round robin, an uneven last window too, with nothing twice', () => {
     // 11 samples in micro-batches of 2: 6, of which two ranks take two each a step.
     const packed = Array.from({ length: 11 }, (_, i) => (i === 4 ? undefined : packedText(3 + i)));
     const config = parseSftConfig({ numTrainEpochs: 1, gradientAccumulationSteps: 2, perDeviceTrainBatchSize: 2 });
-    const { windows, steps, samples, tokens } = dealtWindows(packed, config, 2, config, 99);
-    expect([steps, samples, tokens]).toEqual([2, 10, 11 * 3 + 55 - 7]);
+    const dealt = dealtWindows(packed, config, 2, config, 99);
+    expect([dealt.steps, dealt.samples, dealt.tokens]).toEqual([2, 10, 11 * 3 + 55 - 7]);
+    const windows = dealt.windows.map((window) => rankWindows(window, 2, config, costing(0)));
     const lengths = windows.map((ranks) => ranks.map((rank) => rank.samples.map(({ size }) => size.tokens)));
     expect(lengths.flat(2).sort((a, b) => a - b)).toEqual([3, 4, 5, 6, 8, 9, 10, 11, 12, 13]);
-    const one = dealtWindows(packed, config, 1, { ...config, gradientAccumulationSteps: 4 }, 99).windows;
+    const one = dealt.windows.map((window) => rankWindows(window, 1, config, costing(0)));
     // The global order: a micro-batch after the other from rank to rank.
     for (const [step, ranks] of windows.entries()) {
       const whole = one[step]![0]!.samples;
@@ -136,7 +143,22 @@ describe('dealtWindows', () => {
   it('leaves out ranks for which nothing is left', () => {
     const packed = [3, 4, 5].map(packedText);
     const config = parseSftConfig({ numTrainEpochs: 1, gradientAccumulationSteps: 1, perDeviceTrainBatchSize: 1 });
-    expect(dealtWindows(packed, config, 8, config, 9).windows.map((ranks) => ranks.length)).toEqual([3]);
+    const { windows } = dealtWindows(packed, config, 8, config, 9);
+    expect(windows.map((window) => rankWindows(window, 8, config, costing(1e12)).length)).toEqual([3]);
+  });
+
+  it('has slow ranks give micro-batches away, where that is worth their way', () => {
+    const packed = Array.from({ length: 32 }, (_, i) => packedText(20 + 97 * (i % 2) + 13 * i));
+    const config = parseSftConfig({ numTrainEpochs: 1, gradientAccumulationSteps: 8, perDeviceTrainBatchSize: 1 });
+    const { windows } = dealtWindows(packed, config, 2, config, 9);
+    expect(windows).toHaveLength(2);
+    const spread = (perToken: number): number => {
+      const [ranks] = windows.map((window) => rankWindows(window, 2, config, costing(perToken)));
+      const sums = ranks!.map(({ size }) => size.tokens);
+      return Math.max(...sums) / Math.min(...sums);
+    };
+    expect(spread(1e12)).toBeLessThan(1.03);
+    expect(spread(1e6)).toBeGreaterThan(1.05);
   });
 });
 

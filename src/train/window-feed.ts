@@ -1,0 +1,91 @@
+/** The windows of a run in order. Where there are several ranks, each is joined while the cards compute the one before. */
+import type { DataLoader } from '../data/data-loader.js';
+import type { VlmBatch } from '../data/types.js';
+import { DistributedError } from '../errors.js';
+import { joinWindow, type OwnShare } from './join-window.js';
+import type { RankExchange } from './rank-exchange.js';
+import { dealt, type Sampler, type Window } from './sampler.js';
+import type { SftConfig } from './sft-config.js';
+import type { TrainableModel } from './trainable-model.js';
+import { describeWindow, type TrainingWindow } from './training-window.js';
+
+interface FeedParts {
+  readonly model: TrainableModel;
+  readonly config: SftConfig;
+  readonly sampler: Sampler;
+  readonly loader: DataLoader;
+  /** Undefined where one process trains alone. */
+  readonly ranks: RankExchange | undefined;
+}
+
+interface FedWindow {
+  /** Of all ranks, as the sampler cuts it. */
+  readonly whole: Window;
+  readonly window: TrainingWindow;
+  /** Seconds. */
+  readonly dataWait: number;
+}
+
+/** A window that was joined ahead, or the fault of a rank that could not read its share. */
+interface Ahead {
+  readonly step: number;
+  readonly fed: FedWindow | undefined;
+  readonly error?: unknown;
+}
+
+export class WindowFeed {
+  readonly #parts: FeedParts;
+  readonly #batches: AsyncGenerator<VlmBatch, void>;
+  #ahead: Ahead | undefined;
+
+  /** @param batches those of this rank, from the first window on */
+  constructor(parts: FeedParts, batches: AsyncGenerator<VlmBatch, void>) {
+    this.#parts = parts;
+    this.#batches = batches;
+  }
+
+  /** @param step from 0; each once, in order @throws what the loader throws; what ends the run */
+  async next(step: number): Promise<FedWindow> {
+    const { ranks } = this.#parts;
+    const ahead = this.#ahead;
+    this.#ahead = undefined;
+    const fed = ahead?.step === step ? ahead.fed : await this.#join(step, await this.#read(step));
+    if (fed) return fed;
+    if (ahead && 'error' in ahead) throw ahead.error;
+    // Ends with the error of the rank that has it.
+    await ranks!.gather(`window ${step + 1}, which a rank could not read`, null);
+    throw new DistributedError(`window ${step + 1}: a rank could not read its share, and went on`);
+  }
+
+  /**
+   * Joins the window of a step ahead of time, on all ranks at the same place. An error of the data is kept for `next`: the
+   * step under way is whole.
+   */
+  async prepare(step: number): Promise<void> {
+    const { ranks, sampler } = this.#parts;
+    if (!ranks || step >= sampler.totalSteps || this.#ahead || ranks.signal.aborted) return;
+    const read = await this.#read(step).catch((error: unknown) => ({ error }));
+    const failed = 'error' in read ? read : undefined;
+    const fed = await this.#join(step, 'error' in read ? undefined : read, true);
+    this.#ahead = { step, fed, ...failed };
+  }
+
+  async #read(step: number): Promise<OwnShare> {
+    const { sampler, loader, ranks } = this.#parts;
+    const whole = sampler.window(step);
+    const { microBatches } = ranks ? dealt(whole, ranks.group) : whole;
+    const waited = loader.waitSeconds;
+    const collated: VlmBatch[] = [];
+    while (collated.length < microBatches.length) collated.push((await this.#batches.next()).value!);
+    return { collated, wait: loader.waitSeconds - waited };
+  }
+
+  /** Undefined if a rank has nothing to give. */
+  async #join(step: number, read: OwnShare | undefined, later = false): Promise<FedWindow | undefined> {
+    const { sampler, ranks } = this.#parts;
+    const whole = sampler.window(step);
+    if (!ranks) return { whole, window: describeWindow(whole, read!.collated), dataWait: read!.wait };
+    const joined = await joinWindow(ranks, this.#parts, dealt(whole, ranks.group), read, later);
+    return joined && { whole, ...joined };
+  }
+}
