@@ -8,6 +8,7 @@ import { listCheckpoints } from '../../src/train/checkpoint.js';
 import type { TrainingEvent } from '../../src/train/events.js';
 import type { SftConfigInput } from '../../src/train/sft-config.js';
 import { type LinearModel, linearDataset, linearModel } from '../train/linear-model.js';
+import type { LateDevice } from './late-sum.js';
 import { ofType, type RanksOptions, trainRanks } from './linear-ranks.js';
 import { MemoryWorld } from './memory-group.js';
 
@@ -112,17 +113,23 @@ describe('a rank that is lost while its sum is under way', () => {
 
   it('leaves the step itself saved where that was taken, with a loss of the rank that is left', async () => {
     const world = new MemoryWorld(2);
+    const devices: LateDevice[] = [];
     const [run] = trainRanks(2, config(), {
       world,
       options: data,
+      device: (rank, device) => {
+        devices[rank] = device;
+      },
       model: (rank) => {
         const model = linearModel();
-        // In the window of step 6, before it reports step 5.
+        // In the window of step 6, before it reports step 5, which both devices have taken.
         if (rank === 1) {
-          model.onWindow = (window) => {
+          model.onWindow = async (window) => {
             if (window !== 5) return;
+            while (!devices.every(({ log }) => log.includes('update 5 done')))
+              await new Promise((resolve) => setImmediate(resolve));
             world.kill(1);
-            return new Promise(() => {});
+            await new Promise(() => {});
           };
         }
         return model;
