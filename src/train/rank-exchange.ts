@@ -54,6 +54,9 @@ export class RankExchange {
   hasSteps = false;
   #timer: NodeJS.Timeout | undefined;
   #isStopAgreed = false;
+  #holdsStop = false;
+  /** Ends the run by what was agreed on while that is held. */
+  #heldStop: (() => void) | undefined;
   #isOver = false;
   #sum: GradientSum | undefined;
 
@@ -149,6 +152,22 @@ export class RankExchange {
       if (!this.isAlone) throw error;
     });
     return value;
+  }
+
+  /**
+   * What ranks agree on from here to `releaseStop` ends the run there, and not in the middle of a pass, where devices have
+   * begun sums on some ranks alone.
+   */
+  holdStop(): void {
+    this.#holdsStop = true;
+  }
+
+  /** All ranks come here. */
+  releaseStop(): void {
+    const end = this.#heldStop;
+    this.#heldStop = undefined;
+    this.#holdsStop = false;
+    end?.();
   }
 
   /** The metrics of rank 0; all ranks compute them, and what they decide must be the same. */
@@ -249,7 +268,9 @@ export class RankExchange {
     clearTimeout(this.#timer);
     const { aborted, reason } = this.#run.signal;
     const isOwn = aborted && reason instanceof ReaderLeft === rank < 0;
-    this.#end(isOwn ? reason : rank < 0 ? new ReaderLeft() : stoppedBy(rank, stops[rank]!.why));
+    const end = (): void => this.#end(isOwn ? reason : rank < 0 ? new ReaderLeft() : stoppedBy(rank, stops[rank]!.why));
+    if (this.#holdsStop) this.#heldStop = end;
+    else end();
   }
 
   /** This rank ends the run of all. */

@@ -241,13 +241,14 @@ export class TrainingLoop {
     const onWarning = (message: string) => void warnings.push(message);
     let taken: TakenStep;
     try {
+      const begin = (): void => feed.begin(step);
       // The step before is reported meanwhile, so that its readers find its parameters.
       const meanwhile = async (): Promise<void> => {
-        await feed.prepare(step);
+        await feed.prepared();
         await this.#settle();
         await holdWhilePaused(this.#options, this.#globalStep, this.#metrics, this.#log);
       };
-      taken = await this.#steps.take(step, window, learningRate, meanwhile, onWarning);
+      taken = await this.#steps.take(step, window, learningRate, { begin, meanwhile }, onWarning);
     } catch (error) {
       for (const message of warnings) await this.#log.warn(step, message);
       throw error;

@@ -37,6 +37,7 @@ export class WindowFeed {
   readonly #parts: FeedParts;
   readonly #batches: AsyncGenerator<VlmBatch, void>;
   #ahead: Ahead | undefined;
+  #preparing: Promise<void> | undefined;
 
   /** @param batches those of this rank, from the first window on */
   constructor(parts: FeedParts, batches: AsyncGenerator<VlmBatch, void>) {
@@ -58,12 +59,27 @@ export class WindowFeed {
   }
 
   /**
-   * Joins the window of a step ahead of time, on all ranks at the same place. An error of the data is kept for `next`: the
-   * step under way is whole.
+   * Begins to join the window of a step ahead of time, while the passes of the one before are being queued; until
+   * `prepared` nobody else speaks to the ranks. An error of the data is kept for `next`: the step under way is whole.
    */
-  async prepare(step: number): Promise<void> {
+  begin(step: number): void {
     const { ranks, sampler } = this.#parts;
-    if (!ranks || step >= sampler.totalSteps || this.#ahead || ranks.signal.aborted) return;
+    if (!ranks || step >= sampler.totalSteps || this.#ahead || this.#preparing) return;
+    ranks.holdStop();
+    this.#preparing = this.#prepare(step);
+    // Heard of by `prepared`, unless the step fails before.
+    this.#preparing.catch(() => {});
+  }
+
+  /** All ranks come here. A stop that they have agreed on since `begin` counts from here on. */
+  async prepared(): Promise<void> {
+    const preparing = this.#preparing;
+    this.#preparing = undefined;
+    await preparing;
+    this.#parts.ranks?.releaseStop();
+  }
+
+  async #prepare(step: number): Promise<void> {
     const read = await this.#read(step).catch((error: unknown) => ({ error }));
     const failed = 'error' in read ? read : undefined;
     const fed = await this.#join(step, 'error' in read ? undefined : read, true);

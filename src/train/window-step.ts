@@ -175,6 +175,14 @@ interface StepParts {
   readonly ranks?: RankExchange | undefined;
 }
 
+/** What a run does while the engine works on the gradients of a step. */
+interface BesideStep {
+  /** Called once the first pass is being queued, and where a window is computed again once more. */
+  begin(): void;
+  /** Runs when all passes are queued, before the update. */
+  meanwhile(): Promise<void>;
+}
+
 /** An optimizer step that was given to the engine. */
 export interface TakenStep {
   /** On one of several ranks that of its own samples. */
@@ -235,7 +243,6 @@ export class WindowStep {
   }
 
   /**
-   * @param meanwhile runs while the engine works on the gradients, before the update
    * @param onWarning receives what had to change for the window to fit, and parameters without a gradient
    * @throws the signal's reason; TrainingError if another adapter became active, or nothing gets a gradient
    */
@@ -243,12 +250,12 @@ export class WindowStep {
     step: number,
     window: TrainingWindow,
     learningRate: number,
-    meanwhile: () => Promise<void>,
+    beside: BesideStep,
     onWarning: (message: string) => void,
   ): Promise<TakenStep> {
     const { model, trainable, optimizer, config, lease, answer, ranks } = this.#parts;
     const { engine } = model;
-    const { loss: late, ...made } = await this.#gradients(step, window, meanwhile, onWarning);
+    const { loss: late, ...made } = await this.#gradients(step, window, beside, onWarning);
     // Only where a step may be left out is the loss waited for before the update.
     const value = config.onNonFiniteLoss === 'skip' ? await answer(late()) : undefined;
     const loss = value === undefined ? late : async () => value;
@@ -283,7 +290,7 @@ export class WindowStep {
   async #gradients(
     step: number,
     window: TrainingWindow,
-    meanwhile: () => Promise<void>,
+    beside: BesideStep,
     onWarning: (message: string) => void,
   ): Promise<Omit<TakenStep, 'gradNorm'>> {
     const { model, trainable, signal, ranks } = this.#parts;
@@ -291,10 +298,11 @@ export class WindowStep {
       this.requireSameParameters(step);
       // Those of all ranks are told together.
       const warnings: string[] = [];
-      const { loss, ...own } = await this.#compute(window, ranks ? (message) => warnings.push(message) : onWarning);
+      const warn = ranks ? (message: string) => void warnings.push(message) : onWarning;
+      const { loss, ...own } = await this.#compute(window, beside, warn);
       const changes = changesOf(trainable);
       try {
-        await (ranks ? this.#meanwhile(ranks, step, meanwhile) : meanwhile());
+        await (ranks ? this.#meanwhile(ranks, step, beside) : beside.meanwhile());
         // Several ranks end together, with their sums queued.
         if (!ranks) signal.throwIfAborted();
         this.requireSameParameters(step);
@@ -322,9 +330,9 @@ export class WindowStep {
   }
 
   /** Where all ranks end the run here, their devices have begun sums. */
-  async #meanwhile(ranks: RankExchange, step: number, meanwhile: () => Promise<void>): Promise<void> {
+  async #meanwhile(ranks: RankExchange, step: number, beside: BesideStep): Promise<void> {
     try {
-      await meanwhile();
+      await beside.meanwhile();
     } catch (error) {
       const { model, trainable } = this.#parts;
       if (ranks.isAgreed(error)) await sumGradients(ranks, step, model.engine, trainable, NO_GRADIENTS);
@@ -335,6 +343,7 @@ export class WindowStep {
   /** Gradients of the batches that are here; without any, as on a rank at the end of an epoch, there is no loss. */
   async #compute(
     { batches, labelCount, dropoutSlots }: TrainingWindow,
+    beside: BesideStep,
     onWarning: (message: string) => void,
   ): Promise<{
     readonly loss: Deferred<number> | undefined;
@@ -345,6 +354,7 @@ export class WindowStep {
     const { model, trainable, config, signal, ranks } = this.#parts;
     if (batches.length === 0) {
       callFinal(ranks?.sum, trainable);
+      beside.begin();
       return { loss: undefined, flops: 0, sharedTokens: 0, plan: undefined };
     }
     const { labelSmoothingFactor: labelSmoothing, neftuneNoiseAlpha, sharePrefix, precision } = config;
@@ -362,6 +372,7 @@ export class WindowStep {
     const packed = packWindow(model, batches, options);
     const work = forwardBackward(model, packed, options, ranks?.sum);
     this.#leave(work);
+    beside.begin();
     const loss = await afterAbort(work, signal, MODEL_GRACE);
     return { loss, flops: model.trainingFlops?.(packed.size), sharedTokens, plan };
   }
