@@ -1,7 +1,7 @@
 /**
  * Time of a run on several cards, one process each: the slowest rank's passes, what is left of the all-reduce when backward
- * has ended, and what a step costs beside. Computed, with fixed costs from two measured runs; docs/planning.md says on what
- * the figures rest.
+ * has ended, and what ranks cost each other. Computed, with a share from two measured runs; docs/planning.md says on what the
+ * figures rest.
  */
 import type { PassCosts } from '../model/network/pass-costs.js';
 import type { PlannerEngine } from '../train/pass-planner.js';
@@ -23,15 +23,13 @@ const PIECE_BYTES = 4 * 2 ** 20;
  * its attention and recomputed layers take more.
  */
 const BACKWARD_SHARE = 0.5;
-/** Rounds of small messages in a step: its window, what has gradients, the loss, the norm. */
-const EXCHANGES = 4;
-const EXCHANGE_SECONDS = { machine: 0.5e-3, network: 1e-3 } as const;
 /**
- * The card waits for the host when a step begins, as the host waits for the sum before it queues the update and the next
- * pass. Fitted to two H200 (NV18, driver 580.159.04), 8 samples a card and step: beside the ranks' imbalance a step took 72 ms
- * more than on one card with 14B, and 67 ms with 3B.
+ * Of the slowest rank's passes. Fitted to two points on two H200 of one host (NV18, driver 580.159.04, 2 × 4 a card): beside
+ * imbalance and sum a step of 14B took 6.8 % more than on one card, one of 3B 4.2 %; two runs of 14B on one card differ by
+ * 4.5 %. A constant number of seconds beside the share would come out negative. For more cards, PCI Express and networks it
+ * is extrapolated.
  */
-const WAIT_SECONDS = 0.068;
+const MUTUAL_SHARE = 0.055;
 
 interface ParallelRun {
   readonly engine: PlannerEngine;
@@ -58,7 +56,7 @@ export function exposedSeconds(bytes: number, backwardSeconds: number, gpus: num
 function onOne({ steps, samples, ...dealt }: DealtWindows, { single, pricePerHour }: ParallelRun): DataParallelPlan {
   const { samplesPerSecond } = single;
   const seconds = samples / samplesPerSecond;
-  const none = { unevenSeconds: 0, allReduceSeconds: 0, exposedSeconds: 0, fixedSeconds: 0 };
+  const none = { unevenSeconds: 0, allReduceSeconds: 0, exposedSeconds: 0, mutualSeconds: 0 };
   return {
     ...batchOf(dealt),
     steps,
@@ -71,9 +69,12 @@ function onOne({ steps, samples, ...dealt }: DealtWindows, { single, pricePerHou
   };
 }
 
-/** What a step on several cards costs beside passes and sum, however large the model is. */
-export function fixedSecondsOf({ isNetwork }: Pick<Link, 'isNetwork'>): number {
-  return EXCHANGES * EXCHANGE_SECONDS[isNetwork ? 'network' : 'machine'] + WAIT_SECONDS;
+/**
+ * What a step on several cards takes beside passes and sum. Messages between hosts are not in it: they pass while the cards
+ * compute.
+ */
+export function mutualSeconds(slowestSeconds: number): number {
+  return MUTUAL_SHARE * slowestSeconds;
 }
 
 /** @throws OutOfMemoryError if the passes of a rank do not fit */
@@ -81,7 +82,6 @@ export function onSeveral(dealt: DealtWindows, link: Link, run: ParallelRun): Da
   const { gpus, steps, windows } = dealt;
   if (gpus === 1) return onOne(dealt, run);
   const bytes = run.trainableParameters * GRADIENT_BYTES;
-  const fixedSeconds = fixedSecondsOf(link);
   let [slowest, mean, exposed, tokens] = [0, 0, 0, 0];
   for (const microBatches of windows) {
     const ranks = rankWindows(microBatches, gpus, run.config, run.costs);
@@ -96,7 +96,8 @@ export function onSeveral(dealt: DealtWindows, link: Link, run: ParallelRun): Da
     tokens += ranks.reduce((sum, { size }) => sum + size.tokens, 0);
   }
   // By tokens, as on one card: the windows that were looked at may be heavier than others.
-  const all = slowest + exposed + windows.length * fixedSeconds;
+  const mutual = mutualSeconds(slowest);
+  const all = slowest + exposed + mutual;
   const seconds = (all * dealt.tokens) / tokens;
   const samplesPerSecond = dealt.samples / seconds;
   const perStep = dealt.tokens / tokens / steps;
@@ -109,7 +110,7 @@ export function onSeveral(dealt: DealtWindows, link: Link, run: ParallelRun): Da
       unevenSeconds: (slowest - mean) * perStep,
       allReduceSeconds: allReduceSeconds(bytes, gpus, link),
       exposedSeconds: exposed * perStep,
-      fixedSeconds: fixedSeconds * windows.length * perStep,
+      mutualSeconds: mutual * perStep,
       seconds: seconds / steps,
     },
     samplesPerSecond,

@@ -28,7 +28,7 @@ export function dataParallelLines(cards: readonly CardPlan[]): string[] {
     ]),
     ...wrapped(
       'batch: effective; compute, uneven, wait: ms of a step: passes of a card on average, what the slowest rank takes ' +
-        'longer, and what backward does not hide of the sum of gradients, with the other costs of a step',
+        'longer, and what backward does not hide of the sum of gradients, with what the cards cost each other',
       '',
     ),
   ];
@@ -43,7 +43,7 @@ function cellsOf(plan: DataParallelPlan, about: string): string[] {
     `${plan.perDeviceTrainBatchSize} × ${plan.gradientAccumulationSteps}`,
     ms(step.computeSeconds),
     ms(step.unevenSeconds),
-    ms(step.exposedSeconds + step.fixedSeconds),
+    ms(step.exposedSeconds + step.mutualSeconds),
     `${about}${rate(plan.samplesPerSecond)}`,
     plan.speedup.toFixed(2),
     `${about}${duration(plan.seconds)}`,

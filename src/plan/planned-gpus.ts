@@ -76,8 +76,8 @@ export function notesOfSeveral(dealt: readonly DealtWindows[], config: SftConfig
   return [
     `several cards: \`gradientAccumulationSteps\` is per device, so the effective batch of ${batch} grows with the cards: ` +
       kept.join('; '),
-    'several cards: computed from the passes of one card, published rates of links, and a wait at each step that two runs ' +
-      'on two H200 took; other cards and numbers of cards were not measured; each takes the memory of one, beside the ' +
+    'several cards: computed from the passes of one card, published rates of links, and a share of each step that was ' +
+      'fitted to two runs on two H200; other cards and numbers of cards were not measured; each takes the memory of one, beside the ' +
       'buffers of NCCL',
     ...(sampled.length === 0
       ? []

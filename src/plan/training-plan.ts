@@ -143,14 +143,14 @@ export interface DataParallelStep {
   readonly allReduceSeconds: number;
   /** What is left of it when backward has ended. */
   readonly exposedSeconds: number;
-  /** Exchanging label counts, and the wait of the card until the host has seen the sum and queued what follows: 70 ms. */
-  readonly fixedSeconds: number;
+  /** What the cards cost each other beside: a share of the slowest rank's passes, fitted to two runs on two H200. */
+  readonly mutualSeconds: number;
   readonly seconds: number;
 }
 
 /**
  * A run on several cards, one process each, with the memory of one card. Computed from the passes of one card, published
- * rates of links, and a fixed cost of a step that was fitted to two runs on two H200, the only ones that were measured.
+ * rates of links, and a share of a step that was fitted to two runs on two H200, the only ones that were measured.
  */
 export interface DataParallelPlan {
   /** Cards, and processes. */

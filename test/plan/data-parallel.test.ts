@@ -7,7 +7,7 @@ import type { TrainingExample } from '../../src/data/types.js';
 import { VlmCollator } from '../../src/data/vlm-collator.js';
 import { LAYER_PROJECTIONS } from '../../src/lora/lora-config.js';
 import { cardNamed } from '../../src/plan/cards.js';
-import { exposedSeconds, fixedSecondsOf } from '../../src/plan/data-parallel.js';
+import { exposedSeconds, mutualSeconds } from '../../src/plan/data-parallel.js';
 import { dealtWindows, rankWindows, sameEffectiveBatch } from '../../src/plan/dealt-windows.js';
 import { formatTrainingPlan } from '../../src/plan/format-training-plan.js';
 import { allReduceSeconds, linkNamed, linkOf } from '../../src/plan/links.js';
@@ -59,15 +59,15 @@ describe('exposedSeconds', () => {
   });
 });
 
-describe('fixedSecondsOf', () => {
-  it('meets what a step of two H200 took beside its passes and their imbalance', () => {
-    // samples/s on one card and on two, with 8 samples a card and step; ms by which the slower rank's passes are longer.
-    const measured = { '14B': [22.6, 34.6, 36], '3B': [44.4, 60.3, 18] } as const;
-    for (const [model, [one, two, uneven]] of Object.entries(measured)) {
-      const rest = 16 / two - 8 / one - uneven / 1000;
-      expect(Math.abs(fixedSecondsOf(nvlink) - rest), model).toBeLessThan(0.004);
+describe('mutualSeconds', () => {
+  it('meets what a step of two H200 took beside its passes, their imbalance and the sum, within 1.3 % of the step', () => {
+    // samples/s on one card and on two, 2 × 4 a card; ms by which the dealing leaves one rank slower; MiB of the gradient.
+    const measured = { '14B': [23.95, 44.46, 2.7, 267], '3B': [54.74, 103.74, 1.7, 129] } as const;
+    for (const [model, [one, two, uneven, mib]] of Object.entries(measured)) {
+      const slowest = 8 / one + uneven / 1000;
+      const computed = slowest + exposedSeconds(mib * MIB, slowest / 2, 2, nvlink) + mutualSeconds(slowest);
+      expect(Math.abs(computed / (16 / two) - 1), model).toBeLessThan(0.013);
     }
-    expect(fixedSecondsOf(linkNamed('25gbit'))).toBeGreaterThan(fixedSecondsOf(nvlink));
   });
 });
 
@@ -153,9 +153,11 @@ describe('dealtWindows', () => {
     const { windows } = dealtWindows(packed, config, 2, config, 9);
     expect(windows).toHaveLength(2);
     const spread = (perToken: number): number => {
-      const [ranks] = windows.map((window) => rankWindows(window, 2, config, costing(perToken)));
-      const sums = ranks!.map(({ size }) => size.tokens);
-      return Math.max(...sums) / Math.min(...sums);
+      const spreads = windows.map((window) => {
+        const sums = rankWindows(window, 2, config, costing(perToken)).map(({ size }) => size.tokens);
+        return Math.max(...sums) / Math.min(...sums);
+      });
+      return Math.max(...spreads);
     };
     expect(spread(1e12)).toBeLessThan(1.03);
     expect(spread(1e6)).toBeGreaterThan(1.05);
@@ -203,8 +205,8 @@ describe('plan with `gpus`', () => {
       [8, 'nvlink4', 8, 1, 4],
     ]);
     for (const { gpus, step, speedup, samplesPerSecond, seconds, cost, steps, basis } of plans!) {
-      const { computeSeconds, unevenSeconds, exposedSeconds: exposed, fixedSeconds } = step;
-      expect(computeSeconds + unevenSeconds + exposed + fixedSeconds).toBeCloseTo(step.seconds, 9);
+      const { computeSeconds, unevenSeconds, exposedSeconds: exposed, mutualSeconds: mutual } = step;
+      expect(computeSeconds + unevenSeconds + exposed + mutual).toBeCloseTo(step.seconds, 9);
       expect(step.seconds * steps).toBeCloseTo(seconds, 9);
       expect(samplesPerSecond * seconds).toBeCloseTo(32, 6);
       expect(cost).toBeCloseTo((3 * gpus * seconds) / 3600, 9);
