@@ -91,7 +91,7 @@ export class StepMetrics {
   /**
    * Fetches losses and norms of all steps that are under way, and reports each. Waits for the engine only here.
    * @param wait waits for a value, as long as that is wanted
-   * @param join asks the other ranks
+   * @param ranks asks the others; `saved` is what will be saved once the update of a step turns out to be left out
    * @throws TrainingError naming the samples, if a loss or a norm is not finite and no step may be left out, and at every
    *   later call
    */
@@ -99,13 +99,16 @@ export class StepMetrics {
     lastCheckpoint: string | undefined,
     emit: (event: StepEvent | WarningEvent) => Promise<void>,
     wait: <T>(value: Promise<T>) => Promise<T>,
-    join?: (own: Omit<QueuedStep, 'loss' | 'gradNorm'> & { loss: number; gradNorm: number }) => Promise<JoinedStep>,
+    ranks?: {
+      join(own: Omit<QueuedStep, 'loss' | 'gradNorm'> & { loss: number; gradNorm: number }): Promise<JoinedStep>;
+      readonly saved: string | undefined;
+    },
   ): Promise<void> {
     if (this.#failure) throw this.#failure;
     while (this.#queue.length > 0) {
       const queued = this.#queue[0]!;
       const [own, gradNorm] = [await wait(queued.loss()), await wait(queued.gradNorm())];
-      const joined: JoinedStep = (await join?.({ ...queued, loss: own, gradNorm })) ?? { loss: own };
+      const joined: JoinedStep = (await ranks?.join({ ...queued, loss: own, gradNorm })) ?? { loss: own };
       this.#failure = joined.failure;
       if (this.#failure) throw this.#failure;
       this.#queue.shift();
@@ -115,7 +118,8 @@ export class StepMetrics {
       if (loss === undefined) continue;
       const event: StepEvent = { type: 'step', ...known, loss, gradNorm };
       if (!Number.isFinite(event.loss) || !Number.isFinite(event.gradNorm)) {
-        await this.#fail(event, suspects ?? { where: '', sampleIds }, lastCheckpoint, emit);
+        const isTaken = ranks === undefined || Number.isFinite(gradNorm);
+        await this.#fail(event, suspects ?? { where: '', sampleIds }, isTaken ? lastCheckpoint : ranks.saved, emit);
         continue;
       }
       this.#sums.totalLoss += event.loss;

@@ -452,10 +452,10 @@ export class TrainingLoop {
     if (ranks && this.#metrics.hasPending) await ranks.arrived();
     const { latest } = this.#checkpoints;
     if (!ranks) return this.#metrics.settle(latest?.path, show, wait);
-    const willSave = this.#options.config.saveStrategy !== 'no' && this.#metrics.learnedSteps > 0;
-    const before = willSave ? this.#checkpoints.pathOf(this.#globalStep - 1) : latest?.path;
+    const savesLast = this.#options.config.saveStrategy !== 'no' && this.#metrics.learnedSteps > 0;
+    const saved = savesLast ? this.#checkpoints.pathOf(this.#globalStep - 1) : latest?.path;
     return this.#metrics
-      .settle(before, show, wait, (own) => joinStep(ranks, own))
+      .settle(latest?.path, show, wait, { join: (own) => joinStep(ranks, own), saved })
       .catch((error: unknown) => {
         throw error === this.#metrics.failure ? ranks.agreed(error) : error;
       });
