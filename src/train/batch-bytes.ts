@@ -33,16 +33,19 @@ const ARRAY = '$array';
 /** As `encodeValue` writes numbers that JSON has not. */
 const RESERVED = new Set([ARRAY, '$number', '__proto__']);
 const MAX_DEPTH = 16;
+/** Beside those in typed arrays: to take more apart takes longer than moving wins, and shared objects multiply. */
+const MAX_VALUES = 10_000;
 /** All arrays begin at a multiple of it. */
 const ALIGNMENT = 8;
 const PREFIX_BYTES = 8;
 
-/** @returns undefined if something in the batch is not plain data, or is computed when it is read */
+/** @returns undefined if something in the batch is not plain data or is computed when it is read, or it is too much */
 export function partsOfBatch(batch: VlmBatch): BatchParts | undefined {
-  const arrays: TypedArray[] = [];
+  const found: Found = { arrays: [], values: 0 };
+  const { arrays } = found;
   const images = unpaddedImages(batch);
   try {
-    const fields = plain(batch, arrays, 0, images ? ['pixelValues', 'imageSizes'] : []);
+    const fields = plain(batch, found, 0, images ? ['pixelValues', 'imageSizes'] : []);
     const pixels = images?.reduce((sum, { pixelValues }) => sum + pixelValues.length, 0) ?? 0;
     return { fields, arrays, images, bytes: arrays.reduce((sum, { byteLength }) => sum + byteLength, pixels) };
   } catch (error) {
@@ -53,16 +56,25 @@ export function partsOfBatch(batch: VlmBatch): BatchParts | undefined {
 
 class NotPlainError extends Error {}
 
-function plain(value: unknown, arrays: TypedArray[], depth: number, left: readonly string[] = []): unknown {
+/** What a batch holds. */
+interface Found {
+  readonly arrays: TypedArray[];
+  /** Those in typed arrays left out. */
+  values: number;
+}
+
+function plain(value: unknown, found: Found, depth: number, left: readonly string[] = []): unknown {
+  if (++found.values > MAX_VALUES) throw new NotPlainError();
   if (value === null || typeof value === 'string' || typeof value === 'number' || typeof value === 'boolean')
     return value;
   if (typeof value !== 'object' || depth > MAX_DEPTH) throw new NotPlainError();
   const kind = (Object.keys(KINDS) as Kind[]).find((name) => Object.getPrototypeOf(value) === KINDS[name].prototype);
   if (kind) {
-    arrays.push(value as TypedArray);
+    found.arrays.push(value as TypedArray);
     return { [ARRAY]: [kind, (value as TypedArray).length] };
   }
   const isList = Array.isArray(value);
+  if (isList && value.length > MAX_VALUES) throw new NotPlainError();
   const prototype = Object.getPrototypeOf(value);
   if (prototype !== (isList ? Array.prototype : Object.prototype)) throw new NotPlainError();
   const properties = Object.entries(Object.getOwnPropertyDescriptors(value)).filter(([name]) => !left.includes(name));
@@ -73,11 +85,11 @@ function plain(value: unknown, arrays: TypedArray[], depth: number, left: readon
   });
   if (!isList) {
     const given = own.filter(([, inner]) => inner !== undefined);
-    return Object.fromEntries(given.map(([name, inner]) => [name, plain(inner, arrays, depth + 1)]));
+    return Object.fromEntries(given.map(([name, inner]) => [name, plain(inner, found, depth + 1)]));
   }
   // A hole, or a name beside the places.
   if (own.length !== value.length || own.some(([name], i) => name !== String(i))) throw new NotPlainError();
-  return own.map(([, inner]) => plain(inner, arrays, depth + 1));
+  return own.map(([, inner]) => plain(inner, found, depth + 1));
 }
 
 /** Batches one after the other; their number of bytes is a multiple of 8. */

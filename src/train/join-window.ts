@@ -41,12 +41,13 @@ interface JoinedWindow {
 
 /** What a rank has read of a window. */
 export interface OwnShare {
-  readonly collated: readonly VlmBatch[];
+  readonly batches: readonly OwnBatch[];
   /** Seconds for which it has waited for them. */
   readonly wait: number;
 }
 
 /**
+ * @param step from 0
  * @param read undefined if this rank could not read its share
  * @param later leave it to the caller to end the run where that was agreed on
  * @returns undefined if a rank could not read its batches
@@ -54,15 +55,14 @@ export interface OwnShare {
  */
 export async function joinWindow(
   ranks: RankExchange,
-  parts: { readonly model: TrainableModel; readonly config: SftConfig },
-  own: Window,
+  step: number,
   read: OwnShare | undefined,
   later = false,
 ): Promise<JoinedWindow | undefined> {
   const { group } = ranks;
-  const what = `window ${own.step + 1}`;
-  const canMove = group.exchangeBytes !== undefined && group.worldSize > 1;
-  const batches = read ? describe(parts, own, read.collated, canMove) : [];
+  const what = `window ${step + 1}`;
+  const canMove = canExchange(ranks);
+  const batches = read?.batches ?? [];
   const facts = batches.map((batch) => batch.facts);
   const told = await ranks.gather<Told>(what, { facts, dataWait: read?.wait ?? 0, canMove, hasRead: !!read }, later);
   if (!told.every(({ hasRead }) => hasRead)) return undefined;
@@ -80,6 +80,10 @@ export async function joinWindow(
   };
 }
 
+function canExchange({ group }: RankExchange): boolean {
+  return group.exchangeBytes !== undefined && group.worldSize > 1;
+}
+
 /** What a rank has of a micro-batch that it has read. */
 interface OwnBatch {
   readonly batch: VlmBatch;
@@ -88,12 +92,14 @@ interface OwnBatch {
   readonly facts: DealtFacts;
 }
 
-function describe(
+/** @throws where a batch is not what it must be */
+export function describeOwn(
+  ranks: RankExchange,
   { model, config }: { readonly model: TrainableModel; readonly config: SftConfig },
   own: Window,
   collated: readonly VlmBatch[],
-  canMove: boolean,
 ): OwnBatch[] {
+  const canMove = canExchange(ranks);
   const described = describeBatches(own, collated);
   const full = collated.filter((_, b) => described[b]!.sampleIds.length > 0);
   const times = canMove ? timesOf(model, config, full) : [];

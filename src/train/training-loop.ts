@@ -276,11 +276,17 @@ export class TrainingLoop {
   /** The engine's answer: given up once the run is to stop, and for the last save when it takes too long. */
   #answer<T>(value: Promise<T>): Promise<T> {
     const { signal, ranks } = this.#options;
-    if (!this.#isEnding) return afterAbort(value, signal, MODEL_GRACE);
-    const patience = ranks ? RANK_PATIENCE : ENGINE_PATIENCE;
-    return afterAbort(value, AbortSignal.abort(), patience, () => {
+    const silent = (patience: number) => () => {
       return new TrainingError(`the engine has not answered within ${patience / 1000} s`);
-    });
+    };
+    if (this.#isEnding) {
+      const patience = ranks ? RANK_PATIENCE : ENGINE_PATIENCE;
+      return afterAbort(value, AbortSignal.abort(), patience, silent(patience));
+    }
+    if (!ranks) return afterAbort(value, signal, MODEL_GRACE);
+    // Where all have agreed to stop they go on to the same line, however late a device is; only a failure hurries.
+    const waited = afterAbort(value, signal, ENGINE_PATIENCE, silent(ENGINE_PATIENCE));
+    return afterAbort(waited, ranks.group.failure, MODEL_GRACE, () => signal.reason);
   }
 
   /**

@@ -2,7 +2,7 @@
 import type { DataLoader } from '../data/data-loader.js';
 import type { VlmBatch } from '../data/types.js';
 import { DistributedError } from '../errors.js';
-import { joinWindow, type OwnShare } from './join-window.js';
+import { describeOwn, joinWindow, type OwnShare } from './join-window.js';
 import type { RankExchange } from './rank-exchange.js';
 import { dealt, type Sampler, type Window } from './sampler.js';
 import type { SftConfig } from './sft-config.js';
@@ -47,14 +47,19 @@ export class WindowFeed {
 
   /** @param step from 0; each once, in order @throws what the loader throws; what ends the run */
   async next(step: number): Promise<FedWindow> {
-    const { ranks } = this.#parts;
+    const { ranks, sampler } = this.#parts;
+    if (!ranks) {
+      const whole = sampler.window(step);
+      const { collated, wait } = await this.#read(whole);
+      return { whole, window: describeWindow(whole, collated), dataWait: wait };
+    }
     const ahead = this.#ahead;
     this.#ahead = undefined;
-    const fed = ahead?.step === step ? ahead.fed : await this.#join(step, await this.#read(step));
+    const fed = ahead?.step === step ? ahead.fed : await this.#join(ranks, step, await this.#readOwn(ranks, step));
     if (fed) return fed;
     if (ahead && 'error' in ahead) throw ahead.error;
     // Ends with the error of the rank that has it.
-    await ranks!.gather(`window ${step + 1}, which a rank could not read`, null);
+    await ranks.gather(`window ${step + 1}, which a rank could not read`, null);
     throw new DistributedError(`window ${step + 1}: a rank could not read its share, and went on`);
   }
 
@@ -66,7 +71,7 @@ export class WindowFeed {
     const { ranks, sampler } = this.#parts;
     if (!ranks || step >= sampler.totalSteps || this.#ahead || this.#preparing) return;
     ranks.holdStop();
-    this.#preparing = this.#prepare(step);
+    this.#preparing = this.#prepare(ranks, step);
     // Heard of by `prepared`, unless the step fails before.
     this.#preparing.catch(() => {});
   }
@@ -79,29 +84,35 @@ export class WindowFeed {
     this.#parts.ranks?.releaseStop();
   }
 
-  async #prepare(step: number): Promise<void> {
-    const read = await this.#read(step).catch((error: unknown) => ({ error }));
+  async #prepare(ranks: RankExchange, step: number): Promise<void> {
+    const read = await this.#readOwn(ranks, step).catch((error: unknown) => ({ error }));
     const failed = 'error' in read ? read : undefined;
-    const fed = await this.#join(step, 'error' in read ? undefined : read, true);
+    const fed = await this.#join(ranks, step, 'error' in read ? undefined : read, true);
     this.#ahead = { step, fed, ...failed };
   }
 
-  async #read(step: number): Promise<OwnShare> {
-    const { sampler, loader, ranks } = this.#parts;
-    const whole = sampler.window(step);
-    const { microBatches } = ranks ? dealt(whole, ranks.group) : whole;
+  async #read(window: Window): Promise<{ readonly collated: readonly VlmBatch[]; readonly wait: number }> {
+    const { loader } = this.#parts;
     const waited = loader.waitSeconds;
     const collated: VlmBatch[] = [];
-    while (collated.length < microBatches.length) collated.push((await this.#batches.next()).value!);
+    while (collated.length < window.microBatches.length) collated.push((await this.#batches.next()).value!);
     return { collated, wait: loader.waitSeconds - waited };
   }
 
+  async #readOwn(ranks: RankExchange, step: number): Promise<OwnShare> {
+    const own = dealt(this.#parts.sampler.window(step), ranks.group);
+    const { collated, wait } = await this.#read(own);
+    return { batches: describeOwn(ranks, this.#parts, own, collated), wait };
+  }
+
   /** Undefined if a rank has nothing to give. */
-  async #join(step: number, read: OwnShare | undefined, later = false): Promise<FedWindow | undefined> {
-    const { sampler, ranks } = this.#parts;
-    const whole = sampler.window(step);
-    if (!ranks) return { whole, window: describeWindow(whole, read!.collated), dataWait: read!.wait };
-    const joined = await joinWindow(ranks, this.#parts, dealt(whole, ranks.group), read, later);
-    return joined && { whole, ...joined };
+  async #join(
+    ranks: RankExchange,
+    step: number,
+    read: OwnShare | undefined,
+    later = false,
+  ): Promise<FedWindow | undefined> {
+    const joined = await joinWindow(ranks, step, read, later);
+    return joined && { whole: this.#parts.sampler.window(step), ...joined };
   }
 }

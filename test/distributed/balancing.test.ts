@@ -193,6 +193,22 @@ describe('a window that is joined ahead', () => {
     expect(await readdir(join(dir, '2'))).toContain('checkpoint-2');
   });
 
+  it('keeps the step under way where the collator of a rank gives no batch for the next', async () => {
+    let collated = 0;
+    const collator = {
+      collate: async (examples: readonly SftExample[]) => {
+        const batch = await linearCollator.collate(examples);
+        // Of the third window.
+        return ++collated === 14 ? (undefined as unknown as typeof batch) : batch;
+      },
+    };
+    const runs = await train(2, {}, { options: (rank) => (rank === 1 ? { collator } : {}) });
+    expect(runs[1]!.error).toBeInstanceOf(TypeError);
+    expect((runs[0]!.error as Error).message).toMatch('rank 1 has failed');
+    expect(ofType(runs[0]!.events, 'step').map(({ step }) => step)).toEqual([1, 2]);
+    expect(await readdir(join(dir, '2'))).toContain('checkpoint-2');
+  });
+
   it('ends with the last whole step where a rank is lost while micro-batches move', async () => {
     const world = new MemoryWorld(3);
     const [, middle] = world.groups;

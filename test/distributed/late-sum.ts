@@ -73,44 +73,46 @@ export function withLateSum(model: LinearModel, trace: LoopbackTrace, wires: Pro
       };
       group.failure.addEventListener('abort', breaks, { once: true });
       const inner = new LoopbackSum(wires, model.trainable, model.gradients, trace);
-      return new LateSum(model, group, inner, (sum) => {
+      const summed: Enqueue = (sum) => {
         const step = ++sums;
         return enqueue(async () => {
           await orAborted(device.holdSum?.(step), group.failure).then(sum);
           device.log.push(`sum ${step} arrived`);
         });
-      });
+      };
+      return new LateSum(model, group, inner, summed, enqueue);
     },
   };
   Object.assign(engine, late);
   return device;
 }
 
+type Enqueue = (work: () => Promise<void>) => Promise<void>;
+
 class LateSum implements GradientSum {
   readonly #model: LinearModel;
   readonly #group: ProcessGroup;
   readonly #sum: LoopbackSum;
-  readonly #enqueue: (sum: () => Promise<void>) => Promise<void>;
+  readonly #enqueue: Enqueue;
+  readonly #behind: Enqueue;
   #arrival: Promise<void> = Promise.resolve();
 
-  constructor(
-    model: LinearModel,
-    group: ProcessGroup,
-    sum: LoopbackSum,
-    enqueue: (sum: () => Promise<void>) => Promise<void>,
-  ) {
+  constructor(model: LinearModel, group: ProcessGroup, sum: LoopbackSum, enqueue: Enqueue, behind: Enqueue) {
     this.#model = model;
     this.#group = group;
     this.#sum = sum;
     this.#enqueue = enqueue;
+    this.#behind = behind;
   }
 
   overlap() {
-    return this.#sum.overlap();
+    const inner = this.#sum.overlap();
+    // A rank without a pass comes here while the device still works on the window before.
+    return { final: (names: readonly string[]) => void this.#behind(async () => inner.final(names)) };
   }
 
   restart(): Promise<void> {
-    return this.#sum.restart();
+    return this.#behind(() => this.#sum.restart());
   }
 
   touched(): boolean[] {

@@ -1,12 +1,13 @@
 import { mkdtemp, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { HeldDeviceError } from '../../src/engine/held-device.js';
 import { DistributedError } from '../../src/errors.js';
 import { listCheckpoints } from '../../src/train/checkpoint.js';
 import type { TrainingEvent } from '../../src/train/events.js';
 import type { SftConfigInput } from '../../src/train/sft-config.js';
+import { MODEL_GRACE } from '../../src/train/window-step.js';
 import { type LinearModel, linearDataset, linearModel } from '../train/linear-model.js';
 import type { LateDevice } from './late-sum.js';
 import { ofType, type RanksOptions, trainRanks } from './linear-ranks.js';
@@ -77,6 +78,44 @@ describe('a step of several ranks', () => {
     await train(2, { onNonFiniteLoss: 'skip', outputDir: join(dir, 'skip') }, { world: skipping });
     expect(skipping.log[0]!.filter((what) => /^loss \d/.test(what))).toHaveLength(8);
   });
+});
+
+describe('a stop that all ranks have agreed on', () => {
+  for (const late of [0, 1]) {
+    it(`waits for the device of rank ${late} where that answers late, so that all come to one end`, async () => {
+      vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] });
+      try {
+        const stop = new AbortController();
+        const runs = await train(
+          2,
+          {},
+          {
+            train: (rank) => (rank === 0 ? { signal: stop.signal } : {}),
+            device: (rank, device) => {
+              // Agreed on with the window of step 6, while the passes of step 5 are queued and step 4 is not reported.
+              device.onQueued = (step) => void (rank === 0 && step === 4 && stop.abort(new Error('enough')));
+            },
+            model: (rank) => {
+              const model = linearModel();
+              model.onFetch = async (window) => {
+                if (rank !== late || window !== 3) return;
+                await new Promise((resolve) => setImmediate(resolve));
+                await vi.advanceTimersByTimeAsync(2 * MODEL_GRACE);
+              };
+              return model;
+            },
+          },
+        );
+        expect(runs.map(({ error }) => (error as Error).message.split('\n')[0])).toEqual([
+          'enough',
+          'rank 0 was asked to stop: enough',
+        ]);
+        expect(await savedSteps()).toEqual([4]);
+      } finally {
+        vi.useRealTimers();
+      }
+    });
+  }
 });
 
 describe('a rank that is lost while its sum is under way', () => {

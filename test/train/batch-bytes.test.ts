@@ -120,6 +120,16 @@ describe('batches as bytes', () => {
     batch.self = batch;
     expect(partsOfBatch(batch)).toBeUndefined();
   });
+
+  it('are not made of more than is worth taking apart, also where objects are shared', () => {
+    const list = { ...text, list: Array.from({ length: 300_000 }, (_, i) => i / 7) };
+    expect(partsOfBatch(list)).toBeUndefined();
+    let shared: unknown = { x: 1 };
+    // 3^14 objects for whoever follows each name.
+    for (let i = 0; i < 14; i++) shared = { a: shared, b: shared, c: shared };
+    expect(partsOfBatch({ ...text, shared } as VlmBatch)).toBeUndefined();
+    expect(partsOfBatch({ ...text, data: new Float32Array(300_000) } as VlmBatch)).toBeDefined();
+  });
 });
 
 describe('levels', () => {
