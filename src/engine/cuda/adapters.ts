@@ -7,7 +7,7 @@ import { KERNELS } from '../../generated/kernel-launchers.js';
 import type { LoraPart } from '../operations.js';
 import { layOut, sizeOfAll } from '../parameter-layout.js';
 import type { Parameter, ParameterSet, ParameterSpec } from '../tensor.js';
-import { roundUp } from './arena.js';
+import { roundUp } from '../arena.js';
 import type { FrozenMatrix, MatrixAdapter } from './frozen-matrix.js';
 import { type DevicePointer, offset } from './launch.js';
 import type { DeviceBlock } from './memory.js';

@@ -14,7 +14,7 @@ import {
 import { HeldWeights } from '../held-weights.js';
 import type { Weight } from '../tensor.js';
 import { MAX_PARTS } from './adapters.js';
-import { roundUp } from './arena.js';
+import { roundUp } from '../arena.js';
 import { Bf16Matrix } from './bf16-matrix.js';
 import { E4m3Matrix } from './e4m3-matrix.js';
 import type { FrozenMatrix } from './frozen-matrix.js';

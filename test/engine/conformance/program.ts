@@ -1,7 +1,7 @@
 /**
  * The suite as one program, for a machine with a card: every operation and every fused path with its errors and limits.
  *
- *   npm run conformance -- [--engine cuda|cpu] [--emulated [--capability 80|86|89|90]] [--only TEXT]
+ *   npm run conformance -- [--engine cuda|cpu|webgpu] [--software] [--emulated [--capability 80|86|89|90]] [--only TEXT]
  *                          [--e4m3-scales rows|tensor]
  *
  * It exits with 1 if a check fails, or if none reaches a kernel that this card can run. A whole run on a card with e4m3
@@ -25,6 +25,7 @@ const { values: options } = parseArgs({
     capability: { type: 'string', default: '80' },
     only: { type: 'string' },
     'e4m3-scales': { type: 'string' },
+    software: { type: 'boolean', default: false },
   },
 });
 
@@ -42,6 +43,12 @@ async function openEngine(e4m3Scales: E4m3Scales | undefined): Promise<Engine> {
     const card = await import('../cuda/emulated-card.js');
     launched = card.launched;
     return card.emulatedEngine({ capability: Number(options.capability) as 80 }, e4m3Scales);
+  }
+  if (options.engine === 'webgpu') {
+    const { openTestEngine } = await import('../webgpu/open.js');
+    const engine = await openTestEngine({ software: options.software });
+    engine.store.kernels.onLaunch = (file) => launched.add(file);
+    return engine;
   }
   return e4m3Scales ? createCudaEngine({}, { e4m3Scales }) : createEngine(options.engine as 'cuda');
 }

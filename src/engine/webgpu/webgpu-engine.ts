@@ -1,0 +1,201 @@
+/**
+ * The `webgpu` engine: any GPU that WebGPU reaches (Metal, Vulkan, Direct3D 12), through kernels in WGSL. Weights stay as
+ * they are stored and are widened inside the kernels; activations, gradients and moments are float32.
+ */
+
+import { EngineError } from '../../errors.js';
+import type { WeightSource } from '../../formats/weight-source.js';
+import { WGSL } from '../../generated/wgsl-kernels.js';
+import { CountingEngine } from '../counted-tensors.js';
+import type {
+  Deferred,
+  Engine,
+  EngineMemory,
+  OptimizerArrays,
+  OptimizerState,
+  OptimizerStep,
+  StorageCosts,
+} from '../engine.js';
+import type { Operations } from '../operations.js';
+import { requireOwnSet, requireValues } from '../parameter-layout.js';
+import { noteChange, requireIdleEngine, requireNotTraining, requireOwnCall } from '../parameter-lease.js';
+import { checkDistinctRows } from '../row-lists.js';
+import type { ParameterSet, ParameterSpec, Tensor, Weight } from '../tensor.js';
+import { CommandQueue } from './command-queue.js';
+import { Kernels } from './kernels.js';
+import type { OpenDevice } from './load-webgpu.js';
+import { WebgpuMemory } from './memory.js';
+import { writeRows } from './operations/rows.js';
+import { webgpuOperations } from './operations.js';
+import { WebgpuOptimizerState } from './optimizer.js';
+import { WebgpuParameterSet } from './parameters.js';
+import { blocks, TensorStore } from './tensor-store.js';
+import { loadWeight, releaseWeight } from './weights.js';
+
+/** Most logits of a block of rows in cross-entropy. */
+export const MAX_LOGITS = 1 << 25;
+
+export class WebgpuEngine extends CountingEngine implements Engine {
+  readonly name = 'webgpu';
+  readonly tokensPerPass = 4096;
+  readonly heldFormats = ['nf4', 'f8_e4m3'] as const;
+  readonly storage: StorageCosts;
+  readonly description: string;
+  readonly operations: Operations;
+  readonly store: TensorStore;
+  readonly #open: OpenDevice;
+
+  /** @param budget bytes for everything that the engine keeps on the device */
+  constructor(open: OpenDevice, budget: number) {
+    const { device, info } = open;
+    const queue = new CommandQueue(device);
+    const memory = new WebgpuMemory(device, budget);
+    memory.onFailure = (error) => queue.fail(error);
+    const store = new TensorStore(memory, queue, new Kernels(device, queue));
+    super(store);
+    this.#open = open;
+    this.store = store;
+    this.operations = webgpuOperations(store);
+    this.storage = {
+      elementBytes: 4,
+      rematerializes: false,
+      keepsMasks: false,
+      logits: { most: MAX_LOGITS, bytes: 4 },
+      temporaries: 1,
+      scratchBytes: 1 << 20,
+      rowTile: 1,
+      reserveBytes: Math.round(0.1 * budget),
+    };
+    const name = info.description || info.device || info.vendor || 'unknown GPU';
+    this.description = `webgpu: float32 with weights as stored, ${name}, up to ${(budget / 1e9).toFixed(1)} GB`;
+  }
+
+  fromArray(data: Float32Array, shape: readonly number[]): Tensor {
+    return this.store.fromArray(data, shape);
+  }
+
+  zeros(shape: readonly number[]): Tensor {
+    return this.store.zeros(shape);
+  }
+
+  read(tensor: Tensor): Promise<Float32Array> {
+    return this.store.download(this.store.use(tensor, 'read'))();
+  }
+
+  addInPlace(target: Tensor, source: Tensor): void {
+    const to = this.store.use(target, 'addInPlace', 'target');
+    const from = this.store.like(source, to, 'addInPlace', 'source');
+    to.isTouched = true;
+    this.store.apart([to, from], (out, x) => {
+      this.store.kernels.launch(WGSL.addInPlace, blocks(to.size), { out: out!, x: x!, n: to.size });
+    });
+  }
+
+  writeRows(target: Tensor, source: Tensor, rows: Int32Array): void {
+    const to = this.store.matrix(target, 'writeRows', 'target');
+    const from = this.store.matrix(source, 'writeRows', 'source', { rows: rows.length, columns: to.shape[1]! });
+    checkDistinctRows(rows, to.shape[0]!, 'writeRows');
+    writeRows(this.store, to, from, rows);
+  }
+
+  loadWeight(source: WeightSource): Promise<Weight> {
+    return loadWeight(this.store, source);
+  }
+
+  async readWeight(_weight: Weight): Promise<Float32Array> {
+    throw new EngineError('readWeight: to be written');
+  }
+
+  releaseWeight(weight: Weight): void {
+    releaseWeight(this.store, this.store.weights.take(weight, 'releaseWeight'));
+  }
+
+  createParameters(specs: readonly ParameterSpec[]): ParameterSet {
+    return new WebgpuParameterSet(this.store, specs);
+  }
+
+  async readParameters(set: ParameterSet): Promise<Float32Array> {
+    const known = this.#set(set);
+    return known.packed(await this.store.download(known.values)());
+  }
+
+  writeParameters(set: ParameterSet, values: Float32Array): void {
+    const known = this.#set(set);
+    requireValues(known, values);
+    noteChange(set);
+    if (values.length > 0) this.store.queue.upload(known.values.range, known.spread(values));
+  }
+
+  async readGradients(set: ParameterSet): Promise<Float32Array> {
+    const known = this.#set(set);
+    return known.packed(await this.store.download(known.gradients)());
+  }
+
+  zeroGradients(set: ParameterSet): void {
+    noteChange(set);
+    const { parameters, gradients } = this.#set(set);
+    this.store.queue.clear(gradients.range);
+    for (const { grad } of parameters) grad.isTouched = false;
+  }
+
+  releaseParameters(set: ParameterSet): void {
+    requireNotTraining(set, 'releaseParameters: the set');
+    const { parameters, values, gradients } = this.#set(set);
+    for (const { value, grad } of parameters) {
+      value.isFreed = true;
+      grad.isFreed = true;
+    }
+    this.store.release(values);
+    this.store.release(gradients);
+  }
+
+  createOptimizerState(set: ParameterSet, kind: OptimizerStep['kind']): OptimizerState {
+    return new WebgpuOptimizerState(this.store, this.#set(set), kind);
+  }
+
+  releaseOptimizerState(_set: ParameterSet, state: OptimizerState): void {
+    if (state instanceof WebgpuOptimizerState) state.release();
+  }
+
+  optimizerStep(set: ParameterSet, state: OptimizerState, options: OptimizerStep): Deferred<number> {
+    requireOwnCall(set, options, 'optimizerStep');
+    return this.#state(set, state).step(options);
+  }
+
+  readOptimizerState(set: ParameterSet, state: OptimizerState): Promise<OptimizerArrays> {
+    return this.#state(set, state).read();
+  }
+
+  writeOptimizerState(set: ParameterSet, state: OptimizerState, arrays: OptimizerArrays): void {
+    this.#state(set, state).write(arrays);
+  }
+
+  keepPace(): Promise<void> {
+    return this.store.queue.keepPace();
+  }
+
+  memory(): EngineMemory {
+    const { bytesInUse, peakBytes, budget } = this.store.memory;
+    return { bytesInUse, peakBytes, limitBytes: budget };
+  }
+
+  resetPeak(): void {
+    this.store.memory.peakBytes = this.store.memory.bytesInUse;
+  }
+
+  async dispose(): Promise<void> {
+    requireIdleEngine(this, 'engine.dispose');
+    this.store.queue.dispose();
+    this.store.memory.dispose();
+    this.#open.device.destroy();
+  }
+
+  #set(set: ParameterSet): WebgpuParameterSet {
+    return requireOwnSet(set, WebgpuParameterSet);
+  }
+
+  #state(set: ParameterSet, state: OptimizerState): WebgpuOptimizerState {
+    if (state instanceof WebgpuOptimizerState && state.set === this.#set(set)) return state;
+    throw new EngineError('the optimizer state belongs to another parameter set or engine');
+  }
+}
