@@ -33,10 +33,10 @@ export function kernelSource(sources: Readonly<Record<string, string>>, file: st
       };
       switch (directive) {
         case undefined:
-          if (isOn()) lines.push(line.replace(/\$\{(\w+)\}/g, (_, key: string) => valueOf(defines, key, name)));
+          if (isOn()) lines.push(line.replace(/\$\{(\w+)\}/g, (_, key: string) => textOf(defines, key, name)));
           break;
         case 'include':
-          if (isOn()) take(rest.replace(/\$\{(\w+)\}/g, (_, key: string) => valueOf(defines, key, name)));
+          if (isOn()) take(rest.replace(/\$\{(\w+)\}/g, (_, key: string) => textOf(defines, key, name)));
           break;
         case 'if': {
           const holds = conditionHolds(rest, defines);
@@ -69,7 +69,7 @@ function conditionHolds(condition: string, defines: Defines): boolean {
   return value === undefined ? given !== undefined && given !== false : String(given) === value;
 }
 
-function valueOf(defines: Defines, key: string, file: string): string {
+function textOf(defines: Defines, key: string, file: string): string {
   const value = defines[key];
   if (value === undefined) throw new EngineError(`${file}: ${key} is not defined`);
   return String(value);

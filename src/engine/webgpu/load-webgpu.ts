@@ -24,6 +24,8 @@ const FEATURES = ['shader-f16', 'subgroups', 'timestamp-query', 'chromium-experi
 export interface OpenDevice {
   readonly device: GpuDevice;
   readonly info: GpuAdapterInfo;
+  /** Held as long as the device: collected before it, nothing that was asked for is answered any more. */
+  readonly gpu?: Gpu | undefined;
   /** Computes on the processor. */
   readonly isSoftware: boolean;
 }
@@ -66,7 +68,7 @@ export async function openDevice(gpu: Gpu): Promise<OpenDevice> {
   const requiredFeatures = FEATURES.filter((name) => adapter.features.has(name));
   const requiredLimits = Object.fromEntries(LIMITS.map((name) => [name, adapter.limits[name]]));
   const device = await adapter.requestDevice({ requiredFeatures, requiredLimits });
-  return { device, info: adapter.info ?? {}, isSoftware: isSoftware(adapter) };
+  return { device, gpu, info: adapter.info ?? {}, isSoftware: isSoftware(adapter) };
 }
 
 function isSoftware({ info, isFallbackAdapter }: GpuAdapter): boolean {
