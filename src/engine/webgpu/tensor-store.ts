@@ -23,12 +23,26 @@ export class WebgpuTensor extends CountedTensor {
   }
 }
 
-/** Elements that a workgroup of the elementwise kernels takes. */
+/** Units (`lanesOf`) that a workgroup of the elementwise kernels takes. */
 export const ELEMENTS = 1024;
 
-/** Workgroups of an elementwise kernel over n elements. */
+/** Workgroups of an elementwise kernel over n units. */
 export function blocks(n: number): readonly [number, number] {
   return flat(Math.ceil(n / ELEMENTS));
+}
+
+/** What an elementwise kernel with units of T calls T, and elements of one. */
+export interface Lanes {
+  readonly width: 1 | 4;
+  readonly defines: { readonly T: 'f32' | 'vec4f' };
+}
+
+const ONE: Lanes = { width: 1, defines: { T: 'f32' } };
+const FOUR: Lanes = { width: 4, defines: { T: 'vec4f' } };
+
+/** Four elements at once where all extents (elements, or columns of rows) divide by 4. */
+export function lanesOf(...extents: readonly number[]): Lanes {
+  return extents.every((extent) => extent % 4 === 0) ? FOUR : ONE;
 }
 
 export class TensorStore extends CountedTensors<WebgpuTensor> {
@@ -98,8 +112,9 @@ export class TensorStore extends CountedTensors<WebgpuTensor> {
   /** A copy of the values. */
   copy(source: WebgpuTensor): WebgpuTensor {
     const target = this.create(source.shape);
-    const n = source.size;
-    this.kernels.launch(WGSL.copy, blocks(n), { out: target.range, source: source.range, n });
+    const { width, defines } = lanesOf(source.size);
+    const n = source.size / width;
+    this.kernels.launch(WGSL.copy, blocks(n), { out: target.range, source: source.range, n }, { defines });
     return target;
   }
 
