@@ -28,10 +28,14 @@ export interface OpenDevice {
   readonly gpu?: Gpu | undefined;
   /** Computes on the processor. */
   readonly isSoftware: boolean;
+  /** The user's own: not destroyed with the engine. */
+  readonly isBorrowed?: boolean | undefined;
 }
 
 /**
- * `GPU` of the package.
+ * The GPU object of the `webgpu` package, as `navigator.gpu` of a browser: for
+ * `createEngine('webgpu', { device })` with a device of your own. Keep it as long as the device: collected before it,
+ * nothing that was asked for is answered.
  * @param from folder of the project whose node_modules holds it. Default: the working directory
  * @param flags of Dawn
  * @throws EngineError if it is not installed or cannot be loaded
@@ -42,7 +46,7 @@ export async function loadWebgpu(from: string = process.cwd(), flags: readonly s
   try {
     path = createRequire(resolve(from, 'index.js')).resolve('webgpu');
   } catch {
-    throw new EngineError(`webgpu is not installed for ${from}`, { hint: INSTALL, details: { from } });
+    throw new EngineError(`the package webgpu is not installed for ${from}`, { hint: INSTALL, details: { from } });
   }
   try {
     const { create } = (await import(pathToFileURL(path).href)) as { create(flags: readonly string[]): Gpu };

@@ -10,6 +10,7 @@ const SLAB_STRIDE = 2 ** 38;
 const SMALLEST_SLAB = 32 << 20;
 /** A slab is this share of the budget: few large ones lie in fewer pieces. */
 const SLAB_SHARE = 1 / 16;
+const LARGEST_SLAB = 2 ** 31;
 
 /** A range of a slab. */
 export interface Span extends BufferRange {
@@ -35,7 +36,7 @@ export class WebgpuMemory {
   readonly #slabs = new Map<number, Slab>();
   #nextSlab = 0;
   #missing = 0;
-  readonly #slabBytes: number;
+  #slabBytes: number;
   /** Buffers outside of the arena: weights. */
   readonly #fixed = new Set<GpuBuffer>();
   #fixedBytes = 0;
@@ -48,7 +49,7 @@ export class WebgpuMemory {
     this.#queue = queue;
     this.#budget = budget;
     const wanted = Math.max(SMALLEST_SLAB, roundUp(budget * SLAB_SHARE, SMALLEST_SLAB));
-    this.#slabBytes = Math.min(this.bindingBytes, wanted);
+    this.#slabBytes = Math.min(this.bindingBytes, LARGEST_SLAB, wanted);
   }
 
   /** Bytes; what the device turned out to have, if that is less than was set. */
@@ -83,7 +84,7 @@ export class WebgpuMemory {
   }
 
   free({ block }: Span): void {
-    this.#arena.free(block);
+    if (this.#slabs.size > 0) this.#arena.free(block);
   }
 
   /** A buffer of its own, for what stays; whole vectors of four words may be read of it. @throws OutOfMemoryError */
@@ -167,15 +168,16 @@ export class WebgpuMemory {
     this.#missing = [...this.#slabs.values()].filter(({ isMissing }) => isMissing).length;
   }
 
-  /** After the device had no room for so many bytes, what there is without them is all there is. */
+  /** After the device had no room for so many bytes, at most half of them are asked for again. */
   #shrink(bytes: number): void {
-    this.#budget = Math.min(this.#budget, Math.max(0, this.heldBytes - bytes));
+    this.#budget = Math.min(this.#budget, this.heldBytes - Math.ceil(bytes / 2));
+    this.#slabBytes = Math.min(this.#slabBytes, Math.max(SMALLEST_SLAB, roundUp(bytes / 2, SMALLEST_SLAB)));
   }
 
   #shortage(size: number, message: string): OutOfMemoryError {
     const given = formatBytes(this.#budget);
     return new OutOfMemoryError(`the GPU has no ${formatBytes(size)} left: ${message.split('\n')[0]}`, {
-      hint: `It gave ${given} so far, which counts as its memory from now on; webgpu: { memoryBudget } says so beforehand.`,
+      hint: `From now on it counts as having ${given}; webgpu: { memoryBudget } says beforehand what it has.`,
       neededBytes: size,
       limitBytes: this.#budget,
     });

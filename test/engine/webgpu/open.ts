@@ -20,5 +20,5 @@ export async function openTestEngine({ software = true, budget = 1 << 30 } = {})
   const driver = findSwiftShader();
   if (software && driver) process.env.VK_DRIVER_FILES = driver;
   const gpu = await loadWebgpu(process.env.MINISTRAL_TUNE_WEBGPU ?? process.cwd());
-  return new WebgpuEngine(await openDevice(gpu), budget);
+  return new WebgpuEngine(await openDevice(gpu), { bytes: budget, source: 'for a test' });
 }
