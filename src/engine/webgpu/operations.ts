@@ -4,10 +4,11 @@ import type { Operations } from '../operations.js';
 import { attention } from './operations/attention.js';
 import { crossEntropy } from './operations/cross-entropy.js';
 import { activation, add, gatedActivation } from './operations/elementwise.js';
+import { embedding } from './operations/embedding.js';
 import { linear } from './operations/linear.js';
 import { rmsNorm } from './operations/rms-norm.js';
 import { rotary } from './operations/rotary.js';
-import { embedding, gatherRows, mergePatches, scatterRows } from './operations/rows.js';
+import { gatherRows, mergePatches, scatterRows } from './operations/rows.js';
 import type { TensorStore } from './tensor-store.js';
 
 export function webgpuOperations(store: TensorStore): Operations {

@@ -31,6 +31,20 @@ export function blocks(n: number): readonly [number, number] {
   return flat(Math.ceil(n / ELEMENTS));
 }
 
+/** What an elementwise kernel with units of T calls T, and elements of one. */
+export interface Lanes {
+  readonly width: 1 | 4;
+  readonly defines: { readonly T: 'f32' | 'vec4f' };
+}
+
+const ONE: Lanes = { width: 1, defines: { T: 'f32' } };
+const FOUR: Lanes = { width: 4, defines: { T: 'vec4f' } };
+
+/** Four elements at once where all extents (elements, or columns of rows) divide by 4. */
+export function lanesOf(...extents: readonly number[]): Lanes {
+  return extents.every((extent) => extent % 4 === 0) ? FOUR : ONE;
+}
+
 export class TensorStore extends CountedTensors<WebgpuTensor> {
   readonly memory: WebgpuMemory;
   readonly queue: CommandQueue;
