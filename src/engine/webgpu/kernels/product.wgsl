@@ -128,18 +128,18 @@ fn low_b_values(row: u32, column: u32, rows: u32, columns: u32) -> vec4f {
 //#endfor
 //#endif
 
-// Rows 4 · of.y … + 3 of the tile by k from 4 · of.x on: column j holds the values of k + j.
-fn a_block(of: vec2u, m0: u32, step: u32) -> mat4x4f {
-  let row = m0 + 4u * of.y;
+// Rows 4 · place.y … + 3 of the tile by k from 4 · place.x on: column j holds the values of k + j.
+fn a_block(place: vec2u, m0: u32, step: u32) -> mat4x4f {
+  let row = m0 + 4u * place.y;
 //#if LOW_RANK
   if (step * BK < padded_rank()) {
-    let k = step * BK + 4u * of.x;
+    let k = step * BK + 4u * place.x;
     return transpose(mat4x4f(
       low_values(row, k, params.m, params.low_rank), low_values(row + 1u, k, params.m, params.low_rank),
       low_values(row + 2u, k, params.m, params.low_rank), low_values(row + 3u, k, params.m, params.low_rank)));
   }
 //#endif
-  let k = step * BK - padded_rank() + 4u * of.x;
+  let k = step * BK - padded_rank() + 4u * place.x;
 //#if TRANS_A
   return mat4x4f(
     a_values(k, row, params.k, params.m), a_values(k + 1u, row, params.k, params.m),
@@ -151,11 +151,11 @@ fn a_block(of: vec2u, m0: u32, step: u32) -> mat4x4f {
 //#endif
 }
 
-fn b_block(of: vec2u, n0: u32, step: u32) -> mat4x4f {
-  let column = n0 + 4u * of.y;
+fn b_block(place: vec2u, n0: u32, step: u32) -> mat4x4f {
+  let column = n0 + 4u * place.y;
 //#if LOW_RANK
   if (step * BK < padded_rank()) {
-    let k = step * BK + 4u * of.x;
+    let k = step * BK + 4u * place.x;
 //#if TRANS_B
     return transpose(mat4x4f(
       low_b_values(column, k, params.n, params.low_rank), low_b_values(column + 1u, k, params.n, params.low_rank),
@@ -167,7 +167,7 @@ fn b_block(of: vec2u, n0: u32, step: u32) -> mat4x4f {
 //#endif
   }
 //#endif
-  let k = step * BK - padded_rank() + 4u * of.x;
+  let k = step * BK - padded_rank() + 4u * place.x;
 //#if TRANS_B
   return transpose(mat4x4f(
     b_values(column, k, params.n, params.k), b_values(column + 1u, k, params.n, params.k),
@@ -212,16 +212,16 @@ fn block_values(block: u32, m0: u32, n0: u32, step: u32) -> mat4x4f {
 
 fn store_block(block: u32, stage: u32, values: mat4x4f) {
   if (block < A_BLOCKS) {
-    let of = a_place(block);
-    let at = of.y ^ ((2u * of.x) & A_SWIZZLE);
+    let place = a_place(block);
+    let at = place.y ^ ((2u * place.x) & A_SWIZZLE);
 //#for J 4
-    a_tile[stage][4u * of.x + ${J}u][at] = values[${J}];
+    a_tile[stage][4u * place.x + ${J}u][at] = values[${J}];
 //#endfor
   } else if (block < BLOCKS) {
-    let of = b_place(block - A_BLOCKS);
-    let at = of.y ^ ((2u * of.x) & B_SWIZZLE);
+    let place = b_place(block - A_BLOCKS);
+    let at = place.y ^ ((2u * place.x) & B_SWIZZLE);
 //#for J 4
-    b_tile[stage][4u * of.x + ${J}u][at] = values[${J}];
+    b_tile[stage][4u * place.x + ${J}u][at] = values[${J}];
 //#endfor
   }
 }
@@ -269,9 +269,9 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) la
   let m0 = group.y * BM;
   // Neighbouring threads form tiles of 8 columns by 4 rows, so that a subgroup reads few vectors from both tiles.
 //#if PATCHED
-  let patch = lane >> 5u;
-  let tx = (patch % (ACROSS / 8u)) * 8u + (lane & 7u);
-  let ty = (patch / (ACROSS / 8u)) * 4u + ((lane >> 3u) & 3u);
+  let cluster = lane >> 5u;
+  let tx = (cluster % (ACROSS / 8u)) * 8u + (lane & 7u);
+  let ty = (cluster / (ACROSS / 8u)) * 4u + ((lane >> 3u) & 3u);
 //#else
   let tx = lane % ACROSS;
   let ty = lane / ACROSS;
