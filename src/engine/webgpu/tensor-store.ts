@@ -23,10 +23,10 @@ export class WebgpuTensor extends CountedTensor {
   }
 }
 
-/** Elements that a workgroup of the elementwise kernels takes. */
+/** Units (`lanesOf`) that a workgroup of the elementwise kernels takes. */
 export const ELEMENTS = 1024;
 
-/** Workgroups of an elementwise kernel over n elements. */
+/** Workgroups of an elementwise kernel over n units. */
 export function blocks(n: number): readonly [number, number] {
   return flat(Math.ceil(n / ELEMENTS));
 }
@@ -112,8 +112,9 @@ export class TensorStore extends CountedTensors<WebgpuTensor> {
   /** A copy of the values. */
   copy(source: WebgpuTensor): WebgpuTensor {
     const target = this.create(source.shape);
-    const n = source.size;
-    this.kernels.launch(WGSL.copy, blocks(n), { out: target.range, source: source.range, n });
+    const { width, defines } = lanesOf(source.size);
+    const n = source.size / width;
+    this.kernels.launch(WGSL.copy, blocks(n), { out: target.range, source: source.range, n }, { defines });
     return target;
   }
 

@@ -29,7 +29,7 @@ import { writeRows } from './operations/rows.js';
 import { webgpuOperations } from './operations.js';
 import { WebgpuOptimizerState } from './optimizer.js';
 import { WebgpuParameterSet } from './parameters.js';
-import { blocks, TensorStore } from './tensor-store.js';
+import { blocks, lanesOf, TensorStore } from './tensor-store.js';
 import { loadWeight, releaseWeight } from './weights.js';
 
 /** Most logits of a block of rows in cross-entropy. */
@@ -86,8 +86,10 @@ export class WebgpuEngine extends CountingEngine implements Engine {
     const to = this.store.use(target, 'addInPlace', 'target');
     const from = this.store.like(source, to, 'addInPlace', 'source');
     to.isTouched = true;
+    const { width, defines } = lanesOf(to.size);
+    const n = to.size / width;
     this.store.apart([to, from], (out, x) => {
-      this.store.kernels.launch(WGSL.addInPlace, blocks(to.size), { out: out!, x: x!, n: to.size });
+      this.store.kernels.launch(WGSL.addInPlace, blocks(n), { out: out!, x: x!, n }, { defines });
     });
   }
 
