@@ -1,12 +1,15 @@
 /**
  * Texts of kernels from the files that they are made of: `//#include FILE` takes a file in once, and
  * `//#if NAME` or `//#if NAME == VALUE`, `//#elif …`, `//#else`, `//#endif` choose by what is defined. A name that is
- * defined stands as `${NAME}` for its value.
+ * defined stands as `${NAME}` for its value. `//#for NAME COUNT` … `//#endfor` repeats its lines with NAME from 0 to
+ * COUNT - 1: indices are constants then, which Dawn does not clamp, and drivers need not unroll.
  */
 import { EngineError } from '../../errors.js';
 
 /** Values by name; a name that is missing is not defined. */
 export type Defines = Readonly<Record<string, string | number | boolean>>;
+
+const DIRECTIVE = /^\s*\/\/#(\w+)\s*(.*?)\s*$/;
 
 interface Branch {
   /** Whether its lines are taken. */
@@ -24,29 +27,44 @@ export function kernelSource(sources: Readonly<Record<string, string>>, file: st
     included.add(name);
     const text = sources[name];
     if (text === undefined) throw new EngineError(`the WGSL source ${name} is not in this build`);
+    takeLines(name, text.split('\n'), 0, defines);
+  };
+  const takeLines = (name: string, texts: readonly string[], first: number, known: Defines): void => {
     const branches: Branch[] = [];
     const isOn = (): boolean => branches.every(({ isTaken }) => isTaken);
-    for (const [i, line] of text.split('\n').entries()) {
-      const [, directive, rest = ''] = /^\s*\/\/#(\w+)\s*(.*?)\s*$/.exec(line) ?? [];
+    const filled = (line: string): string => line.replace(/\$\{(\w+)\}/g, (_, key: string) => textOf(known, key, name));
+    for (let i = 0; i < texts.length; i++) {
+      const line = texts[i]!;
+      const [, directive, rest = ''] = DIRECTIVE.exec(line) ?? [];
       const fail = (): never => {
-        throw new EngineError(`${name}:${i + 1}: "${line.trim()}" does not match the directives before it`);
+        throw new EngineError(`${name}:${first + i + 1}: "${line.trim()}" does not match the directives before it`);
       };
       switch (directive) {
         case undefined:
-          if (isOn()) lines.push(line.replace(/\$\{(\w+)\}/g, (_, key: string) => textOf(defines, key, name)));
+          if (isOn()) lines.push(filled(line));
           break;
         case 'include':
-          if (isOn()) take(rest.replace(/\$\{(\w+)\}/g, (_, key: string) => textOf(defines, key, name)));
+          if (isOn()) take(filled(rest));
           break;
+        case 'for': {
+          const end = endOfLoop(texts, i);
+          if (end < 0) fail();
+          const [variable = '', count] = isOn() ? filled(rest).split(/\s+/) : [];
+          const body = texts.slice(i + 1, end);
+          for (let at = 0; at < Number(count ?? 0); at++)
+            takeLines(name, body, first + i + 1, { ...known, [variable]: at });
+          i = end;
+          break;
+        }
         case 'if': {
-          const holds = conditionHolds(rest, defines);
+          const holds = conditionHolds(rest, known);
           branches.push({ isTaken: holds, wasTaken: holds });
           break;
         }
         case 'elif':
         case 'else': {
           const branch = branches.at(-1) ?? fail();
-          branch.isTaken = !branch.wasTaken && (directive === 'else' || conditionHolds(rest, defines));
+          branch.isTaken = !branch.wasTaken && (directive === 'else' || conditionHolds(rest, known));
           branch.wasTaken ||= branch.isTaken;
           break;
         }
@@ -61,6 +79,17 @@ export function kernelSource(sources: Readonly<Record<string, string>>, file: st
   };
   take(file);
   return lines.join('\n');
+}
+
+/** Of the `//#for` at this line: its `//#endfor`, or -1. */
+function endOfLoop(lines: readonly string[], start: number): number {
+  let depth = 0;
+  for (let i = start; i < lines.length; i++) {
+    const [, directive] = DIRECTIVE.exec(lines[i]!) ?? [];
+    if (directive === 'for') depth++;
+    else if (directive === 'endfor' && --depth === 0) return i;
+  }
+  return -1;
 }
 
 function conditionHolds(condition: string, defines: Defines): boolean {

@@ -14,8 +14,10 @@ import type {
   OptimizerArrays,
   OptimizerState,
   OptimizerStep,
+  RowMaxima,
   StorageCosts,
 } from '../engine.js';
+import type { ImagePatches } from '../image-patches.js';
 import type { Operations } from '../operations.js';
 import { requireOwnSet, requireValues } from '../parameter-layout.js';
 import { noteChange, requireIdleEngine, requireNotTraining, requireOwnCall } from '../parameter-lease.js';
@@ -26,9 +28,13 @@ import { Kernels } from './kernels.js';
 import type { OpenDevice } from './load-webgpu.js';
 import { WebgpuMemory } from './memory.js';
 import type { MemorySize } from './memory-size.js';
+import { imagePatches } from './operations/image-patches.js';
+import { readWeight } from './operations/read-weight.js';
+import { rowMaxima } from './operations/row-maxima.js';
 import { writeRows } from './operations/rows.js';
 import { webgpuOperations } from './operations.js';
 import { WebgpuOptimizerState } from './optimizer.js';
+import { zeroParameters } from './parameter-chunks.js';
 import { WebgpuParameterSet } from './parameters.js';
 import { blocks, lanesOf, TensorStore } from './tensor-store.js';
 import { requireWeightRoom } from './weight-room.js';
@@ -122,12 +128,24 @@ export class WebgpuEngine extends CountingEngine implements Engine {
     requireWeightRoom(sources, budget - bytesInUse, SMALLEST_PASS_BYTES);
   }
 
+  imagePatches(images: ImagePatches): Tensor {
+    return imagePatches(this.store, images);
+  }
+
+  async rowMaxima(matrix: Tensor): Promise<RowMaxima> {
+    return rowMaxima(this.store, this.store.matrix(matrix, 'rowMaxima', 'the matrix'));
+  }
+
+  async areZero(set: ParameterSet, of: 'values' | 'gradients'): Promise<readonly boolean[]> {
+    return zeroParameters(this.store, this.#set(set), of);
+  }
+
   loadWeight(source: WeightSource): Promise<Weight> {
     return loadWeight(this.store, source);
   }
 
-  async readWeight(_weight: Weight): Promise<Float32Array> {
-    throw new EngineError('readWeight: to be written');
+  async readWeight(weight: Weight): Promise<Float32Array> {
+    return readWeight(this.store, this.store.weights.use(weight, 'readWeight'));
   }
 
   releaseWeight(weight: Weight): void {
