@@ -49,7 +49,7 @@ const OPTIONS = {
 
 /** Options of one engine, which stand in an object of its own. */
 const ELSEWHERE: Readonly<Record<string, string>> = {
-  memorybudget: 'options of the engine have it, in bytes: { cuda: { memoryBudget } } or { webgpu: { memoryBudget } }',
+  memorybudget: '{ cuda: { memoryBudget } } has it, in bytes, or { webgpu: { memoryBudget } }',
   software: "createEngine('webgpu', { webgpu: { software: true } }) has it",
   offload: "createEngine('cuda', { cuda: { offload } }) has it",
 };
@@ -165,9 +165,7 @@ async function requireUsedDevice(device: unknown, choice: EngineChoice): Promise
 /** cuda where a card and its libraries exist, else a GPU through the package webgpu where it is installed, else cpu. */
 async function automatic(options: CreateEngineOptions): Promise<Engine> {
   const candidates = [
-    ...(process.platform === 'linux'
-      ? [{ name: 'cuda', make: cuda, why: 'a card and its libraries were found' }]
-      : []),
+    ...(process.platform === 'linux' ? [{ name: 'cuda', make: cuda, why: 'a card and its libraries were found' }] : []),
     // Cards that a model is to be laid over are those of cuda.
     ...(options.deviceMap === undefined
       ? [{ name: 'webgpu', make: webgpu, why: 'the package webgpu is installed and finds a GPU' }]

@@ -199,12 +199,12 @@ export class CommandQueue {
   async keepPace(): Promise<void> {
     this.flush();
     while (this.#underWay.length > BATCHES_AHEAD) await this.#underWay[0];
-    await this.failures.requireMemory(this.#batch);
+    await this.failures.requireMemory(() => this.#lastBatch());
   }
 
   /** @throws OutOfMemoryError if the buffer of `createStorage` is not there; what has gone wrong for good */
   requireBuffer(buffer: GpuBuffer): Promise<void> {
-    return this.failures.requireBuffer(buffer, this.#batch);
+    return this.failures.requireBuffer(buffer, () => this.#lastBatch());
   }
 
   dispose(): void {
@@ -213,6 +213,11 @@ export class CommandQueue {
     this.#tables.destroy();
     for (const buffers of this.#idleReads.values()) for (const buffer of buffers) buffer.destroy();
     this.#idleReads.clear();
+  }
+
+  #lastBatch(): number {
+    this.flush();
+    return this.#batch - 1;
   }
 
   #readBuffer(size: number): GpuBuffer {

@@ -5,7 +5,7 @@
  * A shortage of memory is thrown once, by the next wait for the device, and what the batches since then computed is void;
  * everything else ends the engine.
  */
-import { EngineError, OutOfMemoryError } from '../../errors.js';
+import { EngineError, type OutOfMemoryError } from '../../errors.js';
 import type { GpuBuffer, GpuDevice } from './gpu-types.js';
 
 /** A buffer that is not there. */
@@ -90,15 +90,16 @@ export class DeviceFailures {
 
   /**
    * Waits for what is not known yet.
-   * @param batch the last that has gone out
+   * @param lastBatch sends what has gathered, and gives the number of the last batch that has gone out
    * @throws OutOfMemoryError once, if a buffer is missing; what has gone wrong for good
    */
-  async requireMemory(batch: number): Promise<void> {
+  async requireMemory(lastBatch: () => number): Promise<void> {
     await this.settled();
-    const open = this.#shortages.filter(({ lastBatch }) => lastBatch === Number.POSITIVE_INFINITY);
+    const open = this.#shortages.filter((shortage) => shortage.lastBatch === Number.POSITIVE_INFINITY);
     this.requireSound();
     if (open.length === 0) return;
-    for (const shortage of open) shortage.lastBatch = batch;
+    const last = lastBatch();
+    for (const shortage of open) shortage.lastBatch = last;
     throw open[0]!.error;
   }
 
@@ -117,12 +118,12 @@ export class DeviceFailures {
    * For whoever waits for a buffer of its own before anybody uses it: no other wait throws its shortage after this.
    * @throws OutOfMemoryError if the buffer is missing; what has gone wrong for good
    */
-  async requireBuffer(buffer: GpuBuffer, batch: number): Promise<void> {
+  async requireBuffer(buffer: GpuBuffer, lastBatch: () => number): Promise<void> {
     await this.settled();
     this.requireSound();
     const shortage = this.#shortages.find((one) => one.buffer === buffer);
     if (!shortage) return;
-    shortage.lastBatch = Math.min(shortage.lastBatch, batch);
+    shortage.lastBatch = Math.min(shortage.lastBatch, lastBatch());
     throw shortage.error;
   }
 

@@ -93,7 +93,7 @@ export class WebgpuMemory {
     if (this.heldBytes + size > this.#budget) this.#giveBack();
     if (this.heldBytes + size > this.#budget) throw this.#outOfMemory(size);
     const buffer = this.#queue.createStorage(size, (message) => {
-      this.#shrink(size);
+      this.#shrink(size, size);
       return this.#shortage(size, message);
     });
     this.#fixed.add(buffer);
@@ -132,7 +132,7 @@ export class WebgpuMemory {
     const buffer = this.#queue.createStorage(size, (message) => {
       slab.isMissing = true;
       this.#missing++;
-      this.#shrink(size);
+      this.#shrink(size, 0);
       return this.#shortage(size, message);
     });
     const slab: Slab = { address, size, buffer, isMissing: false };
@@ -168,9 +168,14 @@ export class WebgpuMemory {
     this.#missing = [...this.#slabs.values()].filter(({ isMissing }) => isMissing).length;
   }
 
-  /** After the device had no room for so many bytes, at most half of them are asked for again. */
-  #shrink(bytes: number): void {
-    this.#budget = Math.min(this.#budget, this.heldBytes - Math.ceil(bytes / 2));
+  /**
+   * After the device had no room for so many bytes, at most half of them are asked for again.
+   * @param missingFixed those of them that count among the weights
+   */
+  #shrink(bytes: number, missingFixed: number): void {
+    const missing = [...this.#slabs.values()].reduce((sum, slab) => sum + (slab.isMissing ? slab.size : 0), 0);
+    const there = this.heldBytes - missing - missingFixed;
+    this.#budget = Math.min(this.#budget, there + Math.ceil(bytes / 2));
     this.#slabBytes = Math.min(this.#slabBytes, Math.max(SMALLEST_SLAB, roundUp(bytes / 2, SMALLEST_SLAB)));
   }
 

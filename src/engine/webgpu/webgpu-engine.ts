@@ -100,7 +100,7 @@ export class WebgpuEngine extends CountingEngine implements Engine {
     return this.store.zeros(shape);
   }
 
-  read(tensor: Tensor): Promise<Float32Array> {
+  async read(tensor: Tensor): Promise<Float32Array> {
     return this.store.download(this.store.use(tensor, 'read'))();
   }
 
