@@ -25,15 +25,13 @@ import { CommandQueue } from './command-queue.js';
 import { Kernels } from './kernels.js';
 import type { OpenDevice } from './load-webgpu.js';
 import { WebgpuMemory } from './memory.js';
+import { MAX_LOGITS } from './operations/cross-entropy.js';
 import { writeRows } from './operations/rows.js';
 import { webgpuOperations } from './operations.js';
 import { WebgpuOptimizerState } from './optimizer.js';
 import { WebgpuParameterSet } from './parameters.js';
 import { blocks, lanesOf, TensorStore } from './tensor-store.js';
 import { loadWeight, releaseWeight } from './weights.js';
-
-/** Most logits of a block of rows in cross-entropy. */
-export const MAX_LOGITS = 1 << 25;
 
 export class WebgpuEngine extends CountingEngine implements Engine {
   readonly name = 'webgpu';
