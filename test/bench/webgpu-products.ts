@@ -38,6 +38,7 @@ const { values: options } = parseArgs({
     rows: { type: 'string', default: '1,512,2048,4096' },
     shapes: { type: 'string', default: '3072x4096,3072x1024,4096x3072,3072x9216,9216x3072' },
     vocabulary: { type: 'string', default: '131072' },
+    'loss-rows': { type: 'string', default: '256' },
     tiles: { type: 'boolean', default: false },
     seconds: { type: 'string', default: '0.3' },
     software: { type: 'boolean', default: false },
@@ -154,11 +155,11 @@ function dot(k: number, a: (i: number) => number, b: (i: number) => number): rea
   return [sum, magnitude];
 }
 
-const tileName = (tile: Tile): string =>
-  Object.entries(OTHER_TILES).find(([, other]) => other === tile)?.[0] ?? JSON.stringify(tile);
+const tileName = (tile: Tile | undefined): string =>
+  Object.entries(OTHER_TILES).find(([, other]) => other === tile)?.[0] ?? 'few rows';
 
 /** The plan of the engine, and others where they are asked for and the device has the memory. */
-function plansOf(what: Pick<Product, 'm' | 'n' | 'k'>): Plan[] {
+function plansOf(what: Product): Plan[] {
   const own = planProduct(what);
   if (!options.tiles) return [own];
   const most = open.device.limits.maxComputeWorkgroupStorageSize;
@@ -183,10 +184,10 @@ async function measurePlain(
   const a = held(transA ? k : m, transA ? m : k);
   const b = held(transB ? n : k, transB ? k : n);
   const c = store.create([m, n]);
-  for (const plan of plansOf(what)) {
+  const whole = { ...what, a: { range: a.tensor.range }, b: b.tensor.range, c: { range: c.range } };
+  for (const plan of plansOf(whole)) {
     const name = `${label}, ${tileName(plan.tile)}${plan.splits > 1 ? ` in ${plan.splits} splits` : ''}`;
-    const run = (): void =>
-      product(store, { ...what, a: { range: a.tensor.range }, b: b.tensor.range, c: { range: c.range } }, plan);
+    const run = (): void => product(store, whole, plan);
     const took = await time(run);
     report(name, took, 2 * m * n * k, 4 * (m * k + n * k + m * n));
     await check(name, c, (row, column) =>
@@ -278,14 +279,12 @@ async function weights(): Promise<void> {
             (i) => made.value(column, i),
           );
         await check(`${label}, forward`, y, plain);
-        if (options.tiles && m > 16) {
-          for (const { tile, splits } of plansOf({ m, n: outputs, k: inputs }).slice(1)) {
-            const what = { m, n: outputs, k: inputs, a: x.tensor, transB: true, c: y };
-            const run = (): void =>
-              product(store, { ...what, b: { weight, part: weight.parts[0]! } }, { tile, splits });
-            report(`${label}, forward, ${tileName(tile)}`, await time(run), operations, bytes);
-            await check(`${label}, forward, ${tileName(tile)}`, y, plain);
-          }
+        const b = { weight, part: weight.parts[0]! };
+        const what = { m, n: outputs, k: inputs, a: x.tensor, b, transB: true, c: y };
+        for (const plan of plansOf(what).slice(1)) {
+          const name = `${label}, forward, ${tileName(plan.tile)}`;
+          report(name, await time(() => product(store, what, plan)), operations, bytes);
+          await check(name, y, plain);
         }
         if (m > 16) {
           const dy = held(m, outputs);
@@ -364,7 +363,7 @@ async function layers(): Promise<void> {
 
 async function loss(): Promise<void> {
   const { crossEntropy } = engine.operations;
-  const [rows, columns, vocabulary] = [256, 3072, Number(options.vocabulary)];
+  const [rows, columns, vocabulary] = [Number(options['loss-rows']), 3072, Number(options.vocabulary)];
   const made = makeWeight('bf16', vocabulary, columns);
   store.weights.add(made.weight);
   const hidden = held(rows, columns);

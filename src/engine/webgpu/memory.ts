@@ -43,6 +43,11 @@ export class WebgpuMemory {
     return Math.min(maxBufferSize, maxStorageBufferBindingSize);
   }
 
+  /** Bytes that a workgroup may share. */
+  get workgroupBytes(): number {
+    return this.#device.limits.maxComputeWorkgroupStorageSize;
+  }
+
   get bytesInUse(): number {
     return this.#fixedBytes + this.#arena.bytesInUse;
   }
