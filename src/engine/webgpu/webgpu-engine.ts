@@ -28,6 +28,7 @@ import { Kernels } from './kernels.js';
 import type { OpenDevice } from './load-webgpu.js';
 import { WebgpuMemory } from './memory.js';
 import type { MemorySize } from './memory-size.js';
+import { MAX_LOGITS } from './operations/cross-entropy.js';
 import { imagePatches } from './operations/image-patches.js';
 import { readWeight } from './operations/read-weight.js';
 import { rowMaxima } from './operations/row-maxima.js';
@@ -39,9 +40,6 @@ import { WebgpuParameterSet } from './parameters.js';
 import { blocks, lanesOf, TensorStore } from './tensor-store.js';
 import { requireWeightRoom } from './weight-room.js';
 import { loadWeight, releaseWeight } from './weights.js';
-
-/** Most logits of a block of rows in cross-entropy. */
-export const MAX_LOGITS = 1 << 25;
 
 /** Of a logit: itself and its gradient, which replaces it. */
 const LOGIT_BYTES = 4;
