@@ -36,7 +36,7 @@ const { describe, it } = where(missing === undefined, missing ?? '');
 /** Over many magnitudes, so that all parts of the 8-bit maps are used. */
 function normals(seed: number, length = TOTAL): Float32Array {
   const random = new MersenneTwister(seed);
-  return Float32Array.from({ length }, (_, i) => random.nextNormal() * 10 ** -(i % 5));
+  return Float32Array.from({ length }, (_, i) => random.nextNormal() * 10 ** -(i % 9));
 }
 
 describe('the optimizer of webgpu', () => {
