@@ -63,9 +63,9 @@ export async function createWebgpuEngine(
   const opened = device ? ownDevice(device) : await open();
   try {
     if (opened.isSoftware && !software && !device) throw softwareOnly(opened);
-    const size =
+    const { bytes, source } =
       memoryBudget === undefined ? await memorySize(opened) : { bytes: memoryBudget, source: 'as memoryBudget says' };
-    return new WebgpuEngine(opened, size, tokensPerPass);
+    return new WebgpuEngine(opened, bytes, { source, ...(tokensPerPass === undefined ? {} : { tokensPerPass }) });
   } catch (error) {
     if (!device) opened.device.destroy();
     throw error;
@@ -73,7 +73,7 @@ export async function createWebgpuEngine(
 }
 
 /** @throws ConfigError for what is no `GPUDevice` */
-export function requireDevice(device: unknown): asserts device is GpuDevice {
+export function requireDevice(device: unknown): void {
   const known = device as Partial<GpuDevice> | null;
   if (typeof known === 'object' && typeof known?.createComputePipeline === 'function' && known.queue) return;
   const cure =

@@ -20,12 +20,12 @@ export interface BufferRange {
   readonly size: number;
 }
 
-export type GpuShaderModule = object;
+type GpuShaderModule = object;
 export type GpuPipeline = object;
-export type GpuBindGroup = object;
+type GpuBindGroup = object;
 export type GpuBindGroupLayout = object;
-export type GpuPipelineLayout = object;
-export type GpuCommandBuffer = object;
+type GpuPipelineLayout = object;
+type GpuCommandBuffer = object;
 
 export interface GpuComputePass {
   setPipeline(pipeline: GpuPipeline): void;
@@ -83,7 +83,9 @@ export interface GpuDevice {
   createBuffer(descriptor: { size: number; usage: number; label?: string }): GpuBuffer;
   createShaderModule(descriptor: { code: string; label?: string }): GpuShaderModule;
   createBindGroupLayout(descriptor: { entries: Iterable<object> }): GpuBindGroupLayout;
-  createPipelineLayout(descriptor: { bindGroupLayouts: Iterable<GpuBindGroupLayout | null | undefined> }): GpuPipelineLayout;
+  createPipelineLayout(descriptor: {
+    bindGroupLayouts: Iterable<GpuBindGroupLayout | null | undefined>;
+  }): GpuPipelineLayout;
   /** @param descriptor layout, module, entry point and constants */
   createComputePipeline(descriptor: object): GpuPipeline;
   createBindGroup(descriptor: { layout: GpuBindGroupLayout; entries: Iterable<object> }): GpuBindGroup;

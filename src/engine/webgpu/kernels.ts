@@ -15,7 +15,7 @@ export interface Kernel<P> {
 }
 
 /** What makes one of several programs of a file. */
-export interface Variant {
+interface Variant {
   /** Of kernel-source.ts. */
   readonly defines?: Defines;
   /** `override` constants. */

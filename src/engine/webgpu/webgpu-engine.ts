@@ -27,7 +27,6 @@ import { CommandQueue } from './command-queue.js';
 import { Kernels } from './kernels.js';
 import type { OpenDevice } from './load-webgpu.js';
 import { WebgpuMemory } from './memory.js';
-import type { MemorySize } from './memory-size.js';
 import { MAX_LOGITS } from './operations/cross-entropy.js';
 import { imagePatches } from './operations/image-patches.js';
 import { readWeight } from './operations/read-weight.js';
@@ -59,11 +58,18 @@ export class WebgpuEngine extends CountingEngine implements Engine {
   readonly #open: OpenDevice;
   #isDisposed = false;
 
-  /** @param size bytes for everything that the engine keeps on the device */
-  constructor(open: OpenDevice, size: MemorySize, tokensPerPass = TOKENS_PER_PASS) {
+  /**
+   * @param budget bytes for everything that the engine keeps on the device
+   * @param source where the budget is from, for the description
+   */
+  constructor(
+    open: OpenDevice,
+    budget: number,
+    { source, tokensPerPass = TOKENS_PER_PASS }: { readonly source?: string; readonly tokensPerPass?: number } = {},
+  ) {
     const { device, info } = open;
     const queue = new CommandQueue(device);
-    const memory = new WebgpuMemory(device, queue, size.bytes);
+    const memory = new WebgpuMemory(device, queue, budget);
     const store = new TensorStore(memory, queue, new Kernels(device, queue));
     super(store);
     this.#open = open;
@@ -71,7 +77,7 @@ export class WebgpuEngine extends CountingEngine implements Engine {
     this.tokensPerPass = tokensPerPass;
     this.operations = webgpuOperations(store);
     const name = info.description || info.device || info.vendor || 'unknown GPU';
-    const most = `up to ${(size.bytes / 1e9).toFixed(1)} GB (${size.source})`;
+    const most = `up to ${(budget / 1e9).toFixed(1)} GB${source === undefined ? '' : ` (${source})`}`;
     this.description = `webgpu: float32 with weights as stored, ${name}, ${most}`;
   }
 
