@@ -114,7 +114,7 @@ describe('a device that is lost or fails', () => {
     const engine = await engineOn(device);
     const read = engine.read(engine.zeros([4]));
     device.destroy();
-    await expect(read).rejects.toThrow(/the GPU was lost|AbortError/);
+    await expect(read).rejects.toThrow('the GPU was lost');
     await expect(engine.keepPace()).rejects.toThrow('the GPU was lost');
     await engine.dispose();
   });
