@@ -76,7 +76,7 @@ for (const config of info?.subgroupMatrixConfigs ?? []) {
 const open = await openDevice(gpu);
 for (const name of ['maxComputeWorkgroupStorageSize', 'maxStorageBufferBindingSize', 'maxBufferSize'] as const)
   console.log(`${name}: ${open.device.limits[name]}`);
-const engine = new WebgpuEngine(open, options.software ? 2 ** 30 : 24 * 2 ** 30);
+const engine = new WebgpuEngine(open, { bytes: options.software ? 2 ** 30 : 24 * 2 ** 30, source: 'for a benchmark' });
 const { store } = engine;
 console.log(engine.description);
 

@@ -11,6 +11,7 @@ import type { OptimizerArrays, OptimizerState, OptimizerStep } from '../../../sr
 import type { ParameterSet } from '../../../src/engine/tensor.js';
 import type { WebgpuEngine } from '../../../src/engine/webgpu/webgpu-engine.js';
 import { EngineError } from '../../../src/errors.js';
+import { WGSL } from '../../../src/generated/wgsl-kernels.js';
 import { MersenneTwister } from '../../../src/random.js';
 import { where } from '../../where.js';
 import { expectSame, relativeError } from '../conformance/measure.js';
@@ -242,6 +243,23 @@ describe('the optimizer of webgpu', () => {
       if (exact === 0) expect(norm).toBe(0);
       else expect(Math.abs(norm / exact - 1)).toBeLessThan(1e-6);
       release(set, state);
+    }
+  });
+
+  it('joins the partial sums of many millions of gradients', async () => {
+    const { store } = engine;
+    for (const count of [1, 1024, 1025, 5860]) {
+      // Three sums and the bits of the largest, which is 1.
+      const sums = Float32Array.from({ length: 4 * count }, (_, i) => [1 + (Math.floor(i / 4) % 7), 0, 0, 1][i % 4]!);
+      const partials = store.fromArray(sums, [count, 4]);
+      const norm = store.create([8]);
+      const bindings = { norm: norm.range, partials: partials.range };
+      store.kernels.launch(WGSL.clipScale, [1], { ...bindings, count, max_norm: 0.5 });
+      const [sum, , , top, clip] = await store.download(norm)();
+      const exact = sums.reduce((all, value, i) => (i % 4 === 0 ? all + value : all), 0);
+      expect([sum, top]).toEqual([exact, 1]);
+      expect(Math.abs((clip! * (Math.sqrt(exact) + 1e-6)) / 0.5 - 1)).toBeLessThan(1e-6);
+      for (const tensor of [partials, norm]) store.release(tensor);
     }
   });
 });

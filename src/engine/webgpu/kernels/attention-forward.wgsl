@@ -11,9 +11,7 @@ struct Params { heads: u32, kv_heads: u32, rows: u32, is_causal: u32, score_scal
 @group(0) @binding(3) var<storage, read_write> q: array<vec4f>;
 @group(0) @binding(4) var<storage, read_write> k: array<vec4f>;
 @group(0) @binding(5) var<storage, read_write> v: array<vec4f>;
-//#if RECORD
 @group(0) @binding(6) var<storage, read_write> lse: array<f32>;
-//#endif
 
 const QUERY = 0u;
 const KEY = 1u;
@@ -95,9 +93,7 @@ fn main(@builtin(workgroup_id) id: vec3u, @builtin(local_invocation_index) threa
       out[(row * params.heads + query_head) * HEAD4 + thread % 16u + 16u * ${c}u] = sums[${i} * ${COLUMNS} + ${c}] * inverse;
     }
 //#endfor
-//#if RECORD
     if (thread % 16u == 0u) { lse[query_head * params.rows + row] = peaks[${i}] + log2(totals[${i}]); }
-//#endif
   }
 //#endfor
 }

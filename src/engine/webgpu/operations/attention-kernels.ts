@@ -50,20 +50,15 @@ export class AttentionKernels {
     this.#limits = store.kernels.limits;
   }
 
-  /** Writes out and, where it is given, the log-sum-exp [heads, rows]. */
-  forward(
-    { q, k, v }: AttentionOperands,
-    out: WebgpuTensor,
-    lse: WebgpuTensor | undefined,
-    attributes: Attributes,
-  ): void {
+  /** Writes out and the log-sum-exp [heads, rows]. */
+  forward({ q, k, v }: AttentionOperands, out: WebgpuTensor, lse: WebgpuTensor, attributes: Attributes): void {
     const { work, defines, items } = this.#variant('forward', attributes);
-    this.#launch(work, [q, k, v, out, ...(lse ? [lse] : [])], (table, [qs, ks, vs, outs, lses]) => {
+    this.#launch(work, [q, k, v, out, lse], (table, [qs, ks, vs, outs, lses]) => {
       this.#store.kernels.launch(
         WGSL.attentionForward,
         [attributes.heads, items],
-        { ...uniforms(attributes, q), work: table, q: qs!, k: ks!, v: vs!, out: outs!, lse: lses },
-        { defines: { ...defines, RECORD: lse !== undefined } },
+        { ...uniforms(attributes, q), work: table, q: qs!, k: ks!, v: vs!, out: outs!, lse: lses! },
+        { defines },
       );
     });
   }

@@ -87,16 +87,22 @@ export class AttentionOperation implements Operation<Attributes> {
     return results;
   }
 
+  /** The output, and the log-sum-exp if backward will want it. */
   #attend(operands: AttentionOperands, attributes: Attributes, record: boolean) {
     const store = this.#store;
     const { q, k } = operands;
-    const lse = record ? store.create([attributes.heads, q.shape[0]!]) : undefined;
     // Without keys there is nothing to bind, and every row gives zeros.
-    if (q.size === 0 || k.size === 0) return { out: store.zeros(q.shape), lse };
-    const out = store.create(q.shape);
-    if (!record && this.kernels.isDecode(attributes.segments)) this.kernels.decode(operands, out, attributes);
-    else this.kernels.forward(operands, out, lse, attributes);
-    return { out, lse };
+    const isEmpty = q.size === 0 || k.size === 0;
+    const out = isEmpty ? store.zeros(q.shape) : store.create(q.shape);
+    if (!record && this.kernels.isDecode(attributes.segments)) {
+      if (!isEmpty) this.kernels.decode(operands, out, attributes);
+      return { out };
+    }
+    const lse = store.create([attributes.heads, q.shape[0]!]);
+    if (!isEmpty) this.kernels.forward(operands, out, lse, attributes);
+    if (record) return { out, lse };
+    store.release(lse);
+    return { out };
   }
 
   #gradients(
