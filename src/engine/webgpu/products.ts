@@ -102,7 +102,7 @@ export interface Plan {
 
 /** What computes a product of these extents. */
 export function planProduct(what: Product): Plan {
-  const { m, n, k, low } = what;
+  const { m, n, k, bias, low } = what;
   if (m <= MAX_FEW_ROWS && fitsFewRows(what)) return { splits: 1 };
   const tile = tileOf(m, n, k);
   const groups = Math.ceil(m / tile.bm) * Math.ceil(n / tile.bn);
@@ -111,7 +111,9 @@ export function planProduct(what: Product): Plan {
     Math.floor(MAX_PARTIALS / Math.max(1, m * n)),
     Math.ceil(ENOUGH_GROUPS / Math.max(1, groups)),
   );
-  return { tile, splits: low || groups > ENOUGH_GROUPS / 2 ? 1 : Math.max(1, most) };
+  // What is added to the product is added once.
+  const isWhole = bias !== undefined || low !== undefined || groups > ENOUGH_GROUPS / 2;
+  return { tile, splits: isWhole ? 1 : Math.max(1, most) };
 }
 
 /** Whether rows begin where eight values can be read at once. */
