@@ -3,10 +3,11 @@
  * 3B, low-rank ones, whole linear layers, and cross-entropy. A few values of each are checked against plain sums.
  *
  *   npx tsx test/bench/webgpu-products.ts [--from FOLDER] [--flag TOGGLE]... [--only square|weights|low|layer|loss]
- *     [--sizes 1024,2048,4096] [--rows 1,512,2048,4096] [--tiles] [--seconds 0.5] [--software]
+ *     [--sizes 1024,2048,4096] [--rows 1,512,2048,4096] [--tiles] [--tile TEXT] [--fixed] [--seconds 0.5] [--software]
  *
  * --from: the project whose node_modules has `webgpu`. --flag: of Dawn, such as enable-dawn-features=disable_robustness.
- * --tiles: every tile beside the one that the engine takes.
+ * --tiles: every tile beside the one that the engine takes, --tile TEXT: those of that name. --fixed: A is bound `read`, as
+ * if it were a weight.
  */
 import { parseArgs } from 'node:util';
 import type { WebgpuWeight, WeightFormat } from '../../src/engine/webgpu/frozen-weight.js';
@@ -40,26 +41,45 @@ const { values: options } = parseArgs({
     vocabulary: { type: 'string', default: '131072' },
     'loss-rows': { type: 'string', default: '256' },
     tiles: { type: 'boolean', default: false },
+    tile: { type: 'string' },
+    fixed: { type: 'boolean', default: false },
     seconds: { type: 'string', default: '0.3' },
     software: { type: 'boolean', default: false },
   },
 });
 const numbers = (list: string): number[] => list.split(',').map(Number);
 
-/** To compare: rows and columns of a workgroup, k of a step, values of a thread, stages. */
+/** Rows and columns of a workgroup, k of a step, groups of 4 rows and columns of a thread. */
+function tile(bm: number, bn: number, bk: number, rowGroups: number, columnGroups: number, rest: Partial<Tile> = {}) {
+  return { bm, bn, bk, rowGroups, columnGroups, stages: 1, loader: 'vector', unroll: bk, ...rest } as Tile;
+}
+
+/** To compare. */
 const OTHER_TILES: Record<string, Tile> = {
   ...TILES,
-  '128x128x8': { bm: 128, bn: 128, bk: 8, rowGroups: 2, columnGroups: 2, stages: 1 },
-  '128x128x8, 2 stages': { bm: 128, bn: 128, bk: 8, rowGroups: 2, columnGroups: 2, stages: 2 },
-  '128x128x16, 2 stages': { bm: 128, bn: 128, bk: 16, rowGroups: 2, columnGroups: 2, stages: 2 },
-  '128x128x32': { bm: 128, bn: 128, bk: 32, rowGroups: 2, columnGroups: 2, stages: 1 },
-  '128x64x16, 8x4': { bm: 128, bn: 64, bk: 16, rowGroups: 2, columnGroups: 1, stages: 1 },
-  '128x64x16, 8x8': { bm: 128, bn: 64, bk: 16, rowGroups: 2, columnGroups: 2, stages: 1 },
-  '64x128x16, 8x8': { bm: 64, bn: 128, bk: 16, rowGroups: 2, columnGroups: 2, stages: 1 },
-  '64x64x16, 8x4': { bm: 64, bn: 64, bk: 16, rowGroups: 2, columnGroups: 1, stages: 1 },
-  '64x64x16, 8x8': { bm: 64, bn: 64, bk: 16, rowGroups: 2, columnGroups: 2, stages: 1 },
-  '64x64x32': { bm: 64, bn: 64, bk: 32, rowGroups: 1, columnGroups: 1, stages: 1 },
-  '128x256x8, 8x16': { bm: 128, bn: 256, bk: 8, rowGroups: 2, columnGroups: 4, stages: 1 },
+  '128x128x8 loop 1': tile(128, 128, 8, 2, 2, { unroll: 1 }),
+  '128x128x8 loop 2': tile(128, 128, 8, 2, 2, { unroll: 2 }),
+  '128x128x8 loop 4': tile(128, 128, 8, 2, 2, { unroll: 4 }),
+  '128x128x8, 2 stages': tile(128, 128, 8, 2, 2, { stages: 2 }),
+  '128x128x8, 2 stages, loop 4': tile(128, 128, 8, 2, 2, { stages: 2, unroll: 4 }),
+  '128x128x8 blocks': tile(128, 128, 8, 2, 2, { loader: 'block' }),
+  '128x128x16': tile(128, 128, 16, 2, 2),
+  '128x128x16 loop 4': tile(128, 128, 16, 2, 2, { unroll: 4 }),
+  '128x128x16 blocks': tile(128, 128, 16, 2, 2, { loader: 'block' }),
+  '128x128x16 blocks, loop 4': tile(128, 128, 16, 2, 2, { loader: 'block', unroll: 4 }),
+  '128x64x8, 8x4': tile(128, 64, 8, 2, 1),
+  '128x64x16, 8x4': tile(128, 64, 16, 2, 1),
+  '128x64x16, 8x4 loop 4': tile(128, 64, 16, 2, 1, { unroll: 4 }),
+  '64x128x16, 8x4': tile(64, 128, 16, 2, 1),
+  '64x128x16, 8x8': tile(64, 128, 16, 2, 2),
+  '64x128x8, 8x8': tile(64, 128, 8, 2, 2),
+  '128x64x8, 8x8': tile(128, 64, 8, 2, 2),
+  '64x64x16, 8x4': tile(64, 64, 16, 2, 1),
+  '64x64x16, 8x8': tile(64, 64, 16, 2, 2),
+  '64x64x16 loop 4': tile(64, 64, 16, 1, 1, { unroll: 4 }),
+  '64x64x32': tile(64, 64, 32, 1, 1),
+  '64x64x32 blocks': tile(64, 64, 32, 1, 1, { loader: 'block' }),
+  '256x128x8, 16x8': tile(256, 128, 8, 4, 2),
 };
 
 const driver = findSwiftShader();
@@ -76,7 +96,8 @@ for (const config of info?.subgroupMatrixConfigs ?? []) {
 const open = await openDevice(gpu);
 for (const name of ['maxComputeWorkgroupStorageSize', 'maxStorageBufferBindingSize', 'maxBufferSize'] as const)
   console.log(`${name}: ${open.device.limits[name]}`);
-const engine = new WebgpuEngine(open, { bytes: options.software ? 2 ** 30 : 24 * 2 ** 30, source: 'for a benchmark' });
+const budget = { bytes: (options.software ? 1 : 24) * 2 ** 30, source: 'for the benchmark' };
+const engine = new WebgpuEngine(open, { bytes: budget, source: 'for a benchmark' });
 const { store } = engine;
 console.log(engine.description);
 
@@ -163,10 +184,13 @@ function plansOf(what: Product): Plan[] {
   const own = planProduct(what);
   if (!options.tiles) return [own];
   const most = open.device.limits.maxComputeWorkgroupStorageSize;
-  const others = Object.values(OTHER_TILES).filter(
-    ({ bm, bn, bk, stages }) =>
-      4 * (bm + bn) * bk * stages <= most && bm <= 2 * Math.max(16, what.m) && bn <= 2 * Math.max(16, what.n),
-  );
+  const others = Object.entries(OTHER_TILES)
+    .filter(([name]) => !options.tile || name.includes(options.tile))
+    .map(([, other]) => other)
+    .filter(
+      ({ bm, bn, bk, stages }) =>
+        4 * (bm + bn) * bk * stages <= most && bm <= 2 * Math.max(16, what.m) && bn <= 2 * Math.max(16, what.n),
+    );
   return [own, ...others.filter((tile) => tile !== own.tile || own.splits > 1).map((tile) => ({ tile, splits: 1 }))];
 }
 
@@ -184,7 +208,10 @@ async function measurePlain(
   const a = held(transA ? k : m, transA ? m : k);
   const b = held(transB ? n : k, transB ? k : n);
   const c = store.create([m, n]);
-  const whole = { ...what, a: { range: a.tensor.range }, b: b.tensor.range, c: { range: c.range } };
+  const fixed = options.fixed ? store.memory.createFixed(4 * a.tensor.size) : undefined;
+  if (fixed) store.queue.copy(a.tensor.range, fixed, fixed.size);
+  const aRows = fixed ? { range: fixed, isFixed: true } : { range: a.tensor.range };
+  const whole = { ...what, a: aRows, b: b.tensor.range, c: { range: c.range } };
   for (const plan of plansOf(whole)) {
     const name = `${label}, ${tileName(plan.tile)}${plan.splits > 1 ? ` in ${plan.splits} splits` : ''}`;
     const run = (): void => product(store, whole, plan);
@@ -199,6 +226,8 @@ async function measurePlain(
     );
   }
   for (const tensor of [a.tensor, b.tensor, c]) store.release(tensor);
+  store.queue.flush();
+  if (fixed) store.memory.freeFixed(fixed);
 }
 
 async function squares(): Promise<void> {

@@ -63,9 +63,9 @@ export async function createWebgpuEngine(
   const opened = device ? ownDevice(device) : await open();
   try {
     if (opened.isSoftware && !software && !device) throw softwareOnly(opened);
-    const { bytes, source } =
+    const size =
       memoryBudget === undefined ? await memorySize(opened) : { bytes: memoryBudget, source: 'as memoryBudget says' };
-    return new WebgpuEngine(opened, bytes, { source, ...(tokensPerPass === undefined ? {} : { tokensPerPass }) });
+    return new WebgpuEngine(opened, size, tokensPerPass);
   } catch (error) {
     if (!device) opened.device.destroy();
     throw error;

@@ -6,7 +6,7 @@ import { hostMemory } from '../host-memory.js';
 import type { OpenDevice } from './load-webgpu.js';
 
 /** Bytes, and where they are from: for the engine's description. */
-interface MemorySize {
+export interface MemorySize {
   readonly bytes: number;
   readonly source: string;
 }

@@ -17,6 +17,8 @@ export interface Rows {
   readonly first?: number | undefined;
   /** Default: contiguous. */
   readonly stride?: number | undefined;
+  /** Of A: it lies outside of the arena, where no launch writes, and is bound `read`. */
+  readonly isFixed?: boolean | undefined;
 }
 
 /** low.scale · mask ⊙ (u · op(b)), added to a product. */
@@ -71,15 +73,19 @@ export interface Tile {
   readonly columnGroups: number;
   /** Copies of the tiles in workgroup memory: with 2 the next step is stored while this one is computed. */
   readonly stages: 1 | 2;
+  /** What a thread brings into workgroup memory at a time: see product.wgsl. */
+  readonly loader: 'vector' | 'block';
+  /** Values of k that are written out, a divisor of bk. */
+  readonly unroll: number;
 }
 
 export const TILES = {
-  large: { bm: 128, bn: 128, bk: 16, rowGroups: 2, columnGroups: 2, stages: 1 },
-  medium: { bm: 64, bn: 64, bk: 16, rowGroups: 1, columnGroups: 1, stages: 1 },
-  tall16: { bm: 128, bn: 16, bk: 16, rowGroups: 1, columnGroups: 1, stages: 1 },
-  tall32: { bm: 128, bn: 32, bk: 16, rowGroups: 1, columnGroups: 1, stages: 1 },
-  wide16: { bm: 16, bn: 128, bk: 16, rowGroups: 1, columnGroups: 1, stages: 1 },
-  wide32: { bm: 32, bn: 128, bk: 16, rowGroups: 1, columnGroups: 1, stages: 1 },
+  large: { bm: 128, bn: 128, bk: 8, rowGroups: 2, columnGroups: 2, stages: 1, loader: 'vector', unroll: 8 },
+  medium: { bm: 64, bn: 64, bk: 16, rowGroups: 1, columnGroups: 1, stages: 1, loader: 'vector', unroll: 16 },
+  tall16: { bm: 128, bn: 16, bk: 16, rowGroups: 1, columnGroups: 1, stages: 1, loader: 'vector', unroll: 16 },
+  tall32: { bm: 128, bn: 32, bk: 16, rowGroups: 1, columnGroups: 1, stages: 1, loader: 'vector', unroll: 16 },
+  wide16: { bm: 16, bn: 128, bk: 16, rowGroups: 1, columnGroups: 1, stages: 1, loader: 'vector', unroll: 16 },
+  wide32: { bm: 32, bn: 128, bk: 16, rowGroups: 1, columnGroups: 1, stages: 1, loader: 'vector', unroll: 16 },
 } as const satisfies Record<string, Tile>;
 
 /** Workgroups that keep a large GPU busy. */
@@ -102,7 +108,7 @@ export interface Plan {
 
 /** What computes a product of these extents. */
 export function planProduct(what: Product): Plan {
-  const { m, n, k, low } = what;
+  const { m, n, k, bias, low } = what;
   if (m <= MAX_FEW_ROWS && fitsFewRows(what)) return { splits: 1 };
   const tile = tileOf(m, n, k);
   const groups = Math.ceil(m / tile.bm) * Math.ceil(n / tile.bn);
@@ -111,14 +117,16 @@ export function planProduct(what: Product): Plan {
     Math.floor(MAX_PARTIALS / Math.max(1, m * n)),
     Math.ceil(ENOUGH_GROUPS / Math.max(1, groups)),
   );
-  return { tile, splits: low || groups > ENOUGH_GROUPS / 2 ? 1 : Math.max(1, most) };
+  // What is added to the product is added once.
+  const isWhole = bias !== undefined || low !== undefined || groups > ENOUGH_GROUPS / 2;
+  return { tile, splits: isWhole ? 1 : Math.max(1, most) };
 }
 
 /** Whether rows begin where eight values can be read at once. */
 function fitsFewRows({ k, a, transA, b, transB, low }: Product): boolean {
   const block = 'weight' in b && b.part.factors ? b.weight.block[1] : 0;
   const areWhole = [k, a.first ?? 0, a.stride ?? k, block].every((extent) => extent % 8 === 0);
-  return areWhole && transB === true && !transA && !low?.mask;
+  return areWhole && transB === true && !transA && !a.isFixed && !low?.mask;
 }
 
 function tileOf(m: number, n: number, k: number): Tile {
@@ -191,7 +199,12 @@ function launchFewRows({ kernels }: TensorStore, what: Product): void {
   const chunk = Math.min(4, rows);
   const isNf4 = defines['FORMAT'] === 'nf4';
   const fewDefines = { ...defines, CHUNK: chunk, CHUNKS: rows / chunk, NF4_TABLE: isNf4 };
-  kernels.launch(WGSL.matrixVector, flat(Math.ceil(what.n / 4)), parameters, { defines: fewDefines });
+  kernels.launch(
+    WGSL.matrixVector,
+    flat(Math.ceil(what.n / 4)),
+    { ...parameters, a: what.a.range },
+    { defines: fewDefines },
+  );
 }
 
 /** What both kernels bind, take as uniforms and define. */
@@ -200,7 +213,8 @@ function sharedOf({ m, n, k, a, transA, b, c, alpha = 1, beta = 0, bias, low, fi
   const [blockRows, blockColumns] = held?.weight.block ?? [1, 1];
   const columns = held?.weight.columns ?? 1;
   const parameters = {
-    a: a.range,
+    a: a.isFixed ? undefined : a.range,
+    fixed_a: a.isFixed ? a.range : undefined,
     c: c.range,
     b: held ? undefined : (b as BufferRange),
     weight: held?.part.values,
@@ -223,6 +237,7 @@ function sharedOf({ m, n, k, a, transA, b, c, alpha = 1, beta = 0, bias, low, fi
   };
   const defines: Defines = {
     ...(held && { FORMAT: held.weight.format, FACTORS: held.part.factors !== undefined }),
+    FIXED_A: a.isFixed === true,
     LOW_RANK: low !== undefined,
     BIAS: bias !== undefined,
   };
@@ -230,12 +245,17 @@ function sharedOf({ m, n, k, a, transA, b, c, alpha = 1, beta = 0, bias, low, fi
 }
 
 /** What product.wgsl needs to know of a tile. */
-function tileDefines({ bm, bn, bk, rowGroups, columnGroups, stages }: Tile): Defines {
+function tileDefines({ bm, bn, bk, rowGroups, columnGroups, stages, loader, unroll }: Tile): Defines {
   const across = bn / (4 * columnGroups);
   const down = bm / (4 * rowGroups);
+  const threads = across * down;
+  const loads =
+    loader === 'block'
+      ? { LOADS: Math.ceil(((bm + bn) * bk) / 16 / threads) }
+      : { A_LOADS: Math.ceil((bm * bk) / 4 / threads), B_LOADS: Math.ceil((bn * bk) / 4 / threads) };
   return {
     ...{ BM: bm, BN: bn, BK: bk, ROW_GROUPS: rowGroups, COLUMN_GROUPS: columnGroups, STAGES: stages },
-    LOADS: Math.ceil(((bm + bn) * bk) / 16 / (across * down)),
+    ...{ ...loads, LOADER: loader, UNROLL: unroll, WRITTEN_OUT: unroll === bk },
     PATCHED: across % 8 === 0 && down % 4 === 0,
   };
 }

@@ -27,6 +27,7 @@ import { CommandQueue } from './command-queue.js';
 import { Kernels } from './kernels.js';
 import type { OpenDevice } from './load-webgpu.js';
 import { WebgpuMemory } from './memory.js';
+import type { MemorySize } from './memory-size.js';
 import { MAX_LOGITS } from './operations/cross-entropy.js';
 import { imagePatches } from './operations/image-patches.js';
 import { readWeight } from './operations/read-weight.js';
@@ -59,17 +60,12 @@ export class WebgpuEngine extends CountingEngine implements Engine {
   #isDisposed = false;
 
   /**
-   * @param budget bytes for everything that the engine keeps on the device
-   * @param source where the budget is from, for the description
+   * @param budget bytes for everything that the engine keeps on the device, and where that is from
    */
-  constructor(
-    open: OpenDevice,
-    budget: number,
-    { source, tokensPerPass = TOKENS_PER_PASS }: { readonly source?: string; readonly tokensPerPass?: number } = {},
-  ) {
+  constructor(open: OpenDevice, budget: MemorySize, tokensPerPass = TOKENS_PER_PASS) {
     const { device, info } = open;
     const queue = new CommandQueue(device);
-    const memory = new WebgpuMemory(device, queue, budget);
+    const memory = new WebgpuMemory(device, queue, budget.bytes);
     const store = new TensorStore(memory, queue, new Kernels(device, queue));
     super(store);
     this.#open = open;
@@ -77,7 +73,7 @@ export class WebgpuEngine extends CountingEngine implements Engine {
     this.tokensPerPass = tokensPerPass;
     this.operations = webgpuOperations(store);
     const name = info.description || info.device || info.vendor || 'unknown GPU';
-    const most = `up to ${(budget / 1e9).toFixed(1)} GB${source === undefined ? '' : ` (${source})`}`;
+    const most = `up to ${(budget.bytes / 1e9).toFixed(1)} GB (${budget.source})`;
     this.description = `webgpu: float32 with weights as stored, ${name}, ${most}`;
   }
 

@@ -41,5 +41,8 @@ export async function testGpu(software = true): Promise<Gpu> {
 
 /** @param budget bytes */
 export async function openTestEngine({ software = true, budget = 1 << 30 } = {}): Promise<WebgpuEngine> {
-  return new WebgpuEngine(await openDevice(await testGpu(software)), budget);
+  return new WebgpuEngine(await openDevice(await testGpu(software)), {
+    bytes: budget,
+    source: 'for a test',
+  });
 }

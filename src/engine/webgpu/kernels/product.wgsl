@@ -9,9 +9,10 @@
 // Launch: BN columns by BM rows a workgroup, `splits` of the k-steps in z: each computes `steps` of them and writes its own
 // C, split_size further on (sum-splits.wgsl adds them up). A thread holds TM x TN values, in vectors of 4 columns.
 //
-// Both tiles lie in workgroup memory with k outside, so that a thread reads vectors of 4 rows or columns. Threads bring 4 x 4
-// values at a time, transposed in registers where k is the contiguous dimension; the place within a row is XORed with the
-// number of its 4 k, which spreads those stores over the banks.
+// Both tiles lie in workgroup memory with k outside, so that a thread reads vectors of 4 rows or columns. LOADER says what
+// threads bring at a time: a `vector` of 4 values, stored one by one where k is the contiguous dimension, or a `block` of 4 x 4,
+// transposed in registers there. The place within a row is XORed with the number of its 4 k, which spreads those stores over
+// the banks. UNROLL of the BK values of k are written out: more need more registers on some drivers, and fewer more indices.
 struct Params {
   m: u32, n: u32, k: u32,
   a_first: u32, a_stride: u32, c_first: u32, c_stride: u32, n_first: u32,
@@ -22,7 +23,11 @@ struct Params {
   weight_columns: u32, block_rows: u32, block_columns: u32, factors_across: u32,
 }
 @group(0) @binding(0) var<uniform> params: Params;
+//#if FIXED_A
+@group(0) @binding(10) var<storage, read> fixed_a: array<${ELEMENT}>;
+//#else
 @group(0) @binding(1) var<storage, read_write> a: array<${ELEMENT}>;
+//#endif
 @group(0) @binding(2) var<storage, read_write> c: array<${ELEMENT}>;
 //#if FORMAT
 @group(0) @binding(4) var<storage, read> weight: array<u32>;
@@ -65,13 +70,18 @@ var<workgroup> b_tile: array<array<array<vec4f, BN / 4u>, BK>, ${STAGES}>;
 fn a_values(row: u32, column: u32, rows: u32, columns: u32) -> vec4f {
   if (row >= rows || column >= columns) { return vec4f(); }
   let i = params.a_first + row * params.a_stride + column;
-//#if WIDE
-  return a[i >> 2u];
+//#if FIXED_A
+  let source = &fixed_a;
 //#else
-  var values = vec4f(a[i], 0.0, 0.0, 0.0);
-  if (column + 1u < columns) { values.y = a[i + 1u]; }
-  if (column + 2u < columns) { values.z = a[i + 2u]; }
-  if (column + 3u < columns) { values.w = a[i + 3u]; }
+  let source = &a;
+//#endif
+//#if WIDE
+  return (*source)[i >> 2u];
+//#else
+  var values = vec4f((*source)[i], 0.0, 0.0, 0.0);
+  if (column + 1u < columns) { values.y = (*source)[i + 1u]; }
+  if (column + 2u < columns) { values.z = (*source)[i + 2u]; }
+  if (column + 3u < columns) { values.w = (*source)[i + 3u]; }
   return values;
 //#endif
 }
@@ -128,6 +138,19 @@ fn low_b_values(row: u32, column: u32, rows: u32, columns: u32) -> vec4f {
 //#endfor
 //#endif
 
+// The rank in whole steps.
+fn padded_rank() -> u32 {
+//#if LOW_RANK
+  return (params.low_rank + BK - 1u) / BK * BK;
+//#else
+  return 0u;
+//#endif
+}
+
+// What the place in a row of the tiles is XORed with, by the number of the 4 k.
+fn spread(k4: u32) -> u32 { return k4 * (32u / BK); }
+
+//#if LOADER == block
 // Rows 4 · place.y … + 3 of the tile by k from 4 · place.x on: column j holds the values of k + j.
 fn a_block(place: vec2u, m0: u32, step: u32) -> mat4x4f {
   let row = m0 + 4u * place.y;
@@ -179,15 +202,6 @@ fn b_block(place: vec2u, n0: u32, step: u32) -> mat4x4f {
 //#endif
 }
 
-// The rank in whole steps.
-fn padded_rank() -> u32 {
-//#if LOW_RANK
-  return (params.low_rank + BK - 1u) / BK * BK;
-//#else
-  return 0u;
-//#endif
-}
-
 // Which 4 k (x) and which 4 rows or columns (y) a block is: neighbouring threads read what is contiguous.
 fn a_place(block: u32) -> vec2u {
 //#if TRANS_A
@@ -213,18 +227,82 @@ fn block_values(block: u32, m0: u32, n0: u32, step: u32) -> mat4x4f {
 fn store_block(block: u32, stage: u32, values: mat4x4f) {
   if (block < A_BLOCKS) {
     let place = a_place(block);
-    let at = place.y ^ ((2u * place.x) & A_SWIZZLE);
+    let at = place.y ^ (spread(place.x) & A_SWIZZLE);
 //#for J 4
     a_tile[stage][4u * place.x + ${J}u][at] = values[${J}];
 //#endfor
   } else if (block < BLOCKS) {
     let place = b_place(block - A_BLOCKS);
-    let at = place.y ^ ((2u * place.x) & B_SWIZZLE);
+    let at = place.y ^ (spread(place.x) & B_SWIZZLE);
 //#for J 4
     b_tile[stage][4u * place.x + ${J}u][at] = values[${J}];
 //#endfor
   }
 }
+//#else
+//#if TRANS_A
+fn a_vector(unit: u32, m0: u32, step: u32) -> vec4f {
+  return a_values(step * BK + unit / (BM / 4u), m0 + 4u * (unit % (BM / 4u)), params.k, params.m);
+}
+
+fn store_a(unit: u32, stage: u32, values: vec4f) {
+  let k = unit / (BM / 4u);
+  a_tile[stage][k][(unit % (BM / 4u)) ^ (spread(k / 4u) & A_SWIZZLE)] = values;
+}
+//#else
+fn a_vector(unit: u32, m0: u32, step: u32) -> vec4f {
+  let row = m0 + unit / (BK / 4u);
+  let k = step * BK + 4u * (unit % (BK / 4u));
+//#if LOW_RANK
+  if (step * BK < padded_rank()) { return low_values(row, k, params.m, params.low_rank); }
+//#endif
+  return a_values(row, k - padded_rank(), params.m, params.k);
+}
+
+fn store_a(unit: u32, stage: u32, values: vec4f) {
+  let k4 = unit % (BK / 4u);
+  let row = unit / (BK / 4u);
+  let at = (row / 4u) ^ (spread(k4) & A_SWIZZLE);
+//#for J 4
+  a_tile[stage][4u * k4 + ${J}u][at][row % 4u] = values[${J}];
+//#endfor
+}
+//#endif
+
+//#if TRANS_B
+fn b_vector(unit: u32, n0: u32, step: u32) -> vec4f {
+  let column = n0 + unit / (BK / 4u);
+  let k = step * BK + 4u * (unit % (BK / 4u));
+//#if LOW_RANK
+  if (step * BK < padded_rank()) { return low_b_values(column, k, params.n, params.low_rank); }
+//#endif
+  return b_values(column, k - padded_rank(), params.n, params.k);
+}
+
+fn store_b(unit: u32, stage: u32, values: vec4f) {
+  let k4 = unit % (BK / 4u);
+  let column = unit / (BK / 4u);
+  let at = (column / 4u) ^ (spread(k4) & B_SWIZZLE);
+//#for J 4
+  b_tile[stage][4u * k4 + ${J}u][at][column % 4u] = values[${J}];
+//#endfor
+}
+//#else
+fn b_vector(unit: u32, n0: u32, step: u32) -> vec4f {
+  let column = n0 + 4u * (unit % (BN / 4u));
+  let k = step * BK + unit / (BN / 4u);
+//#if LOW_RANK
+  if (step * BK < padded_rank()) { return low_b_values(k, column, params.low_rank, params.n); }
+//#endif
+  return b_values(k - padded_rank(), column, params.k, params.n);
+}
+
+fn store_b(unit: u32, stage: u32, values: vec4f) {
+  let k = unit / (BN / 4u);
+  b_tile[stage][k][(unit % (BN / 4u)) ^ (spread(k / 4u) & B_SWIZZLE)] = values;
+}
+//#endif
+//#endif
 
 fn store_values(row: u32, column: u32, values: vec4f, split: u32) {
   if (row >= params.m || column >= params.n) { return; }
@@ -294,9 +372,18 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) la
   let low_steps = padded_rank() / BK;
   let first = group.z * params.steps;
   let end = min(first + params.steps, low_steps + (params.k + BK - 1u) / BK);
+//#if LOADER == block
 //#for L ${LOADS}
   var values${L} = block_values(lane + ${L}u * THREADS, m0, n0, first);
 //#endfor
+//#else
+//#for L ${A_LOADS}
+  var next_a${L} = a_vector(lane + ${L}u * THREADS, m0, first);
+//#endfor
+//#for L ${B_LOADS}
+  var next_b${L} = b_vector(lane + ${L}u * THREADS, n0, first);
+//#endfor
+//#endif
   for (var step = first; step < end; step++) {
 //#if STAGES == 1
     let stage = 0u;
@@ -304,14 +391,32 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) la
 //#else
     let stage = (step - first) & 1u;
 //#endif
+//#if LOADER == block
 //#for L ${LOADS}
     store_block(lane + ${L}u * THREADS, stage, values${L});
 //#endfor
+//#else
+//#for L ${A_LOADS}
+    if (lane + ${L}u * THREADS < BM * BK / 4u) { store_a(lane + ${L}u * THREADS, stage, next_a${L}); }
+//#endfor
+//#for L ${B_LOADS}
+    if (lane + ${L}u * THREADS < BN * BK / 4u) { store_b(lane + ${L}u * THREADS, stage, next_b${L}); }
+//#endfor
+//#endif
     workgroupBarrier();
     if (step + 1u < end) {
+//#if LOADER == block
 //#for L ${LOADS}
       values${L} = block_values(lane + ${L}u * THREADS, m0, n0, step + 1u);
 //#endfor
+//#else
+//#for L ${A_LOADS}
+      next_a${L} = a_vector(lane + ${L}u * THREADS, m0, step + 1u);
+//#endfor
+//#for L ${B_LOADS}
+      next_b${L} = b_vector(lane + ${L}u * THREADS, n0, step + 1u);
+//#endfor
+//#endif
     }
 //#if LOW_RANK
     if (step == low_steps) {
@@ -324,13 +429,23 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) la
 //#endfor
     }
 //#endif
-//#for K ${BK}
+//#if WRITTEN_OUT
     {
+//#else
+    for (var k0 = 0u; k0 < BK; k0 += ${UNROLL}u) {
+//#endif
+//#for K ${UNROLL}
+    {
+//#if WRITTEN_OUT
+      const k = ${K}u;
+//#else
+      let k = k0 + ${K}u;
+//#endif
 //#for G ${ROW_GROUPS}
-      let a${G} = a_tile[stage][${K}][(ty + ${G}u * DOWN) ^ ((${K}u / 4u * 2u) & A_SWIZZLE)];
+      let a${G} = a_tile[stage][k][(ty + ${G}u * DOWN) ^ (spread(k / 4u) & A_SWIZZLE)];
 //#endfor
 //#for H ${COLUMN_GROUPS}
-      let b${H} = b_tile[stage][${K}][(tx + ${H}u * ACROSS) ^ ((${K}u / 4u * 2u) & B_SWIZZLE)];
+      let b${H} = b_tile[stage][k][(tx + ${H}u * ACROSS) ^ (spread(k / 4u) & B_SWIZZLE)];
 //#endfor
 //#for G ${ROW_GROUPS}
 //#for R 4
@@ -341,6 +456,7 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) la
 //#endfor
     }
 //#endfor
+    }
   }
 
 //#for G ${ROW_GROUPS}
