@@ -57,6 +57,7 @@ export async function doctorChecks(options: DoctorOptions = {}): Promise<Check[]
       }),
     ])),
     ...peerChecks(),
+    await webgpuCheck(),
     ...launcherChecks(env),
   ];
 }
@@ -226,6 +227,23 @@ async function tokenCheck(name: string, cure: string, find: () => Promise<string
     // The text of an error that nobody foresaw may quote what was read.
     const code = error instanceof Error ? ((error as NodeJS.ErrnoException).code ?? error.name) : 'unknown fault';
     return { name, state: 'optional', found: `cannot be looked for: ${code}; is there a HOME?`, cure };
+  }
+}
+
+/** Whether the webgpu engine can run: its package, and a GPU that it finds. Opens no device. */
+async function webgpuCheck(): Promise<Check> {
+  const name = 'webgpu engine';
+  try {
+    const { adapterIsSoftware, findAdapter, loadWebgpu } = await import('../engine/webgpu/load-webgpu.js');
+    const adapter = await findAdapter(await loadWebgpu());
+    const { info } = adapter;
+    const found = oneLine([info?.description, info?.device, info?.architecture].filter(Boolean).join(', ') || 'a GPU');
+    if (!adapterIsSoftware(adapter)) return { name, state: 'ok', found };
+    const cure = 'only the processor computes there: check the Vulkan driver of the GPU (vulkaninfo --summary)';
+    return { name, state: 'optional', found: `${found}: no GPU`, cure };
+  } catch (error) {
+    if (!(error instanceof TuneError)) throw error;
+    return { name, state: 'optional', found: oneLine(error.summary), cure: error.hint };
   }
 }
 

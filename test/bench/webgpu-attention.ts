@@ -332,7 +332,7 @@ const gpu = await loadWebgpu(
   options.flags ? options.flags.split(';') : [],
 );
 const open = await openDevice(gpu);
-const webgpu = new WebgpuEngine(open, options.small ? 1 << 30 : 8 * 2 ** 30);
+const webgpu = new WebgpuEngine(open, { bytes: options.small ? 1 << 30 : 8 * 2 ** 30, source: 'for a benchmark' });
 const settleWebgpu = async (): Promise<void> => {
   webgpu.store.queue.flush();
   await open.device.queue.onSubmittedWorkDone();

@@ -2,7 +2,8 @@
  * What is sent to the device, in order: launches gather in one command buffer with their uniforms and small tables, and go
  * out together. A freed range may be written by what comes next, as everything runs in this order.
  */
-import { EngineError } from '../../errors.js';
+import { EngineError, type OutOfMemoryError } from '../../errors.js';
+import { DeviceFailures } from './device-failures.js';
 import {
   BUFFER_USAGE,
   type BufferRange,
@@ -14,11 +15,12 @@ import {
 
 /** Bytes of the uniforms of a launch: the alignment that every device takes. */
 export const UNIFORM_BYTES = 256;
-/** Launches after which a batch goes out, and how many fit where tables hold it back. */
+/** Launches after which a batch goes out. */
 const LAUNCHES = 128;
-const MOST_LAUNCHES = 2048;
 /** Bytes of the tables of a batch; longer ones take memory of their own. */
 export const TABLE_BYTES = 4 << 20;
+/** Bytes of writes that may wait for the device: its binding keeps a copy of each until it has run. */
+const UPLOADS_AHEAD = 128 << 20;
 /** Batches under way at most when more is queued: enough to keep the device busy, few enough to stop soon. */
 const BATCHES_AHEAD = 6;
 
@@ -26,7 +28,7 @@ export class CommandQueue {
   readonly #device: GpuDevice;
   readonly uniforms: GpuBuffer;
   readonly #tables: GpuBuffer;
-  readonly #uniformBytes = new Uint8Array(UNIFORM_BYTES * MOST_LAUNCHES);
+  readonly #uniformBytes = new Uint8Array(UNIFORM_BYTES * LAUNCHES);
   readonly #tableBytes = new Uint8Array(TABLE_BYTES);
   #launches = 0;
   #tableEnd = 0;
@@ -38,40 +40,42 @@ export class CommandQueue {
   readonly #underWay: Promise<unknown>[] = [];
   /** For reading back, by size. */
   readonly #idleReads = new Map<number, GpuBuffer[]>();
-  #failure: Error | undefined;
-  #isDisposed = false;
+  #uploadedBytes = 0;
+  /** Settles when the writes before it have arrived. */
+  #uploads: Promise<unknown> | undefined;
+  /** Number of the batch that gathers. */
+  #batch = 0;
+  readonly failures: DeviceFailures;
 
   constructor(device: GpuDevice) {
     this.#device = device;
     const { uniform, storage, copyTarget } = BUFFER_USAGE;
     this.uniforms = device.createBuffer({ size: this.#uniformBytes.length, usage: uniform | copyTarget });
     this.#tables = device.createBuffer({ size: TABLE_BYTES, usage: storage | copyTarget });
-    device.addEventListener('uncapturederror', ({ error }) => this.fail(new EngineError(`WebGPU: ${error.message}`)));
-    device.lost.then(({ message }) => {
-      if (this.#isDisposed) return;
-      this.fail(
-        new EngineError(`the GPU was lost: ${message || 'its driver gave no reason'}`, {
-          hint: 'The driver was reset, or the machine slept. What was saved is whole: make a new engine and resume.',
-        }),
-      );
-    });
+    this.failures = new DeviceFailures(device);
   }
 
-  /** Everything after it throws this. */
-  fail(error: Error): void {
-    this.#failure ??= error;
-  }
-
-  /** @throws what has gone wrong on the device */
+  /** @throws what has gone wrong on the device for good */
   requireSound(): void {
-    if (this.#failure) throw this.#failure;
-    if (this.#isDisposed) throw new EngineError('the engine was disposed');
+    this.failures.requireSound();
+  }
+
+  /**
+   * A buffer for storage. What has gathered goes out before, so that it does not share a batch with commands of a buffer
+   * that may not be there.
+   * @param shortage made if there is no memory for it: the next wait throws it
+   */
+  createStorage(size: number, shortage: (message: string) => OutOfMemoryError): GpuBuffer {
+    this.flush();
+    this.requireSound();
+    const { storage, copySource, copyTarget } = BUFFER_USAGE;
+    const descriptor = { size, usage: storage | copySource | copyTarget };
+    return this.failures.createBuffer(descriptor, this.#batch, shortage);
   }
 
   /** Room for the uniforms of the next launch. Gives the offset in `uniforms`, to be handed to `dispatch`. */
   reserve(): { readonly offset: number; readonly view: DataView } {
-    if (this.#launches >= LAUNCHES && this.#pins === 0) this.flush();
-    if (this.#launches >= MOST_LAUNCHES) throw new EngineError(`${MOST_LAUNCHES} launches share one table`);
+    if (this.#launches >= LAUNCHES) this.flush();
     this.requireSound();
     const offset = UNIFORM_BYTES * this.#launches++;
     return { offset, view: new DataView(this.#uniformBytes.buffer, offset, UNIFORM_BYTES) };
@@ -108,6 +112,21 @@ export class CommandQueue {
     this.flush();
     this.requireSound();
     this.#device.queue.writeBuffer(buffer, offset, data);
+    this.#uploadedBytes += data.byteLength;
+  }
+
+  /** For whoever writes without end: resolves when only so much waits as keeps the device busy. */
+  async keepUploads(): Promise<void> {
+    if (this.#uploadedBytes >= UPLOADS_AHEAD) {
+      this.#uploadedBytes = 0;
+      const queued = this.#device.queue.onSubmittedWorkDone();
+      this.#uploads = queued.then(
+        () => {},
+        () => {},
+      );
+    }
+    await this.#uploads;
+    this.requireSound();
   }
 
   clear({ buffer, offset, size }: BufferRange): void {
@@ -128,17 +147,19 @@ export class CommandQueue {
     const size = Math.max(256, 2 ** Math.ceil(Math.log2(bytes)));
     const target = this.#idleReads.get(size)?.pop() ?? this.#readBuffer(size);
     this.#commands().copyBufferToBuffer(buffer, offset, target, 0, 4 * Math.ceil(bytes / 4));
+    const batch = this.#batch;
     this.flush();
     const mapped = target.mapAsync(1, 0, size);
     mapped.catch(() => {});
     return async () => {
       try {
         await mapped;
+        await this.failures.requireComputed(batch);
       } catch (error) {
-        this.requireSound();
+        target.destroy();
+        await this.failures.requireComputed(batch);
         throw error;
       }
-      this.requireSound();
       const copy = target.getMappedRange(0, size).slice(0, bytes);
       target.unmap();
       const idle = this.#idleReads.get(size);
@@ -151,7 +172,10 @@ export class CommandQueue {
 
   /** Sends what has gathered. */
   flush(): void {
-    if (!this.#encoder) return;
+    if (!this.#encoder) {
+      if (this.#pins === 0) this.#tableEnd = 0;
+      return;
+    }
     this.#endPass();
     const commands = this.#encoder.finish();
     this.#encoder = undefined;
@@ -159,26 +183,41 @@ export class CommandQueue {
     if (this.#launches > 0) queue.writeBuffer(this.uniforms, 0, this.#uniformBytes, 0, UNIFORM_BYTES * this.#launches);
     if (this.#tableEnd > 0) queue.writeBuffer(this.#tables, 0, this.#tableBytes, 0, this.#tableEnd);
     queue.submit([commands]);
+    this.#batch++;
     this.#launches = 0;
-    this.#tableEnd = 0;
+    // Launches to come refer to tables that are pinned: those keep their places, and go out again with the next batch.
+    if (this.#pins === 0) this.#tableEnd = 0;
     const ended = (): void => void this.#underWay.shift();
     const done = queue.onSubmittedWorkDone().then(ended, ended);
     this.#underWay.push(done);
   }
 
-  /** Sends what has gathered, and resolves when the device has only a few batches left. */
+  /**
+   * Sends what has gathered, and resolves when the device has only a few batches left.
+   * @throws OutOfMemoryError if a buffer made since the last wait is missing; what has gone wrong for good
+   */
   async keepPace(): Promise<void> {
     this.flush();
     while (this.#underWay.length > BATCHES_AHEAD) await this.#underWay[0];
-    this.requireSound();
+    await this.failures.requireMemory(() => this.#lastBatch());
+  }
+
+  /** @throws OutOfMemoryError if the buffer of `createStorage` is not there; what has gone wrong for good */
+  requireBuffer(buffer: GpuBuffer): Promise<void> {
+    return this.failures.requireBuffer(buffer, () => this.#lastBatch());
   }
 
   dispose(): void {
-    this.#isDisposed = true;
+    this.failures.dispose();
     this.uniforms.destroy();
     this.#tables.destroy();
     for (const buffers of this.#idleReads.values()) for (const buffer of buffers) buffer.destroy();
     this.#idleReads.clear();
+  }
+
+  #lastBatch(): number {
+    this.flush();
+    return this.#batch - 1;
   }
 
   #readBuffer(size: number): GpuBuffer {

@@ -94,6 +94,7 @@ export interface GpuDevice {
   pushErrorScope(filter: 'validation' | 'out-of-memory' | 'internal'): void;
   popErrorScope(): Promise<{ readonly message: string } | null>;
   addEventListener(type: 'uncapturederror', listener: (event: GpuErrorEvent) => void): void;
+  removeEventListener?(type: 'uncapturederror', listener: (event: GpuErrorEvent) => void): void;
   destroy(): void;
 }
 

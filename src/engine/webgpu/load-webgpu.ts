@@ -28,10 +28,14 @@ export interface OpenDevice {
   readonly gpu?: Gpu | undefined;
   /** Computes on the processor. */
   readonly isSoftware: boolean;
+  /** The user's own: not destroyed with the engine. */
+  readonly isBorrowed?: boolean | undefined;
 }
 
 /**
- * `GPU` of the package.
+ * The GPU object of the `webgpu` package, as `navigator.gpu` of a browser: for
+ * `createEngine('webgpu', { device })` with a device of your own. Keep it as long as the device: collected before it,
+ * nothing that was asked for is answered.
  * @param from folder of the project whose node_modules holds it. Default: the working directory
  * @param flags of Dawn
  * @throws EngineError if it is not installed or cannot be loaded
@@ -42,7 +46,7 @@ export async function loadWebgpu(from: string = process.cwd(), flags: readonly s
   try {
     path = createRequire(resolve(from, 'index.js')).resolve('webgpu');
   } catch {
-    throw new EngineError(`webgpu is not installed for ${from}`, { hint: INSTALL, details: { from } });
+    throw new EngineError(`the package webgpu is not installed for ${from}`, { hint: INSTALL, details: { from } });
   }
   try {
     const { create } = (await import(pathToFileURL(path).href)) as { create(flags: readonly string[]): Gpu };
@@ -53,10 +57,10 @@ export async function loadWebgpu(from: string = process.cwd(), flags: readonly s
 }
 
 /**
- * The fastest adapter's device, with all that it offers.
+ * The fastest adapter.
  * @throws EngineError if there is none
  */
-export async function openDevice(gpu: Gpu): Promise<OpenDevice> {
+export async function findAdapter(gpu: Gpu): Promise<GpuAdapter> {
   const adapter = await gpu.requestAdapter({ powerPreference: 'high-performance' });
   if (!adapter) {
     throw new EngineError('WebGPU finds no GPU here', {
@@ -65,13 +69,30 @@ export async function openDevice(gpu: Gpu): Promise<OpenDevice> {
         'VK_DRIVER_FILES at the driver\'s file. createEngine("cpu") runs everywhere.',
     });
   }
-  const requiredFeatures = FEATURES.filter((name) => adapter.features.has(name));
-  const requiredLimits = Object.fromEntries(LIMITS.map((name) => [name, adapter.limits[name]]));
-  const device = await adapter.requestDevice({ requiredFeatures, requiredLimits });
-  return { device, gpu, info: adapter.info ?? {}, isSoftware: isSoftware(adapter) };
+  return adapter;
 }
 
-function isSoftware({ info, isFallbackAdapter }: GpuAdapter): boolean {
+/**
+ * The fastest adapter's device, with all that it offers.
+ * @throws EngineError if there is none, or it gives no device
+ */
+export async function openDevice(gpu: Gpu): Promise<OpenDevice> {
+  const adapter = await findAdapter(gpu);
+  const requiredFeatures = FEATURES.filter((name) => adapter.features.has(name));
+  const requiredLimits = Object.fromEntries(LIMITS.map((name) => [name, adapter.limits[name]]));
+  let device: GpuDevice;
+  try {
+    device = await adapter.requestDevice({ requiredFeatures, requiredLimits });
+  } catch (cause) {
+    throw new EngineError(`WebGPU gives no device of ${adapter.info?.description || 'the GPU'}: ${reasonOf(cause)}`, {
+      cause,
+    });
+  }
+  return { device, gpu, info: adapter.info ?? {}, isSoftware: adapterIsSoftware(adapter) };
+}
+
+/** Whether it computes on the processor. */
+export function adapterIsSoftware({ info, isFallbackAdapter }: GpuAdapter): boolean {
   return (
     isFallbackAdapter === true ||
     info?.isFallbackAdapter === true ||

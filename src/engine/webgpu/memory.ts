@@ -2,81 +2,124 @@
 import { OutOfMemoryError } from '../../errors.js';
 import { formatBytes } from '../../messages/format-bytes.js';
 import { Arena, type Block, roundUp } from '../arena.js';
-import { BUFFER_USAGE, type BufferRange, type GpuBuffer, type GpuDevice } from './gpu-types.js';
+import type { CommandQueue } from './command-queue.js';
+import type { BufferRange, GpuBuffer, GpuDevice } from './gpu-types.js';
 
 /** Distance of slabs in the arena's address space, so that an address gives its slab. */
-const SLAB_STRIDE = 2 ** 40;
+const SLAB_STRIDE = 2 ** 38;
 const SMALLEST_SLAB = 32 << 20;
 /** A slab is this share of the budget: few large ones lie in fewer pieces. */
 const SLAB_SHARE = 1 / 16;
-
-const USAGE = BUFFER_USAGE.storage | BUFFER_USAGE.copySource | BUFFER_USAGE.copyTarget;
+const LARGEST_SLAB = 2 ** 31;
 
 /** A range of a slab. */
 export interface Span extends BufferRange {
   readonly block: Block;
 }
 
+interface Slab {
+  readonly address: number;
+  readonly size: number;
+  readonly buffer: GpuBuffer;
+  /** The device turned out to have no memory for it. */
+  isMissing: boolean;
+}
+
+/** What buffers are made with. */
+type BufferMaker = Pick<CommandQueue, 'createStorage' | 'flush'>;
+
 export class WebgpuMemory {
-  readonly #device: GpuDevice;
-  readonly #arena = new Arena();
-  readonly #slabs: GpuBuffer[] = [];
-  readonly #slabBytes: number;
-  /** Bytes of buffers outside of the arena: weights. */
+  readonly #device: Pick<GpuDevice, 'limits'>;
+  readonly #queue: BufferMaker;
+  #arena = new Arena();
+  /** By number; addresses are never handed out again, so one that is given back leaves a hole. */
+  readonly #slabs = new Map<number, Slab>();
+  #nextSlab = 0;
+  #missing = 0;
+  #slabBytes: number;
+  /** Buffers outside of the arena: weights. */
+  readonly #fixed = new Set<GpuBuffer>();
   #fixedBytes = 0;
+  #budget: number;
   peakBytes = 0;
-  readonly budget: number;
-  /** Hears that the device had less than the budget; the memory is not there then. */
-  onFailure: ((error: OutOfMemoryError) => void) | undefined;
 
   /** @param budget bytes */
-  constructor(device: GpuDevice, budget: number) {
+  constructor(device: Pick<GpuDevice, 'limits'>, queue: BufferMaker, budget: number) {
     this.#device = device;
-    this.budget = budget;
+    this.#queue = queue;
+    this.#budget = budget;
     const wanted = Math.max(SMALLEST_SLAB, roundUp(budget * SLAB_SHARE, SMALLEST_SLAB));
-    this.#slabBytes = Math.min(this.bindingBytes, wanted);
+    this.#slabBytes = Math.min(this.bindingBytes, LARGEST_SLAB, wanted);
+  }
+
+  /** Bytes; what the device turned out to have, if that is less than was set. */
+  get budget(): number {
+    return this.#budget;
   }
 
   /** Most bytes of one binding. */
   get bindingBytes(): number {
     const { maxBufferSize, maxStorageBufferBindingSize } = this.#device.limits;
-    return Math.min(maxBufferSize, maxStorageBufferBindingSize);
+    // Some devices bind 2^31 - 4 bytes; buffers are read as whole vectors of four words.
+    return 16 * Math.floor(Math.min(maxBufferSize, maxStorageBufferBindingSize) / 16);
+  }
+
+  /** Bytes that a workgroup may share. */
+  get workgroupBytes(): number {
+    return this.#device.limits.maxComputeWorkgroupStorageSize;
   }
 
   get bytesInUse(): number {
     return this.#fixedBytes + this.#arena.bytesInUse;
   }
 
+  /** Bytes of all buffers: what the device gave. */
+  get heldBytes(): number {
+    return this.#fixedBytes + this.#arena.capacity;
+  }
+
   /** @param bytes of a binding: a multiple of 4. @throws OutOfMemoryError */
   allocate(bytes: number): Span {
     const size = Math.max(4, bytes);
+    if (this.#missing > 0) this.#dropMissing();
     const block = this.#arena.allocate(size) ?? this.#grow(size);
     this.#notePeak();
-    const slab = this.#slabs[Math.floor(block.address / SLAB_STRIDE)]!;
-    return { buffer: slab, offset: block.address % SLAB_STRIDE, size, block };
+    const { buffer, address } = this.#slabs.get(Math.floor(block.address / SLAB_STRIDE))!;
+    return { buffer, offset: block.address - address, size, block };
   }
 
   free({ block }: Span): void {
-    this.#arena.free(block);
+    if (this.#slabs.size > 0) this.#arena.free(block);
   }
 
-  /** A buffer of its own, for what stays. @throws OutOfMemoryError */
+  /** A buffer of its own, for what stays; whole vectors of four words may be read of it. @throws OutOfMemoryError */
   createFixed(bytes: number): BufferRange {
-    const size = roundUp(Math.max(4, bytes), 4);
-    this.#requireRoom(size);
-    const buffer = this.#create(size);
+    const size = roundUp(Math.max(16, bytes), 16);
+    if (this.heldBytes + size > this.#budget) this.#giveBack();
+    if (this.heldBytes + size > this.#budget) throw this.#outOfMemory(size);
+    const buffer = this.#queue.createStorage(size, (message) => {
+      this.#shrink(size, size);
+      return this.#shortage(size, message);
+    });
+    this.#fixed.add(buffer);
     this.#fixedBytes += size;
     this.#notePeak();
     return { buffer, offset: 0, size };
   }
 
   freeFixed({ buffer, size }: BufferRange): void {
+    if (!this.#fixed.delete(buffer)) return;
     buffer.destroy();
     this.#fixedBytes -= size;
   }
 
   dispose(): void {
-    for (const slab of this.#slabs.splice(0)) slab.destroy();
+    for (const { buffer } of this.#slabs.values()) buffer.destroy();
+    for (const buffer of this.#fixed) buffer.destroy();
+    this.#slabs.clear();
+    this.#fixed.clear();
+    this.#fixedBytes = 0;
+    this.#arena = new Arena();
   }
 
   #grow(bytes: number): Block {
@@ -84,44 +127,77 @@ export class WebgpuMemory {
     if (bytes > limit) {
       throw new OutOfMemoryError(
         `an array of ${formatBytes(bytes)} is larger than the ${formatBytes(limit)} that the device binds`,
+        { neededBytes: bytes, limitBytes: limit },
       );
     }
-    const room = this.budget - this.#fixedBytes - this.#arena.capacity;
-    const size = [Math.max(roundUp(bytes, SMALLEST_SLAB), this.#slabBytes), roundUp(bytes, 512)].find(
-      (wanted) => wanted <= Math.min(room, limit),
-    );
+    const size = this.#slabFor(bytes, limit) ?? (this.#giveBack() ? this.#slabFor(bytes, limit) : undefined);
     if (size === undefined) throw this.#outOfMemory(bytes);
-    this.#arena.grow(this.#slabs.length * SLAB_STRIDE, size, true);
-    this.#slabs.push(this.#create(size));
+    const number = this.#nextSlab++;
+    const address = number * SLAB_STRIDE;
+    const buffer = this.#queue.createStorage(size, (message) => {
+      slab.isMissing = true;
+      this.#missing++;
+      this.#shrink(size, 0);
+      return this.#shortage(size, message);
+    });
+    const slab: Slab = { address, size, buffer, isMissing: false };
+    this.#slabs.set(number, slab);
+    this.#arena.grow(address, size, true);
     return this.#arena.allocate(bytes)!;
   }
 
-  #create(size: number): GpuBuffer {
-    this.#device.pushErrorScope('out-of-memory');
-    const buffer = this.#device.createBuffer({ size, usage: USAGE });
-    void this.#device.popErrorScope().then((error) => {
-      if (!error) return;
-      this.onFailure?.(
-        new OutOfMemoryError(
-          `the GPU has no ${formatBytes(size)} left, within a budget of ${formatBytes(this.budget)}`,
-          {
-            hint: 'Give a smaller memoryBudget, so that passes are planned for what is there.',
-          },
-        ),
-      );
-    });
-    return buffer;
+  /** Bytes of the next slab, for an array of so many; undefined if none fits the budget. */
+  #slabFor(bytes: number, limit: number): number | undefined {
+    const room = Math.min(limit, this.#budget - this.heldBytes);
+    const usual = Math.max(roundUp(bytes, SMALLEST_SLAB), this.#slabBytes);
+    return [usual, roundUp(bytes, 512)].find((wanted) => wanted <= room);
   }
 
-  #requireRoom(bytes: number): void {
-    if (this.#fixedBytes + this.#arena.capacity + bytes > this.budget) throw this.#outOfMemory(bytes);
+  /** Destroys slabs of which nothing is in use. @returns whether there was one */
+  #giveBack(only: (slab: Slab) => boolean = () => true): boolean {
+    let hasGiven = false;
+    for (const [number, slab] of this.#slabs) {
+      if (!only(slab) || !this.#arena.takeOut(slab.address, slab.size)) continue;
+      // What has gathered may use it.
+      if (!hasGiven) this.#queue.flush();
+      slab.buffer.destroy();
+      this.#slabs.delete(number);
+      hasGiven = true;
+    }
+    return hasGiven;
+  }
+
+  /** As soon as their tensors, which are void, are freed. */
+  #dropMissing(): void {
+    this.#giveBack(({ isMissing }) => isMissing);
+    this.#missing = [...this.#slabs.values()].filter(({ isMissing }) => isMissing).length;
+  }
+
+  /**
+   * After the device had no room for so many bytes, at most half of them are asked for again.
+   * @param missingFixed those of them that count among the weights
+   */
+  #shrink(bytes: number, missingFixed: number): void {
+    const missing = [...this.#slabs.values()].reduce((sum, slab) => sum + (slab.isMissing ? slab.size : 0), 0);
+    const there = this.heldBytes - missing - missingFixed;
+    this.#budget = Math.min(this.#budget, there + Math.ceil(bytes / 2));
+    this.#slabBytes = Math.min(this.#slabBytes, Math.max(SMALLEST_SLAB, roundUp(bytes / 2, SMALLEST_SLAB)));
+  }
+
+  #shortage(size: number, message: string): OutOfMemoryError {
+    const given = formatBytes(this.#budget);
+    return new OutOfMemoryError(`the GPU has no ${formatBytes(size)} left: ${message.split('\n')[0]}`, {
+      hint: `From now on it counts as having ${given}; webgpu: { memoryBudget } says beforehand what it has.`,
+      neededBytes: size,
+      limitBytes: this.#budget,
+    });
   }
 
   #outOfMemory(bytes: number): OutOfMemoryError {
-    const { budget } = this;
     const held = `${formatBytes(this.#fixedBytes)} of weights and ${formatBytes(this.#arena.bytesInUse)} of tensors`;
     return new OutOfMemoryError(
-      `no ${formatBytes(bytes)} left in the budget of ${formatBytes(budget)}: ${held} are in use`,
+      `no ${formatBytes(bytes)} left in one piece in the budget of ${formatBytes(this.#budget)}: ${held} are in use`,
+      { neededBytes: bytes, freeBytes: Math.max(0, this.#budget - this.heldBytes), limitBytes: this.#budget },
     );
   }
 

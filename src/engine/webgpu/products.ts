@@ -88,14 +88,22 @@ const ENOUGH_GROUPS = 256;
 const STEPS_OF_SPLIT = 16;
 /** Values of the partial sums of all splits at most: 64 MiB. */
 const MAX_PARTIALS = 1 << 24;
+/** Of the values of nf4 in workgroup memory, beside the tiles. */
+const NF4_TABLE_BYTES = 64;
+
+/** Rows of A that the kernel for few of them takes. */
+const MAX_FEW_ROWS = 16;
 
 export interface Plan {
-  readonly tile: Tile;
+  /** Without one matrix-vector.wgsl computes it: B is read once, by rows. */
+  readonly tile?: Tile | undefined;
   readonly splits: number;
 }
 
 /** What computes a product of these extents. */
-export function planProduct({ m, n, k, low }: Pick<Product, 'm' | 'n' | 'k' | 'low'>): Plan {
+export function planProduct(what: Product): Plan {
+  const { m, n, k, low } = what;
+  if (m <= MAX_FEW_ROWS && fitsFewRows(what)) return { splits: 1 };
   const tile = tileOf(m, n, k);
   const groups = Math.ceil(m / tile.bm) * Math.ceil(n / tile.bn);
   const most = Math.min(
@@ -104,6 +112,13 @@ export function planProduct({ m, n, k, low }: Pick<Product, 'm' | 'n' | 'k' | 'l
     Math.ceil(ENOUGH_GROUPS / Math.max(1, groups)),
   );
   return { tile, splits: low || groups > ENOUGH_GROUPS / 2 ? 1 : Math.max(1, most) };
+}
+
+/** Whether rows begin where eight values can be read at once. */
+function fitsFewRows({ k, a, transA, b, transB, low }: Product): boolean {
+  const block = 'weight' in b && b.part.factors ? b.weight.block[1] : 0;
+  const areWhole = [k, a.first ?? 0, a.stride ?? k, block].every((extent) => extent % 8 === 0);
+  return areWhole && transB === true && !transA && !low?.mask;
 }
 
 function tileOf(m: number, n: number, k: number): Tile {
@@ -117,17 +132,21 @@ function tileOf(m: number, n: number, k: number): Tile {
   return groups >= 128 || (groups >= 32 && k >= 32768) ? TILES.large : TILES.medium;
 }
 
-/** Queues a product. It must have k > 0. */
+/** Queues a product. k must not be 0. */
 export function product(store: TensorStore, what: Product, plan: Plan = planProduct(what)): void {
   const { m, n, c, alpha = 1, beta = 0 } = what;
   if (m === 0 || n === 0) return;
-  const { splits } = plan;
+  const { tile, splits } = plan;
+  if (!tile) {
+    launchFewRows(store, what);
+    return;
+  }
   if (splits === 1) {
-    launchTiles(store, what, plan);
+    launchTiles(store, what, tile, 1);
     return;
   }
   const partial = store.create([splits, m, n]);
-  launchTiles(store, { ...what, c: { range: partial.range }, alpha: 1, beta: 0 }, plan);
+  launchTiles(store, { ...what, c: { range: partial.range }, alpha: 1, beta: 0 }, tile, splits);
   store.kernels.launch(WGSL.sumSplits, flat(Math.ceil((m * n) / 256)), {
     c: c.range,
     partial: partial.range,
@@ -136,20 +155,51 @@ export function product(store: TensorStore, what: Product, plan: Plan = planProd
   store.release(partial);
 }
 
-function launchTiles({ kernels }: TensorStore, what: Product, { tile, splits }: Plan): void {
-  const { m, n, k, a, transA = false, b, transB = false, c, alpha = 1, beta = 0, bias, low } = what;
+function launchTiles(store: TensorStore, what: Product, tile: Tile, splits: number): void {
+  const { m, n, k, a, transA = false, b, transB = false, c, low } = what;
   const { bm, bn, bk } = tile;
-  const held = 'weight' in b ? b : undefined;
-  const aStride = a.stride ?? (transA ? m : k);
-  const cStride = c.stride ?? n;
-  const [blockRows, blockColumns] = held?.weight.block ?? [1, 1];
-  const hasFactors = held?.part.factors !== undefined;
   const isWide = [
-    ...[transA ? m : k, aStride, a.first ?? 0, transB ? k : n, n, cStride, c.first ?? 0, low?.rank ?? 0],
-    hasFactors ? blockColumns : 0,
+    ...[transA ? m : k, a.stride ?? 0, a.first ?? 0, transB ? k : n, n, c.stride ?? 0, c.first ?? 0, low?.rank ?? 0],
+    'weight' in b && b.part.factors ? b.weight.block[1] : 0,
   ].every((extent) => extent % 4 === 0);
+  const { parameters, defines } = sharedOf(what);
   const totalSteps = Math.ceil(k / bk) + (low ? Math.ceil(low.rank / bk) : 0);
-  const bindings = {
+  const { mask } = low ?? {};
+  const tileParameters = {
+    ...parameters,
+    row_keys: mask?.rowKeys,
+    steps: Math.ceil(totalSteps / splits),
+    split_size: m * n,
+    seed: mask ? mask.seed >>> 0 : 0,
+    threshold: mask ? dropoutThreshold(mask.dropout) : 0,
+    kept_scale: mask ? dropoutScale(mask.dropout) : 1,
+  };
+  const tileBytes = 4 * (bm + bn) * bk * tile.stages;
+  const tileConstants = {
+    ...{ ELEMENT: isWide ? 'vec4f' : 'f32', WIDE: isWide, TRANS_A: transA, TRANS_B: transB },
+    DROPOUT: mask !== undefined,
+    NF4_TABLE: store.memory.workgroupBytes >= tileBytes + NF4_TABLE_BYTES,
+  };
+  const groups = [Math.ceil(n / bn), Math.ceil(m / bm), splits];
+  const variant = { defines: { ...defines, ...tileDefines(tile), ...tileConstants } };
+  store.kernels.launch(WGSL.product, groups, tileParameters, variant);
+}
+
+function launchFewRows({ kernels }: TensorStore, what: Product): void {
+  const { parameters, defines } = sharedOf(what);
+  const rows = 2 ** Math.ceil(Math.log2(what.m));
+  const chunk = Math.min(4, rows);
+  const isNf4 = defines['FORMAT'] === 'nf4';
+  const fewDefines = { ...defines, CHUNK: chunk, CHUNKS: rows / chunk, NF4_TABLE: isNf4 };
+  kernels.launch(WGSL.matrixVector, flat(Math.ceil(what.n / 4)), parameters, { defines: fewDefines });
+}
+
+/** What both kernels bind, take as uniforms and define. */
+function sharedOf({ m, n, k, a, transA, b, c, alpha = 1, beta = 0, bias, low, firstColumn = 0 }: Product) {
+  const held = 'weight' in b ? b : undefined;
+  const [blockRows, blockColumns] = held?.weight.block ?? [1, 1];
+  const columns = held?.weight.columns ?? 1;
+  const parameters = {
     a: a.range,
     c: c.range,
     b: held ? undefined : (b as BufferRange),
@@ -158,40 +208,25 @@ function launchTiles({ kernels }: TensorStore, what: Product, { tile, splits }: 
     low: low?.u,
     low_b: low?.b,
     bias,
-    row_keys: low?.mask?.rowKeys,
-  };
-  const uniforms = {
     ...{ m, n, k, alpha, beta },
     a_first: a.first ?? 0,
-    a_stride: aStride,
+    a_stride: a.stride ?? (transA ? m : k),
     c_first: c.first ?? 0,
-    c_stride: cStride,
-    n_first: what.firstColumn ?? 0,
-    steps: Math.ceil(totalSteps / splits),
-    split_size: m * n,
+    c_stride: c.stride ?? n,
+    n_first: firstColumn,
     low_rank: low?.rank ?? 0,
     low_scale: low?.scale ?? 0,
-    seed: low?.mask ? low.mask.seed >>> 0 : 0,
-    threshold: low?.mask ? dropoutThreshold(low.mask.dropout) : 0,
-    kept_scale: low?.mask ? dropoutScale(low.mask.dropout) : 1,
-    weight_columns: held?.weight.columns ?? 1,
+    weight_columns: columns,
     block_rows: blockRows,
     block_columns: blockColumns,
-    factors_across: held ? Math.ceil(held.weight.columns / blockColumns) : 1,
+    factors_across: Math.ceil(columns / blockColumns),
   };
   const defines: Defines = {
-    ...tileDefines(tile),
-    ELEMENT: isWide ? 'vec4f' : 'f32',
-    WIDE: isWide,
-    TRANS_A: transA,
-    TRANS_B: transB,
-    ...(held && { FORMAT: held.weight.format, FACTORS: hasFactors }),
+    ...(held && { FORMAT: held.weight.format, FACTORS: held.part.factors !== undefined }),
     LOW_RANK: low !== undefined,
-    DROPOUT: low?.mask !== undefined,
     BIAS: bias !== undefined,
   };
-  const groups = [Math.ceil(n / bn), Math.ceil(m / bm), splits];
-  kernels.launch(WGSL.product, groups, { ...bindings, ...uniforms }, { defines });
+  return { parameters, defines };
 }
 
 /** What product.wgsl needs to know of a tile. */

@@ -14,8 +14,10 @@ import type {
   OptimizerArrays,
   OptimizerState,
   OptimizerStep,
+  RowMaxima,
   StorageCosts,
 } from '../engine.js';
+import type { ImagePatches } from '../image-patches.js';
 import type { Operations } from '../operations.js';
 import { requireOwnSet, requireValues } from '../parameter-layout.js';
 import { noteChange, requireIdleEngine, requireNotTraining, requireOwnCall } from '../parameter-lease.js';
@@ -25,49 +27,67 @@ import { CommandQueue } from './command-queue.js';
 import { Kernels } from './kernels.js';
 import type { OpenDevice } from './load-webgpu.js';
 import { WebgpuMemory } from './memory.js';
+import type { MemorySize } from './memory-size.js';
+import { MAX_LOGITS } from './operations/cross-entropy.js';
+import { imagePatches } from './operations/image-patches.js';
+import { readWeight } from './operations/read-weight.js';
+import { rowMaxima } from './operations/row-maxima.js';
 import { writeRows } from './operations/rows.js';
 import { webgpuOperations } from './operations.js';
 import { WebgpuOptimizerState } from './optimizer.js';
+import { zeroParameters } from './parameter-chunks.js';
 import { WebgpuParameterSet } from './parameters.js';
 import { blocks, lanesOf, TensorStore } from './tensor-store.js';
+import { requireWeightRoom } from './weight-room.js';
 import { loadWeight, releaseWeight } from './weights.js';
 
-/** Most logits of a block of rows in cross-entropy. */
-export const MAX_LOGITS = 1 << 25;
+/** Of a logit: itself and its gradient, which replaces it. */
+const LOGIT_BYTES = 4;
+const SCRATCH_BYTES = 1 << 20;
+const RESERVE_SHARE = 0.1;
+const TOKENS_PER_PASS = 4096;
+/** Beside the weights of a model, even to answer one question: logits, activations, a cache. */
+const SMALLEST_PASS_BYTES = 256 << 20;
 
 export class WebgpuEngine extends CountingEngine implements Engine {
   readonly name = 'webgpu';
-  readonly tokensPerPass = 4096;
+  readonly tokensPerPass: number;
   readonly heldFormats = ['nf4', 'f8_e4m3'] as const;
-  readonly storage: StorageCosts;
   readonly description: string;
   readonly operations: Operations;
   readonly store: TensorStore;
   readonly #open: OpenDevice;
+  #isDisposed = false;
 
-  /** @param budget bytes for everything that the engine keeps on the device */
-  constructor(open: OpenDevice, budget: number) {
+  /** @param size bytes for everything that the engine keeps on the device */
+  constructor(open: OpenDevice, size: MemorySize, tokensPerPass = TOKENS_PER_PASS) {
     const { device, info } = open;
     const queue = new CommandQueue(device);
-    const memory = new WebgpuMemory(device, budget);
-    memory.onFailure = (error) => queue.fail(error);
+    const memory = new WebgpuMemory(device, queue, size.bytes);
     const store = new TensorStore(memory, queue, new Kernels(device, queue));
     super(store);
     this.#open = open;
     this.store = store;
+    this.tokensPerPass = tokensPerPass;
     this.operations = webgpuOperations(store);
-    this.storage = {
+    const name = info.description || info.device || info.vendor || 'unknown GPU';
+    const most = `up to ${(size.bytes / 1e9).toFixed(1)} GB (${size.source})`;
+    this.description = `webgpu: float32 with weights as stored, ${name}, ${most}`;
+  }
+
+  get storage(): StorageCosts {
+    const { budget } = this.store.memory;
+    return {
       elementBytes: 4,
       rematerializes: false,
       keepsMasks: false,
-      logits: { most: MAX_LOGITS, bytes: 4 },
+      logits: { most: MAX_LOGITS, bytes: LOGIT_BYTES },
       temporaries: 1,
-      scratchBytes: 1 << 20,
+      scratchBytes: SCRATCH_BYTES,
       rowTile: 1,
-      reserveBytes: Math.round(0.1 * budget),
+      // Free memory lies in holes about as large as the tensors of a pass.
+      reserveBytes: Number.isFinite(budget) ? Math.round(RESERVE_SHARE * budget) : 0,
     };
-    const name = info.description || info.device || info.vendor || 'unknown GPU';
-    this.description = `webgpu: float32 with weights as stored, ${name}, up to ${(budget / 1e9).toFixed(1)} GB`;
   }
 
   fromArray(data: Float32Array, shape: readonly number[]): Tensor {
@@ -78,7 +98,7 @@ export class WebgpuEngine extends CountingEngine implements Engine {
     return this.store.zeros(shape);
   }
 
-  read(tensor: Tensor): Promise<Float32Array> {
+  async read(tensor: Tensor): Promise<Float32Array> {
     return this.store.download(this.store.use(tensor, 'read'))();
   }
 
@@ -100,12 +120,30 @@ export class WebgpuEngine extends CountingEngine implements Engine {
     writeRows(this.store, to, from, rows);
   }
 
+  /** @throws OutOfMemoryError if the weights, as they are to be held, cannot fit */
+  placeWeights(sources: readonly WeightSource[]): void {
+    const { budget, bytesInUse } = this.store.memory;
+    requireWeightRoom(sources, budget - bytesInUse, SMALLEST_PASS_BYTES);
+  }
+
+  imagePatches(images: ImagePatches): Tensor {
+    return imagePatches(this.store, images);
+  }
+
+  async rowMaxima(matrix: Tensor): Promise<RowMaxima> {
+    return rowMaxima(this.store, this.store.matrix(matrix, 'rowMaxima', 'the matrix'));
+  }
+
+  async areZero(set: ParameterSet, of: 'values' | 'gradients'): Promise<readonly boolean[]> {
+    return zeroParameters(this.store, this.#set(set), of);
+  }
+
   loadWeight(source: WeightSource): Promise<Weight> {
     return loadWeight(this.store, source);
   }
 
-  async readWeight(_weight: Weight): Promise<Float32Array> {
-    throw new EngineError('readWeight: to be written');
+  async readWeight(weight: Weight): Promise<Float32Array> {
+    return readWeight(this.store, this.store.weights.use(weight, 'readWeight'));
   }
 
   releaseWeight(weight: Weight): void {
@@ -187,9 +225,14 @@ export class WebgpuEngine extends CountingEngine implements Engine {
 
   async dispose(): Promise<void> {
     requireIdleEngine(this, 'engine.dispose');
+    if (this.#isDisposed) return;
+    this.#isDisposed = true;
+    const { device, isBorrowed } = this.#open;
     this.store.queue.dispose();
+    // A process that ends while the driver's threads are at work may crash.
+    await device.queue.onSubmittedWorkDone().catch(() => {});
     this.store.memory.dispose();
-    this.#open.device.destroy();
+    if (!isBorrowed) device.destroy();
   }
 
   #set(set: ParameterSet): WebgpuParameterSet {
