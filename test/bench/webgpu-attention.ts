@@ -2,12 +2,13 @@
  * Times attention of the `webgpu` engine, forward and backward, at the shapes of Ministral 3, against the cuda engine where
  * there is one, and checks values of both passes.
  *
- *   npx tsx test/bench/webgpu-attention.ts [--software] [--only TEXT] [--repeat 10] [--flags FLAG,FLAG] [--no-cuda]
- *     [--forward ROWS,GROUPS,DEPTH4,STEPS4,PAD,DEPTH_UNROLL,STEP_UNROLL] [--query …] [--key …] [--sweep] [--small]
+ *   npx tsx test/bench/webgpu-attention.ts [--software] [--small] [--only TEXT] [--repeat 10] [--flags FLAG;FLAG]
+ *     [--no-cuda] [--forward TILES] [--query TILES] [--key TILES] [--sweep [--tiles TILES;TILES]]
  *
- * --forward, --query and --key set the tiles of that kernel (see attention-tiles.wgsl), --sweep tries many on each and
- * prints the milliseconds of that kernel alone. --flags are Dawn's, e.g. enable-dawn-features=disable_robustness; several
- * are parted by a semicolon. --small is for software. The package webgpu is looked for in MINISTRAL_TUNE_WEBGPU.
+ * TILES are ROWS,GROUPS,DEPTH4,STEPS4,PAD,DEPTH_UNROLL,STEP_UNROLL of kernels/attention-tiles.wgsl. --forward, --query and
+ * --key set those of a kernel; --sweep tries many on each and prints the milliseconds of that kernel alone. --flags are
+ * Dawn's, e.g. enable-dawn-features=disable_robustness. --small is for software. The package webgpu is looked for in
+ * MINISTRAL_TUNE_WEBGPU.
  */
 import { parseArgs } from 'node:util';
 import { createEngine } from '../../src/engine/create-engine.js';
@@ -20,6 +21,7 @@ import {
   type AttentionPass,
   type AttentionTiles,
   attentionBytes,
+  attentionDefines,
 } from '../../src/engine/webgpu/operations/attention-work.js';
 import type { WebgpuTensor } from '../../src/engine/webgpu/tensor-store.js';
 import { WebgpuEngine } from '../../src/engine/webgpu/webgpu-engine.js';
@@ -35,6 +37,7 @@ const { values: options } = parseArgs({
     only: { type: 'string', default: '' },
     repeat: { type: 'string', default: '10' },
     flags: { type: 'string', default: '' },
+    tiles: { type: 'string' },
     forward: { type: 'string' },
     query: { type: 'string' },
     key: { type: 'string' },
@@ -268,12 +271,13 @@ function tilesOf(text: string): AttentionTiles {
 }
 
 /** Rows, groups, depth, steps, padding, unrolled depth and steps. */
+// biome-ignore format: a line for each kind
 const SWEEP = [
-  '8,8,4,4,1,1,1', '8,8,4,4,1,4,1', '8,8,4,4,1,1,4', '8,8,4,4,1,4,4', '8,8,4,4,1,2,2',
-  '8,8,8,8,1,1,1', '8,8,8,4,1,2,1', '8,16,4,4,1,1,1',
+  '8,8,4,4,1,1,1', '8,8,4,4,1,4,1', '8,8,4,4,1,1,4', '8,8,4,4,1,4,4', '8,8,4,4,0,1,1',
+  '8,8,8,8,1,1,1', '8,8,8,4,1,2,1', '8,16,4,2,0,1,1', '8,4,4,4,1,1,1', '8,4,4,2,1,1,1', '8,4,8,4,1,1,1',
   '4,16,4,4,0,1,1', '4,16,4,4,1,1,1', '4,16,4,4,1,4,1', '4,16,8,8,1,1,1',
   '4,8,4,4,1,1,1', '4,8,4,4,1,4,1', '4,8,4,4,1,4,4', '4,8,8,8,1,1,1', '4,8,8,4,1,2,1', '4,8,4,2,0,1,1',
-]; // biome-ignore format: a line a kind
+];
 
 /** Milliseconds of each kernel with each of the tiles. */
 async function sweep(engine: WebgpuEngine, settle: () => Promise<void>, of: Shape, values: Values): Promise<void> {
@@ -300,10 +304,12 @@ async function sweep(engine: WebgpuEngine, settle: () => Promise<void>, of: Shap
     `${of.title}, sums: ${(await time(settle, () => store.release(kernels.sums(lse, dOut, out, attributes)))).toFixed(3)} ms`,
   );
   for (const [pass, factor, body] of passes) {
-    for (const text of SWEEP) {
+    for (const text of options.tiles?.split(';') ?? SWEEP) {
       const tiles = tilesOf(text);
       const bytes = attentionBytes(tiles, attributes.headDim);
       const { maxComputeWorkgroupStorageSize, maxComputeInvocationsPerWorkgroup } = store.kernels.limits;
+      const { OWN_LOADS, STREAM_LOADS, VALUE_LOADS } = attentionDefines(tiles, attributes.headDim);
+      if ([OWN_LOADS, STREAM_LOADS, VALUE_LOADS].some((loads) => loads % 1 !== 0)) continue;
       if (bytes > maxComputeWorkgroupStorageSize || 16 * tiles.GROUPS > maxComputeInvocationsPerWorkgroup) continue;
       kernels.tiles[pass] = tiles;
       const compiled = performance.now();
