@@ -97,7 +97,7 @@ const open = await openDevice(gpu);
 for (const name of ['maxComputeWorkgroupStorageSize', 'maxStorageBufferBindingSize', 'maxBufferSize'] as const)
   console.log(`${name}: ${open.device.limits[name]}`);
 const budget = { bytes: (options.software ? 1 : 24) * 2 ** 30, source: 'for the benchmark' };
-const engine = new WebgpuEngine(open, { bytes: budget, source: 'for a benchmark' });
+const engine = new WebgpuEngine(open, budget);
 const { store } = engine;
 console.log(engine.description);
 

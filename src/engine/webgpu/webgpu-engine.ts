@@ -59,9 +59,7 @@ export class WebgpuEngine extends CountingEngine implements Engine {
   readonly #open: OpenDevice;
   #isDisposed = false;
 
-  /**
-   * @param budget bytes for everything that the engine keeps on the device, and where that is from
-   */
+  /** @param budget bytes for everything that the engine keeps on the device, and where that is from */
   constructor(open: OpenDevice, budget: MemorySize, tokensPerPass = TOKENS_PER_PASS) {
     const { device, info } = open;
     const queue = new CommandQueue(device);
