@@ -26,7 +26,9 @@ export function missingForSoftware(): string | undefined {
   } catch {
     return 'MINISTRAL_TUNE_WEBGPU does not name a folder with the package webgpu, and this project has none';
   }
-  return findSwiftShader() ? undefined : `there is no SwiftShader: ${SWIFTSHADER.join(', ')}, or the file SWIFTSHADER names`;
+  return findSwiftShader()
+    ? undefined
+    : `there is no SwiftShader: ${SWIFTSHADER.join(', ')}, or the file SWIFTSHADER names`;
 }
 
 /** @param budget bytes */
