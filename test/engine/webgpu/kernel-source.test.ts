@@ -1,0 +1,54 @@
+/** The directives of the WGSL sources. */
+import { describe, expect, it } from 'vitest';
+import { kernelSource } from '../../../src/engine/webgpu/kernel-source.js';
+
+/** What stands for the value of a name. */
+const valueOf = (name: string): string => `$\{${name}}`;
+const text = (...lines: string[]): string => lines.join('\n');
+
+describe('kernelSource', () => {
+  it('repeats the lines of loops, one in another, with the number of the round', () => {
+    const main = text(
+      '//#for I 2',
+      `row ${valueOf('I')}`,
+      `  //#for J ${valueOf('N')}`,
+      `at ${valueOf('I')} ${valueOf('J')}`,
+      '  //#endfor',
+      '//#endfor',
+      'end',
+    );
+    expect(kernelSource({ main }, 'main', { N: 2 }).split('\n')).toEqual([
+      ...['row 0', 'at 0 0', 'at 0 1', 'row 1', 'at 1 0', 'at 1 1', 'end'],
+    ]);
+    expect(kernelSource({ main }, 'main', { N: 0 })).toBe(text('row 0', 'row 1', 'end'));
+  });
+
+  it('chooses by the number of the round, and leaves out loops of branches that are not taken', () => {
+    const main = text('//#for I 3', '//#if I == 1', 'one', '//#else', 'other', '//#endif', '//#endfor');
+    expect(kernelSource({ main }, 'main')).toBe(text('other', 'one', 'other'));
+    // COUNT is not defined, and nobody asks for it.
+    const idle = text('//#if FAST', `//#for I ${valueOf('COUNT')}`, 'x', '//#endfor', '//#endif', 'y');
+    expect(kernelSource({ main: idle }, 'main')).toBe('y');
+    expect(kernelSource({ main: idle }, 'main', { FAST: true, COUNT: 1 })).toBe(text('x', 'y'));
+  });
+
+  it('takes a file in once, and gives its name and line where something does not match', () => {
+    const sources = {
+      main: text('//#include part', '//#include part', 'main'),
+      part: 'part',
+      open: text('a', '//#for I 2', 'b'),
+      crossed: text('//#for I 2', '//#if I', '//#endfor', '//#endif'),
+      uncounted: text('a', '//#for I many', '//#endfor'),
+      negative: text('//#for I -1', '//#endfor'),
+      inside: text('a', '//#for I 1', '//#endif', '//#endfor'),
+    };
+    expect(kernelSource(sources, 'main')).toBe(text('part', 'main'));
+    expect(() => kernelSource(sources, 'open')).toThrow('open:2: "//#for I 2"');
+    expect(() => kernelSource(sources, 'crossed')).toThrow('crossed: an //#if has no //#endif');
+    expect(() => kernelSource(sources, 'uncounted')).toThrow('uncounted:2: "//#for I many" needs a name and a count');
+    expect(() => kernelSource(sources, 'negative')).toThrow('negative:1');
+    expect(() => kernelSource(sources, 'inside')).toThrow('inside:3: "//#endif"');
+    expect(() => kernelSource(sources, 'absent')).toThrow('absent is not in this build');
+    expect(() => kernelSource({ main: valueOf('N') }, 'main')).toThrow('main: N is not defined');
+  });
+});
