@@ -49,10 +49,14 @@ export function kernelSource(sources: Readonly<Record<string, string>>, file: st
         case 'for': {
           const end = endOfLoop(texts, i);
           if (end < 0) fail();
-          const [variable = '', count] = isOn() ? filled(rest).split(/\s+/) : [];
-          const body = texts.slice(i + 1, end);
-          for (let at = 0; at < Number(count ?? 0); at++)
-            takeLines(name, body, first + i + 1, { ...known, [variable]: at });
+          if (isOn()) {
+            const [variable = '', count] = filled(rest).split(/\s+/);
+            const times = Number(count);
+            if (!/^\w+$/.test(variable) || !Number.isSafeInteger(times) || times < 0)
+              throw new EngineError(`${name}:${first + i + 1}: "${line.trim()}" needs a name and a count`);
+            const body = texts.slice(i + 1, end);
+            for (let at = 0; at < times; at++) takeLines(name, body, first + i + 1, { ...known, [variable]: at });
+          }
           i = end;
           break;
         }

@@ -36,7 +36,7 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: ve
     }
   }
   let mean = block_sum(total(squares), lane) / params.elements + params.eps;
-  // WGSL allows 2 ULP, by which a whole row would be off: attention to scores of 20 shows it.
+  // WGSL allows 2 ULP, by which a whole row would be off; large attention scores multiply that error.
   let rough = inverseSqrt(mean);
   let scale = fma(0.5 * rough, fma(-mean * rough, rough, 1.0), rough);
 //#if RECORD
