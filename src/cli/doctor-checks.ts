@@ -7,6 +7,8 @@ import { dirname, join, resolve } from 'node:path';
 import { rankPlace } from '../distributed/rank-place.js';
 import { kernelCacheFolder } from '../engine/cuda/cache-file.js';
 import type { FoundLibrary, FoundMachine } from '../engine/cuda/inspect-machine.js';
+import type { GpuAdapter } from '../engine/webgpu/gpu-types.js';
+import { adapterIsSoftware, findAdapter, loadWebgpu } from '../engine/webgpu/load-webgpu.js';
 import { reasonOf, TuneError } from '../errors.js';
 import { hubCacheFolder } from '../hub/environment.js';
 import { findHubToken, TOKEN_HINT } from '../hub/token.js';
@@ -31,6 +33,8 @@ interface DoctorOptions {
   readonly home?: string | undefined;
   /** Default: what the engine finds. */
   readonly machine?: (() => Promise<FoundMachine>) | undefined;
+  /** Default: what WebGPU finds, where its package is installed. */
+  readonly adapter?: (() => Promise<GpuAdapter>) | undefined;
 }
 
 const LEAST_NODE = [20, 10] as const;
@@ -41,7 +45,7 @@ const E4M3_CAPABILITY = 89;
 const WANTED_DISK = 40 * 2 ** 30;
 
 export async function doctorChecks(options: DoctorOptions = {}): Promise<Check[]> {
-  const { env = process.env, home = homeFolder(), machine = findMachine } = options;
+  const { env = process.env, home = homeFolder(), machine = findMachine, adapter = findGpu } = options;
   return [
     nodeCheck(process.versions.node),
     { name: 'host', state: 'ok', found: `${availableParallelism()} cores, ${formatBytes(totalmem())} of memory` },
@@ -57,7 +61,7 @@ export async function doctorChecks(options: DoctorOptions = {}): Promise<Check[]
       }),
     ])),
     ...peerChecks(),
-    await webgpuCheck(),
+    await webgpuCheck(adapter),
     ...launcherChecks(env),
   ];
 }
@@ -230,12 +234,15 @@ async function tokenCheck(name: string, cure: string, find: () => Promise<string
   }
 }
 
+async function findGpu(): Promise<GpuAdapter> {
+  return findAdapter(await loadWebgpu());
+}
+
 /** Whether the webgpu engine can run: its package, and a GPU that it finds. Opens no device. */
-async function webgpuCheck(): Promise<Check> {
+async function webgpuCheck(find: () => Promise<GpuAdapter>): Promise<Check> {
   const name = 'webgpu engine';
   try {
-    const { adapterIsSoftware, findAdapter, loadWebgpu } = await import('../engine/webgpu/load-webgpu.js');
-    const adapter = await findAdapter(await loadWebgpu());
+    const adapter = await find();
     const { info } = adapter;
     const found = oneLine([info?.description, info?.device, info?.architecture].filter(Boolean).join(', ') || 'a GPU');
     if (!adapterIsSoftware(adapter)) return { name, state: 'ok', found };

@@ -138,7 +138,7 @@ export interface EngineDevice {
  * the engine that made them.
  */
 export interface Engine {
-  /** Which of the three it is. */
+  /** Which of them it is. */
   readonly name: EngineName;
   /** One line for the log: what runs, on what. */
   readonly description: string;

@@ -2,7 +2,8 @@
  * What is sent to the device, in order: launches gather in one command buffer with their uniforms and small tables, and go
  * out together. A freed range may be written by what comes next, as everything runs in this order.
  */
-import { EngineError, type OutOfMemoryError } from '../../errors.js';
+import { eventLoopTurn } from '../../async/event-loop.js';
+import { EngineError, type OutOfMemoryError, reasonOf } from '../../errors.js';
 import { DeviceFailures } from './device-failures.js';
 import {
   BUFFER_USAGE,
@@ -155,10 +156,13 @@ export class CommandQueue {
       try {
         await mapped;
         await this.failures.requireComputed(batch);
-      } catch (error) {
+      } catch (cause) {
         target.destroy();
+        if (cause instanceof EngineError) throw cause;
+        // That the device is lost becomes known a little after what it did not give.
+        await eventLoopTurn();
         await this.failures.requireComputed(batch);
-        throw error;
+        throw new EngineError(`the GPU did not give what was to be read: ${reasonOf(cause)}`, { cause });
       }
       const copy = target.getMappedRange(0, size).slice(0, bytes);
       target.unmap();

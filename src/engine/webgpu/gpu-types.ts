@@ -20,16 +20,16 @@ export interface BufferRange {
   readonly size: number;
 }
 
-export type GpuShaderModule = object;
+type GpuShaderModule = object;
 export type GpuPipeline = object;
-export type GpuBindGroup = object;
+type GpuBindGroup = object;
 export type GpuBindGroupLayout = object;
-export type GpuPipelineLayout = object;
-export type GpuCommandBuffer = object;
+type GpuPipelineLayout = object;
+type GpuCommandBuffer = object;
 
 export interface GpuComputePass {
   setPipeline(pipeline: GpuPipeline): void;
-  setBindGroup(index: number, group: GpuBindGroup, dynamicOffsets?: readonly number[]): void;
+  setBindGroup(index: number, group: GpuBindGroup | null | undefined, dynamicOffsets?: Iterable<number>): void;
   dispatchWorkgroups(x: number, y?: number, z?: number): void;
   end(): void;
 }
@@ -51,11 +51,11 @@ export interface GpuQueue {
   writeBuffer(
     buffer: GpuBuffer,
     offset: number,
-    data: ArrayBuffer | ArrayBufferView,
+    data: ArrayBuffer | SharedArrayBuffer | ArrayBufferView,
     dataOffset?: number,
     size?: number,
   ): void;
-  submit(buffers: readonly GpuCommandBuffer[]): void;
+  submit(buffers: Iterable<GpuCommandBuffer>): void;
   onSubmittedWorkDone(): Promise<unknown>;
 }
 
@@ -82,14 +82,13 @@ export interface GpuDevice {
   readonly adapterInfo?: GpuAdapterInfo;
   createBuffer(descriptor: { size: number; usage: number; label?: string }): GpuBuffer;
   createShaderModule(descriptor: { code: string; label?: string }): GpuShaderModule;
-  createBindGroupLayout(descriptor: { entries: readonly object[] }): GpuBindGroupLayout;
-  createPipelineLayout(descriptor: { bindGroupLayouts: readonly GpuBindGroupLayout[] }): GpuPipelineLayout;
-  createComputePipeline(descriptor: {
-    layout: GpuPipelineLayout;
-    compute: { module: GpuShaderModule; entryPoint: string; constants?: Record<string, number> };
-    label?: string;
-  }): GpuPipeline;
-  createBindGroup(descriptor: { layout: GpuBindGroupLayout; entries: readonly object[] }): GpuBindGroup;
+  createBindGroupLayout(descriptor: { entries: Iterable<object> }): GpuBindGroupLayout;
+  createPipelineLayout(descriptor: {
+    bindGroupLayouts: Iterable<GpuBindGroupLayout | null | undefined>;
+  }): GpuPipelineLayout;
+  /** @param descriptor layout, module, entry point and constants */
+  createComputePipeline(descriptor: object): GpuPipeline;
+  createBindGroup(descriptor: { layout: GpuBindGroupLayout; entries: Iterable<object> }): GpuBindGroup;
   createCommandEncoder(): GpuCommandEncoder;
   pushErrorScope(filter: 'validation' | 'out-of-memory' | 'internal'): void;
   popErrorScope(): Promise<{ readonly message: string } | null>;
@@ -114,10 +113,8 @@ export interface GpuAdapter {
   readonly limits: GpuLimits;
   readonly info?: GpuAdapterInfo;
   readonly isFallbackAdapter?: boolean;
-  requestDevice(descriptor: {
-    requiredFeatures: readonly string[];
-    requiredLimits: Partial<Record<keyof GpuLimits, number>>;
-  }): Promise<GpuDevice>;
+  /** @param descriptor `requiredFeatures` and `requiredLimits`, for which type packages have names of their own */
+  requestDevice(descriptor?: object): Promise<GpuDevice>;
 }
 
 export interface Gpu {

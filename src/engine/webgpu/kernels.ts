@@ -2,7 +2,7 @@
 import { EngineError } from '../../errors.js';
 import { WGSL_SOURCES } from '../../generated/wgsl-sources.js';
 import { type CommandQueue, UNIFORM_BYTES } from './command-queue.js';
-import type { BufferRange, GpuBindGroupLayout, GpuDevice, GpuPipeline } from './gpu-types.js';
+import type { BufferRange, GpuBindGroupLayout, GpuDevice, GpuLimits, GpuPipeline } from './gpu-types.js';
 import { type Defines, kernelSource } from './kernel-source.js';
 
 /** What scripts/wgsl-kernels.mjs reads in a file. `P` are its bindings and uniforms by name. */
@@ -15,7 +15,7 @@ export interface Kernel<P> {
 }
 
 /** What makes one of several programs of a file. */
-export interface Variant {
+interface Variant {
   /** Of kernel-source.ts. */
   readonly defines?: Defines;
   /** `override` constants. */
@@ -40,6 +40,11 @@ export class Kernels {
   constructor(device: GpuDevice, queue: CommandQueue) {
     this.#device = device;
     this.#queue = queue;
+  }
+
+  /** What the device allows, by which tiles are chosen. */
+  get limits(): GpuLimits {
+    return this.#device.limits;
   }
 
   /**

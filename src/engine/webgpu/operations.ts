@@ -1,7 +1,7 @@
 /** The whole table of operations of the `webgpu` engine. */
 import { COMPOSITIONS } from '../compositions.js';
 import type { Operations } from '../operations.js';
-import { attention } from './operations/attention.js';
+import { AttentionOperation } from './operations/attention.js';
 import { crossEntropy } from './operations/cross-entropy.js';
 import { activation, add, gatedActivation } from './operations/elementwise.js';
 import { embedding } from './operations/embedding.js';
@@ -18,7 +18,7 @@ export function webgpuOperations(store: TensorStore): Operations {
     linear: linear(store),
     rmsNorm: rmsNorm(store),
     rotary: rotary(store),
-    attention: attention(store),
+    attention: new AttentionOperation(store),
     gatedActivation: gatedActivation(store),
     activation: activation(store),
     add: add(store),

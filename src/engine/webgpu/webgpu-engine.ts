@@ -59,11 +59,11 @@ export class WebgpuEngine extends CountingEngine implements Engine {
   readonly #open: OpenDevice;
   #isDisposed = false;
 
-  /** @param size bytes for everything that the engine keeps on the device */
-  constructor(open: OpenDevice, size: MemorySize, tokensPerPass = TOKENS_PER_PASS) {
+  /** @param budget bytes for everything that the engine keeps on the device, and where that is from */
+  constructor(open: OpenDevice, budget: MemorySize, tokensPerPass = TOKENS_PER_PASS) {
     const { device, info } = open;
     const queue = new CommandQueue(device);
-    const memory = new WebgpuMemory(device, queue, size.bytes);
+    const memory = new WebgpuMemory(device, queue, budget.bytes);
     const store = new TensorStore(memory, queue, new Kernels(device, queue));
     super(store);
     this.#open = open;
@@ -71,7 +71,7 @@ export class WebgpuEngine extends CountingEngine implements Engine {
     this.tokensPerPass = tokensPerPass;
     this.operations = webgpuOperations(store);
     const name = info.description || info.device || info.vendor || 'unknown GPU';
-    const most = `up to ${(size.bytes / 1e9).toFixed(1)} GB (${size.source})`;
+    const most = `up to ${(budget.bytes / 1e9).toFixed(1)} GB (${budget.source})`;
     this.description = `webgpu: float32 with weights as stored, ${name}, ${most}`;
   }
 

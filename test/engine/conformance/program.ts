@@ -2,8 +2,9 @@
  * The suite as one program, for a machine with a card: every operation and every fused path with its errors and limits.
  *
  *   npm run conformance -- [--engine cuda|cpu|webgpu] [--software] [--emulated [--capability 80|86|89|90]] [--only TEXT]
- *                          [--e4m3-scales rows|tensor]
+ *                          [--e4m3-scales rows|tensor] [--seconds N]
  *
+ * --seconds: no check begins after so many of them; how many are left out is said at the end.
  * It exits with 1 if a check fails, or if none reaches a kernel that this card can run. A whole run on a card with e4m3
  * scales for each row checks the products with one scale too. On machines without the modules for development, bundle it
  * with esbuild.
@@ -26,6 +27,7 @@ const { values: options } = parseArgs({
     only: { type: 'string' },
     'e4m3-scales': { type: 'string' },
     software: { type: 'boolean', default: false },
+    seconds: { type: 'string' },
   },
 });
 
@@ -54,7 +56,8 @@ async function openEngine(e4m3Scales: E4m3Scales | undefined): Promise<Engine> {
 }
 
 const all = new Set<string>();
-let [passed, failed] = [0, 0];
+let [passed, failed, late] = [0, 0, 0];
+const end = performance.now() + 1000 * Number(options.seconds ?? Number.POSITIVE_INFINITY);
 const skipped: string[] = [];
 
 async function runCheck(engine: Engine, check: ReturnType<typeof conformanceChecks>[number], name: string) {
@@ -93,7 +96,9 @@ const engine = await openEngine(scales);
 console.log(engine.description);
 for (const check of conformanceChecks()) {
   const name = `${check.group}, ${check.title}`;
-  if (!options.only || name.includes(options.only)) await runCheck(engine, check, name);
+  if (options.only && !name.includes(options.only)) continue;
+  if (performance.now() > end) late++;
+  else await runCheck(engine, check, name);
 }
 await engine.dispose();
 const isWhole = engine.name === 'cuda' && !options.only && !scales;
@@ -124,5 +129,6 @@ if (isWhole) {
   // What no check reaches is not known to be right.
   failed += idle.size;
 }
+if (late > 0) console.log(`${late} checks were not begun within ${options.seconds} s`);
 console.log(`${passed} passed, ${failed} failed, ${skipped.length} skipped`);
 process.exitCode = failed > 0 ? 1 : 0;

@@ -2,6 +2,7 @@
 import { describe, expect, it } from 'vitest';
 import { createWebgpuEngine } from '../../../src/engine/webgpu/create-webgpu.js';
 import { EngineError, OutOfMemoryError } from '../../../src/errors.js';
+import type { WeightSource } from '../../../src/formats/weight-source.js';
 import { FakeDevice } from './fake-device.js';
 
 const MIB = 2 ** 20;
@@ -81,10 +82,9 @@ describe('memory that the device has not', () => {
     engine.release(engine.zeros([8 * MIB - 128]));
     const used = device.usedBytes;
     const read = async (): Promise<void> => {};
-    const weight = (mib: number) =>
-      ({
-        ...{ name: 'w', shape: [mib, MIB / 4], dtype: 'f32', byteLength: mib * MIB, read },
-      }) as const;
+    const weight = (mib: number): WeightSource => {
+      return { name: 'w', shape: [mib, MIB / 4], dtype: 'f32', byteLength: mib * MIB, read };
+    };
     const first = await engine.loadWeight(weight(40));
     expect(device.usedBytes).toBe(used - 32 * MIB + 40 * MIB);
     await expect(engine.loadWeight(weight(40))).rejects.toThrow(OutOfMemoryError);
@@ -114,7 +114,7 @@ describe('a device that is lost or fails', () => {
     const engine = await engineOn(device);
     const read = engine.read(engine.zeros([4]));
     device.destroy();
-    await expect(read).rejects.toThrow(/the GPU was lost|AbortError/);
+    await expect(read).rejects.toThrow('the GPU was lost');
     await expect(engine.keepPace()).rejects.toThrow('the GPU was lost');
     await engine.dispose();
   });

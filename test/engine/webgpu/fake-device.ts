@@ -25,7 +25,7 @@ class FakeBuffer implements GpuBuffer {
     this.#device = device;
     this.size = size;
     this.isMissing = isMissing;
-    this.bytes = new Uint8Array(isMissing ? 0 : size);
+    this.bytes = new Uint8Array(isMissing || !device.keepsBytes ? 0 : size);
   }
 
   async mapAsync(): Promise<void> {
@@ -36,7 +36,7 @@ class FakeBuffer implements GpuBuffer {
 
   getMappedRange(offset = 0, size = this.size - offset): ArrayBuffer {
     if (!this.isMapped) throw new Error('the buffer is not mapped');
-    return this.bytes.slice(offset, offset + size).buffer;
+    return this.#device.keepsBytes ? this.bytes.slice(offset, offset + size).buffer : new ArrayBuffer(size);
   }
 
   unmap(): void {
@@ -104,11 +104,14 @@ export class FakeDevice implements GpuDevice {
   submitted = 0;
   /** Bytes that the device has. */
   memoryBytes: number;
+  /** Else buffers have a size alone, and all values are zero: for models of real size. */
+  readonly keepsBytes: boolean;
   #lose: (lost: { readonly reason: string; readonly message: string }) => void = () => {};
   readonly #listeners = new Set<Listener>();
   readonly #scopes: (string | undefined)[] = [];
 
-  constructor({ memoryBytes = Number.POSITIVE_INFINITY, bindingBytes = 1 << 27 } = {}) {
+  constructor({ memoryBytes = Number.POSITIVE_INFINITY, bindingBytes = 1 << 27, keepsBytes = true } = {}) {
+    this.keepsBytes = keepsBytes;
     this.memoryBytes = memoryBytes;
     this.limits = {
       maxBufferSize: bindingBytes,
@@ -128,7 +131,7 @@ export class FakeDevice implements GpuDevice {
     writeBuffer: (
       buffer: GpuBuffer,
       offset: number,
-      data: ArrayBuffer | ArrayBufferView,
+      data: ArrayBuffer | SharedArrayBuffer | ArrayBufferView,
       dataOffset = 0,
       size?: number,
     ): void => {
@@ -137,19 +140,20 @@ export class FakeDevice implements GpuDevice {
         ? new Uint8Array(data.buffer, data.byteOffset, data.byteLength)
         : new Uint8Array(data);
       const part = bytes.subarray(dataOffset, size === undefined ? undefined : dataOffset + size);
+      if (!this.keepsBytes) return;
       if (target.isMissing) this.raise('[Invalid Buffer] is invalid due to a previous error.');
       else if (part.length % 4 !== 0 || offset % 4 !== 0) this.raise(`a write of ${part.length} bytes at ${offset}`);
       else if (offset + part.length > target.size) this.raise('a write past the end of its buffer');
       else target.bytes.set(part, offset);
     },
-    submit: (buffers: readonly object[]): void => {
-      for (const encoder of buffers as readonly FakeEncoder[]) {
+    submit: (buffers: Iterable<object>): void => {
+      for (const encoder of buffers as Iterable<FakeEncoder>) {
         this.submitted++;
         if (encoder.uses.some(({ isMissing }) => isMissing)) {
           this.raise('[Invalid CommandBuffer] is invalid due to a previous error.');
         } else if (encoder.uses.some(({ isDestroyed }) => isDestroyed)) {
           this.raise('[Buffer] used in submit while destroyed.');
-        } else for (const command of encoder.commands) command();
+        } else if (this.keepsBytes) for (const command of encoder.commands) command();
       }
     },
     onSubmittedWorkDone: async (): Promise<void> => {
@@ -158,7 +162,7 @@ export class FakeDevice implements GpuDevice {
   };
 
   get usedBytes(): number {
-    return [...this.buffers].reduce((sum, { bytes }) => sum + bytes.length, 0);
+    return [...this.buffers].reduce((sum, { size, isMissing }) => sum + (isMissing ? 0 : size), 0);
   }
 
   createBuffer({ size }: { size: number }): FakeBuffer {
@@ -185,9 +189,9 @@ export class FakeDevice implements GpuDevice {
     return {};
   }
 
-  createBindGroup({ entries }: { entries: readonly object[] }): object {
+  createBindGroup({ entries }: { entries: Iterable<object> }): object {
     return {
-      buffers: (entries as readonly { resource: { buffer: FakeBuffer } }[]).map(({ resource }) => resource.buffer),
+      buffers: [...(entries as Iterable<{ resource: { buffer: FakeBuffer } }>)].map(({ resource }) => resource.buffer),
     };
   }
 

@@ -5,6 +5,7 @@
 import { existsSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { join, resolve } from 'node:path';
+import type { Gpu } from '../../../src/engine/webgpu/gpu-types.js';
 import { loadWebgpu, openDevice } from '../../../src/engine/webgpu/load-webgpu.js';
 import { WebgpuEngine } from '../../../src/engine/webgpu/webgpu-engine.js';
 
@@ -31,10 +32,17 @@ export function missingForSoftware(): string | undefined {
     : `there is no SwiftShader: ${SWIFTSHADER.join(', ')}, or the file SWIFTSHADER names`;
 }
 
-/** @param budget bytes */
-export async function openTestEngine({ software = true, budget = 1 << 30 } = {}): Promise<WebgpuEngine> {
+/** @param software on SwiftShader, if it is here */
+export async function testGpu(software = true): Promise<Gpu> {
   const driver = findSwiftShader();
   if (software && driver) process.env.VK_DRIVER_FILES = driver;
-  const gpu = await loadWebgpu(folder());
-  return new WebgpuEngine(await openDevice(gpu), { bytes: budget, source: 'for a test' });
+  return loadWebgpu(folder());
+}
+
+/** @param budget bytes */
+export async function openTestEngine({ software = true, budget = 1 << 30 } = {}): Promise<WebgpuEngine> {
+  return new WebgpuEngine(await openDevice(await testGpu(software)), {
+    bytes: budget,
+    source: 'for a test',
+  });
 }

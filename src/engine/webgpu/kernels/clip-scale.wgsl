@@ -15,6 +15,8 @@ fn main(@builtin(local_invocation_index) lane: u32) {
     var own: array<Squares, 4>;
     for (var u = 0u; u < 4u; u++) {
       let i = begin + lane + 256u * u;
+      // Not every driver clears what a loop declares.
+      own[u] = Squares();
       if (i < params.count) { own[u] = unpacked(partials[i]); }
     }
     all = joined(all, block_squares(joined(joined(own[0], own[1]), joined(own[2], own[3])), lane));

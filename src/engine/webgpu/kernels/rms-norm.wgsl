@@ -35,7 +35,10 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: ve
       squares += value * value;
     }
   }
-  let scale = inverseSqrt(block_sum(total(squares), lane) / params.elements + params.eps);
+  let mean = block_sum(total(squares), lane) / params.elements + params.eps;
+  // WGSL allows 2 ULP, by which a whole row would be off; large attention scores multiply that error.
+  let rough = inverseSqrt(mean);
+  let scale = fma(0.5 * rough, fma(-mean * rough, rough, 1.0), rough);
 //#if RECORD
   if (lane == 0u) { rstd[row] = scale; }
 //#endif
