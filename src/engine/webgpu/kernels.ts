@@ -14,8 +14,8 @@ export interface Kernel<P> {
   readonly parameters?: P;
 }
 
-/** What makes one of several programs of a file. */
-interface Variant {
+/** What makes one of several programs of a file. Whoever launches often gives the same object for the same program. */
+export interface Variant {
   /** Of kernel-source.ts. */
   readonly defines?: Defines;
   /** `override` constants. */
@@ -78,9 +78,10 @@ export class Kernels {
     this.onLaunch?.(kernel.file);
   }
 
-  #program<P>(kernel: Kernel<P>, used: Kernel<P>['bindings'], { defines, constants }: Variant): Program {
+  #program<P>(kernel: Kernel<P>, used: Kernel<P>['bindings'], variant: Variant): Program {
+    const { defines, constants } = variant;
     const bound = used.map(({ index, access }) => `${index}${access === 'read' ? 'r' : 'w'}`).join();
-    const key = `${kernel.file} ${bound}${variantKey(defines)}${variantKey(constants)}`;
+    const key = `${kernel.file} ${bound} ${variantKey(variant)}`;
     let program = this.#programs.get(key);
     if (!program) {
       const layout = this.#layout(bound, used);
@@ -121,11 +122,17 @@ export class Kernels {
   }
 }
 
-function variantKey(values: Readonly<Record<string, unknown>> | undefined): string {
-  if (!values) return '';
-  return ` ${Object.entries(values)
-    .map(([name, value]) => `${name}=${value}`)
-    .join()}`;
+const variantKeys = new WeakMap<Variant, string>();
+
+function variantKey(variant: Variant): string {
+  let key = variantKeys.get(variant);
+  if (key === undefined) {
+    key = [variant.defines, variant.constants]
+      .map((values = {}) => Object.entries(values).map(([name, value]) => `${name}=${value}`))
+      .join(' ');
+    variantKeys.set(variant, key);
+  }
+  return key;
 }
 
 /** A buffer is either read or written by a launch as a whole, and what is written must not be bound twice. */
