@@ -86,7 +86,7 @@ console.log(`model on the card after ${((performance.now() - loadStart) / 1000).
 async function openEngine(): Promise<Engine> {
   if (values.engine === 'cuda') return createCudaEngine(limits);
   if (values.engine === 'tfjs') return createEngine('tfjs', { tf: await loadTfjs('tfjs', values.tfjs) });
-  return openTestEngine({ software: false, ...limits });
+  return openTestEngine({ software: false, budget: limits.memoryBudget ?? 24 * 2 ** 30 });
 }
 
 const batches = workloadBatches(values.workload!, micro);
