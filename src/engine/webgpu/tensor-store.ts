@@ -24,7 +24,7 @@ export class WebgpuTensor extends CountedTensor {
 }
 
 /** Units (`lanesOf`) that a workgroup of the elementwise kernels takes. */
-export const ELEMENTS = 1024;
+const ELEMENTS = 1024;
 
 /** Workgroups of an elementwise kernel over n units. */
 export function blocks(n: number): readonly [number, number] {
@@ -32,7 +32,7 @@ export function blocks(n: number): readonly [number, number] {
 }
 
 /** What an elementwise kernel with units of T calls T, and elements of one. */
-export interface Lanes {
+interface Lanes {
   readonly width: 1 | 4;
   readonly defines: { readonly T: 'f32' | 'vec4f' };
 }
