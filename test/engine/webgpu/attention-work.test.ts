@@ -1,20 +1,16 @@
 /** Tiles of the attention kernels and the lists of their work. */
 import { describe, expect, it } from 'vitest';
 import {
-  type AttentionPass,
   attentionBytes,
   attentionDefines,
-  attentionTiles,
   coversKeys,
   decodeWork,
   keyWork,
   MAX_HEAD_DIM,
   queryWork,
-  tileRows,
+  TILES,
   withoutOverlap,
 } from '../../../src/engine/webgpu/operations/attention-work.js';
-
-const PASSES: readonly AttentionPass[] = ['forward', 'backwardQuery', 'backwardKeyValue'];
 
 function segments(queries: readonly number[], keys: readonly number[], keyStarts?: readonly number[]) {
   const sums = (counts: readonly number[]): number[] => [
@@ -33,32 +29,15 @@ function items(list: Int32Array): number[][] {
 }
 
 describe('tiles of attention', () => {
-  it.each([16, 32, 48])('fit workgroups of %i KiB at every head size, and every thread loads whole vectors', (kib) => {
-    const limits = { maxComputeWorkgroupStorageSize: 1024 * kib, maxComputeInvocationsPerWorkgroup: 256 };
-    for (const pass of PASSES) {
-      for (let headDim = 4; headDim <= MAX_HEAD_DIM; headDim += 4) {
-        const tiles = attentionTiles(pass, headDim, limits);
-        expect(attentionBytes(tiles, headDim)).toBeLessThanOrEqual(limits.maxComputeWorkgroupStorageSize);
-        const { OWN_LOADS, STREAM_LOADS, VALUE_LOADS, DEPTH4, STEPS4, DEPTH_UNROLL, STEP_UNROLL } = attentionDefines(
-          tiles,
-          headDim,
-        );
-        for (const loads of [OWN_LOADS, STREAM_LOADS, VALUE_LOADS]) expect(loads % 1).toBe(0);
-        expect([DEPTH4 % DEPTH_UNROLL, STEPS4 % STEP_UNROLL]).toEqual([0, 0]);
-        expect(16 * tiles.GROUPS).toBeLessThanOrEqual(limits.maxComputeInvocationsPerWorkgroup);
-      }
+  it('fit the workgroups of every device at every head size, and every thread loads whole vectors', () => {
+    for (let headDim = 4; headDim <= MAX_HEAD_DIM; headDim += 4) {
+      const { OWN_LOADS, STREAM_LOADS, VALUE_LOADS } = attentionDefines(TILES, headDim);
+      expect(attentionBytes(TILES, headDim)).toBeLessThanOrEqual(16384);
+      for (const loads of [OWN_LOADS, STREAM_LOADS, VALUE_LOADS]) expect(loads % 1).toBe(0);
     }
-  });
-
-  it('are larger where there is room', () => {
-    const of = (bytes: number): number =>
-      tileRows(
-        attentionTiles('forward', 128, {
-          maxComputeWorkgroupStorageSize: bytes,
-          maxComputeInvocationsPerWorkgroup: 256,
-        }),
-      );
-    expect(of(32768)).toBeGreaterThan(of(16384));
+    const { GROUPS, DEPTH4, STEPS4, DEPTH_UNROLL, STEP_UNROLL } = TILES;
+    expect([DEPTH4 % DEPTH_UNROLL, STEPS4 % STEP_UNROLL]).toEqual([0, 0]);
+    expect(16 * GROUPS).toBeLessThanOrEqual(256);
   });
 });
 

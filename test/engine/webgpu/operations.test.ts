@@ -8,10 +8,9 @@ import { uniformNoise } from '../../../src/random.js';
 import { where } from '../../where.js';
 import { Laboratory } from '../conformance/laboratory.js';
 import { expectSame } from '../conformance/measure.js';
-import { missingForWebgpu } from './installation.js';
-import { openTestEngine } from './open.js';
+import { missingForSoftware, openTestEngine } from './open.js';
 
-const missing = missingForWebgpu();
+const missing = missingForSoftware();
 const { describe, it } = where(missing === undefined, missing ?? '');
 
 describe('operations of webgpu', () => {

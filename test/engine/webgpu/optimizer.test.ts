@@ -15,8 +15,7 @@ import { WGSL } from '../../../src/generated/wgsl-kernels.js';
 import { MersenneTwister } from '../../../src/random.js';
 import { where } from '../../where.js';
 import { expectSame, relativeError } from '../conformance/measure.js';
-import { missingForWebgpu } from './installation.js';
-import { openTestEngine } from './open.js';
+import { missingForSoftware, openTestEngine } from './open.js';
 
 /** Moments of 8 bits from 4096 elements on; blocks and chunks that are full and that are cut, one with a single element. */
 const SIZES = [3, 5000, 4097, 45, 4096];
@@ -31,7 +30,7 @@ const TOUCHED = [
 const STEP = { learningRate: 1e-2, beta1: 0.9, beta2: 0.99, eps: 1e-8, weightDecay: 0.1, maxGradNorm: 0.5 } as const;
 const KINDS = ['adamw', 'adamw8bit'] as const;
 
-const missing = missingForWebgpu();
+const missing = missingForSoftware();
 const { describe, it } = where(missing === undefined, missing ?? '');
 
 /** Over many magnitudes, so that all parts of the 8-bit maps are used. */

@@ -59,7 +59,7 @@ fn main(@builtin(workgroup_id) id: vec3u, @builtin(local_invocation_index) threa
     workgroupBarrier();
     {
       let key = first + thread / 4u;
-      var products: array<f32, ${MEMBERS}>;
+      var products = array<f32, ${MEMBERS}>();
       if (key < item.z) {
         for (var d = thread % 4u; d < HEAD4; d += 4u) {
           let value = k[(key * params.kv_heads + key_head) * HEAD4 + d];

@@ -49,7 +49,7 @@ fn main(@builtin(workgroup_id) id: vec3u, @builtin(local_invocation_index) threa
 //#endfor
   for (var first = item.z; first < end; first += STREAM) {
     var s = scores(QUERY, item.x, own_end, KEY, first, end, thread);
-    var rows_peaks: array<f32, ${ROWS}>;
+    var rows_peaks = array<f32, ${ROWS}>();
 //#for i ${ROWS}
     s[${i}] *= params.score_scale;
 //#endfor

@@ -36,9 +36,9 @@ fn add_product(sum: f32, a: vec4f, b: vec4f) -> f32 {
 fn scores(own: u32, own_first: u32, own_end: u32, stream: u32, first: u32, end: u32, thread: u32) -> Scores {
   let group = thread / 16u;
   let lane = thread % 16u;
-  var sums: Scores;
-  var own_next: array<vec4f, ${OWN_LOADS}>;
-  var stream_next: array<vec4f, ${STREAM_LOADS}>;
+  var sums = Scores();
+  var own_next = array<vec4f, ${OWN_LOADS}>();
+  var stream_next = array<vec4f, ${STREAM_LOADS}>();
   // The next chunk is on its way from memory while one is multiplied.
   for (var chunk = 0u; chunk <= CHUNKS; chunk++) {
     if (chunk > 0u) {
@@ -110,7 +110,7 @@ fn accumulate(sums: ptr<function, Sums>, source: u32, first: u32, end: u32, thre
   let group = thread / 16u;
   let lane = thread % 16u;
   let chunks = (min(STREAM, end - first) + STEPS - 1u) / STEPS;
-  var next: array<vec4f, ${VALUE_LOADS}>;
+  var next = array<vec4f, ${VALUE_LOADS}>();
   for (var chunk = 0u; chunk <= chunks; chunk++) {
     if (chunk > 0u) {
       workgroupBarrier();
@@ -164,7 +164,7 @@ fn accumulate(sums: ptr<function, Sums>, source: u32, first: u32, end: u32, thre
 fn across_lanes(values: array<f32, ${ROWS}>, is_sum: bool, thread: u32) -> array<f32, ${ROWS}> {
   let group = thread / 16u;
   let lane = thread % 16u;
-  var results: array<f32, ${ROWS}>;
+  var results = array<f32, ${ROWS}>();
   workgroupBarrier();
 //#for i ${ROWS}
   own_tile[group][${i}u * 4u + lane / 4u][lane % 4u] = values[${i}];

@@ -12,11 +12,9 @@ fn main(@builtin(local_invocation_index) lane: u32) {
   var all = Squares();
   // A tree over 1024 partial sums, which are then added up: four million floats each.
   for (var begin = 0u; begin < params.count; begin += 1024u) {
-    var own: array<Squares, 4>;
+    var own = array<Squares, 4>();
     for (var u = 0u; u < 4u; u++) {
       let i = begin + lane + 256u * u;
-      // Not every driver clears what a loop declares.
-      own[u] = Squares();
       if (i < params.count) { own[u] = unpacked(partials[i]); }
     }
     all = joined(all, block_squares(joined(joined(own[0], own[1]), joined(own[2], own[3])), lane));

@@ -1,18 +1,18 @@
 /** Launches the attention kernels with tiles for the head size and the device, and keeps the lists of their work. */
 import { WGSL } from '../../../generated/wgsl-kernels.js';
 import type { OperationAttributes, Segments } from '../../operations.js';
-import type { BufferRange, GpuLimits } from '../gpu-types.js';
+import type { BufferRange } from '../gpu-types.js';
 import { flat } from '../kernels.js';
 import type { TensorStore, WebgpuTensor } from '../tensor-store.js';
 import {
   type AttentionPass,
   type AttentionTiles,
   attentionDefines,
-  attentionTiles,
   type DecodeWork,
   decodeWork,
   keyWork,
   queryWork,
+  TILES,
   tileRows,
 } from './attention-work.js';
 
@@ -39,7 +39,6 @@ const DECODE_ROWS = 8;
 /** Head sizes are multiples of 4. */
 export class AttentionKernels {
   readonly #store: TensorStore;
-  readonly #limits: GpuLimits;
   /** By kernel and settings. */
   readonly #lists = new WeakMap<Segments, Map<string, Int32Array | DecodeWork>>();
   /** Instead of the usual tiles; for measurements. */
@@ -47,7 +46,6 @@ export class AttentionKernels {
 
   constructor(store: TensorStore) {
     this.#store = store;
-    this.#limits = store.kernels.limits;
   }
 
   /** Writes out and the log-sum-exp [heads, rows]. */
@@ -154,7 +152,7 @@ export class AttentionKernels {
   }
 
   #variant(pass: AttentionPass, { headDim, segments, causal }: Attributes) {
-    const tiles = this.tiles[pass] ?? attentionTiles(pass, headDim, this.#limits);
+    const tiles = this.tiles[pass] ?? TILES;
     const rows = tileRows(tiles);
     const build = pass === 'backwardKeyValue' ? keyWork : queryWork;
     const work = this.#list(segments, `${build.name} ${rows} ${causal}`, () => build(segments, rows, causal));

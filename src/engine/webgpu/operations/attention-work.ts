@@ -25,15 +25,12 @@ export const MAX_HEAD_DIM = 128;
 const LANES = 16;
 const VEC4_BYTES = 16;
 
-const tiles = (ROWS: number, GROUPS: number, STEPS4: number, PAD: number): AttentionTiles => ({
-  ...{ ROWS, GROUPS, DEPTH4: 4, STEPS4, PAD, DEPTH_UNROLL: 1, STEP_UNROLL: 1 },
-});
-
-/** The fastest first; the last one keeps to what every WebGPU device has. */
-const TILES: Readonly<Record<AttentionPass, readonly AttentionTiles[]>> = {
-  forward: [tiles(8, 8, 4, 1), tiles(4, 8, 4, 1), tiles(4, 8, 2, 0)],
-  backwardQuery: [tiles(8, 8, 4, 1), tiles(4, 8, 4, 1), tiles(4, 8, 2, 0)],
-  backwardKeyValue: [tiles(4, 8, 4, 1), tiles(4, 8, 2, 0)],
+/**
+ * Of every pass: within the workgroups of all WebGPU devices, and as fast on an H200 as any that take more memory, or
+ * faster, as more workgroups are at work at once.
+ */
+export const TILES: AttentionTiles = {
+  ...{ ROWS: 4, GROUPS: 8, DEPTH4: 4, STEPS4: 2, PAD: 0, DEPTH_UNROLL: 1, STEP_UNROLL: 1 },
 };
 
 /** @param headDim a multiple of 4 */
@@ -61,20 +58,6 @@ export function attentionBytes(of: AttentionTiles, headDim: number): number {
 /** Own rows of a workgroup. */
 export function tileRows({ ROWS, GROUPS }: AttentionTiles): number {
   return ROWS * GROUPS;
-}
-
-/** The fastest tiles that the device's workgroups hold. */
-export function attentionTiles(
-  pass: AttentionPass,
-  headDim: number,
-  limits: { readonly maxComputeWorkgroupStorageSize: number; readonly maxComputeInvocationsPerWorkgroup: number },
-): AttentionTiles {
-  const found = TILES[pass].find(
-    (of) =>
-      attentionBytes(of, headDim) <= limits.maxComputeWorkgroupStorageSize &&
-      LANES * of.GROUPS <= limits.maxComputeInvocationsPerWorkgroup,
-  );
-  return found ?? TILES[pass].at(-1)!;
 }
 
 interface Range {
