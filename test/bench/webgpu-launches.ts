@@ -76,6 +76,10 @@ const rows = new Int32Array(1);
 await measure('gather of 1 row', 1, () => {
   for (const tensor of operations.gatherRows.forward([x], { rows }, false).outputs) engine.release(tensor);
 });
+const many = new Int32Array(8192);
+await measure('gather of 8192 rows', 1, () => {
+  for (const tensor of operations.gatherRows.forward([x], { rows: many }, false).outputs) engine.release(tensor);
+});
 const segments = { queryStarts: Int32Array.of(0, 1), keyStarts: new Int32Array(1), keyLengths: Int32Array.of(1) };
 const attributes = { heads: 16, kvHeads: 16, headDim: 4, causal: true, scale: 0.5, segments };
 const { kernels } = operations.attention as unknown as AttentionOperation;

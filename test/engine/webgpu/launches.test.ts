@@ -5,6 +5,7 @@ import { CommandQueue, TABLE_BYTES } from '../../../src/engine/webgpu/command-qu
 import type { BufferRange, GpuBuffer } from '../../../src/engine/webgpu/gpu-types.js';
 import { type Kernel, Kernels } from '../../../src/engine/webgpu/kernels.js';
 import { WebgpuMemory } from '../../../src/engine/webgpu/memory.js';
+import { WebgpuEngine } from '../../../src/engine/webgpu/webgpu-engine.js';
 import { WGSL } from '../../../src/generated/wgsl-kernels.js';
 import { FakeDevice } from './fake-device.js';
 
@@ -151,5 +152,43 @@ describe('tables', () => {
       const { bytes } = range.buffer as unknown as { readonly bytes: Uint8Array };
       expect([...new Int32Array(bytes.slice(range.offset, range.offset + 8).buffer)]).toEqual([8, 9]);
     });
+  });
+});
+
+describe('attention', () => {
+  it('queues a launch forward and three backward, and sends its lists once for all layers', () => {
+    const engine = new WebgpuEngine({ device, info: {}, isSoftware: true }, { bytes: 1 << 28, source: 'for a test' });
+    const files: string[] = [];
+    engine.store.kernels.onLaunch = (file) => files.push(file);
+    const { attention } = engine.operations;
+    const segments = {
+      queryStarts: Int32Array.of(0, 40, 70),
+      keyStarts: Int32Array.of(0, 40),
+      keyLengths: Int32Array.of(40, 30),
+    };
+    const attributes = { heads: 2, kvHeads: 1, headDim: 8, causal: true, scale: 1, segments };
+    const layer = (): void => {
+      const [q, dOut] = [engine.zeros([70, 16]), engine.zeros([70, 16])];
+      const [k, v] = [engine.zeros([70, 8]), engine.zeros([70, 8])];
+      const { outputs, saved } = attention.forward([q, k, v], attributes, true);
+      for (const tensor of saved) engine.retain(tensor);
+      const gradients = attention.backward(saved, [dOut], attributes, [true, true, true]);
+      for (const tensor of [...outputs, ...saved, ...gradients, q, k, v, dOut]) engine.release(tensor!);
+    };
+    layer();
+    expect(files).toEqual([
+      ...['attention-forward.wgsl', 'attention-sums.wgsl'],
+      ...['attention-backward-query.wgsl', 'attention-backward-key-value.wgsl'],
+    ]);
+    engine.store.queue.flush();
+    const buffers = device.buffers.size;
+    const { submitted } = device;
+    vi.spyOn(device.queue, 'writeBuffer');
+    for (let i = 0; i < 20; i++) layer();
+    expect(files.length).toBe(21 * 4);
+    expect([device.buffers.size, device.submitted]).toEqual([buffers, submitted]);
+    engine.store.queue.flush();
+    // The uniforms of all of them.
+    expect(device.queue.writeBuffer).toHaveBeenCalledTimes(1);
   });
 });
