@@ -109,11 +109,17 @@ function uniform(): number {
 }
 const noise = (count: number): Float32Array => Float32Array.from({ length: count }, uniform);
 
+/** Work that a GPU takes to raise its clocks: after a pipeline was compiled they are low, and short calls look slow. */
+const WARM_UP_MS = 300;
+
 /** Milliseconds of each of several calls that are queued together, the median of three such lots. */
 async function time(settle: () => Promise<void>, body: () => void): Promise<number> {
   const times: number[] = [];
-  body();
-  await settle();
+  const start = performance.now();
+  do {
+    for (let i = 0; i < repeat; i++) body();
+    await settle();
+  } while (performance.now() - start < WARM_UP_MS);
   for (let lot = 0; lot < 3; lot++) {
     const begin = performance.now();
     for (let i = 0; i < repeat; i++) body();

@@ -4,14 +4,17 @@
  */
 import { eventLoopTurn } from '../../async/event-loop.js';
 import { EngineError, type OutOfMemoryError, reasonOf } from '../../errors.js';
+import { BindGroups } from './bind-groups.js';
 import { DeviceFailures } from './device-failures.js';
 import {
   BUFFER_USAGE,
   type BufferRange,
+  type GpuBindGroup,
   type GpuBuffer,
   type GpuCommandEncoder,
   type GpuComputePass,
   type GpuDevice,
+  type GpuPipeline,
 } from './gpu-types.js';
 
 /** Bytes of the uniforms of a launch: the alignment that every device takes. */
@@ -25,18 +28,39 @@ const UPLOADS_AHEAD = 128 << 20;
 /** Batches under way at most when more is queued: enough to keep the device busy, few enough to stop soon. */
 const BATCHES_AHEAD = 6;
 
+/** A table that is on the device until tables begin anew. */
+interface HeldTable {
+  readonly range: BufferRange;
+  readonly byteLength: number;
+  readonly round: number;
+}
+
 export class CommandQueue {
   readonly #device: GpuDevice;
   readonly uniforms: GpuBuffer;
   readonly #tables: GpuBuffer;
+  readonly bindGroups: BindGroups;
   readonly #uniformBytes = new Uint8Array(UNIFORM_BYTES * LAUNCHES);
-  readonly #tableBytes = new Uint8Array(TABLE_BYTES);
+  /** The uniforms of the launches that gather, as f32 and as u32. Every machine that WebGPU runs on is little-endian. */
+  readonly floats = new Float32Array(this.#uniformBytes.buffer);
+  readonly words = new Uint32Array(this.#uniformBytes.buffer);
+  /** Of the launch that is added. */
+  readonly #offsets = [0];
+  /** What `#tables` holds, or will with the next batch. */
+  readonly #tableBytes = Buffer.alloc(TABLE_BYTES);
   #launches = 0;
   #tableEnd = 0;
+  /** Bytes of the tables that are on the device. */
+  #tablesSent = 0;
+  /** How often tables have begun anew. */
+  #tableRound = 0;
+  readonly #heldTables = new WeakMap<ArrayBufferView, HeldTable>();
   /** Tables that launches still to come refer to. */
   #pins = 0;
   #encoder: GpuCommandEncoder | undefined;
   #pass: GpuComputePass | undefined;
+  /** That the pass has set. */
+  #pipeline: GpuPipeline | undefined;
   /** Ends of the batches under way, oldest first. */
   readonly #underWay: Promise<unknown>[] = [];
   /** For reading back, by size. */
@@ -52,6 +76,7 @@ export class CommandQueue {
     this.#device = device;
     const { uniform, storage, copyTarget } = BUFFER_USAGE;
     this.uniforms = device.createBuffer({ size: this.#uniformBytes.length, usage: uniform | copyTarget });
+    this.bindGroups = new BindGroups(device, { buffer: this.uniforms, offset: 0, size: UNIFORM_BYTES });
     this.#tables = device.createBuffer({ size: TABLE_BYTES, usage: storage | copyTarget });
     this.failures = new DeviceFailures(device);
   }
@@ -74,37 +99,77 @@ export class CommandQueue {
     return this.failures.createBuffer(descriptor, this.#batch, shortage);
   }
 
-  /** Room for the uniforms of the next launch. Gives the offset in `uniforms`, to be handed to `dispatch`. */
-  reserve(): { readonly offset: number; readonly view: DataView } {
-    if (this.#launches >= LAUNCHES) this.flush();
-    this.requireSound();
-    const offset = UNIFORM_BYTES * this.#launches++;
-    return { offset, view: new DataView(this.#uniformBytes.buffer, offset, UNIFORM_BYTES) };
+  /** Ends a buffer of `createStorage`. What has gathered must not use it. */
+  destroyStorage(buffer: GpuBuffer): void {
+    this.bindGroups.clear();
+    buffer.destroy();
   }
 
-  /** The compute pass to add a launch to. */
-  pass(): GpuComputePass {
-    this.#pass ??= this.#commands().beginComputePass();
-    return this.#pass;
+  /** Room for the uniforms of the next launch: bytes from the start of `floats` and `words`. */
+  reserve(): number {
+    if (this.#launches >= LAUNCHES) this.flush();
+    this.requireSound();
+    return UNIFORM_BYTES * this.#launches++;
+  }
+
+  /** Adds a launch whose uniforms lie at the offset that `reserve` gave. */
+  dispatch(pipeline: GpuPipeline, group: GpuBindGroup, offset: number, x: number, y: number, z: number): void {
+    if (!this.#pass) {
+      this.#pass = this.#commands().beginComputePass();
+      this.#pipeline = undefined;
+    }
+    if (pipeline !== this.#pipeline) {
+      this.#pass.setPipeline(pipeline);
+      this.#pipeline = pipeline;
+    }
+    this.#offsets[0] = offset;
+    this.#pass.setBindGroup(0, group, this.#offsets);
+    this.#pass.dispatchWorkgroups(x, y, z);
   }
 
   /**
-   * Calls `body` with a table that its launches may bind, read only; it is gone after it. Longer tables than TABLE_BYTES
-   * throw: `TensorStore.withTable` has a way for those.
+   * Calls `body` with a table that its launches may bind, read only; it is gone after it. An array with the values that it
+   * had is still there from its last call, as layers share their lists. Longer tables than TABLE_BYTES throw:
+   * `TensorStore.withTable` has a way for those.
    */
   withTable<T>(values: ArrayBufferView, body: (range: BufferRange) => T): T {
-    const size = 4 * Math.max(1, Math.ceil(values.byteLength / 4));
-    if (this.#pins === 0 && this.#tableEnd + size > TABLE_BYTES / 2) this.flush();
-    const offset = this.#tableEnd;
-    if (offset + size > TABLE_BYTES) throw new EngineError(`tables of more than ${TABLE_BYTES} bytes at once`);
-    this.#tableBytes.set(new Uint8Array(values.buffer, values.byteOffset, values.byteLength), offset);
-    this.#tableEnd = 256 * Math.ceil((offset + size) / 256);
+    const range = this.#heldTable(values) ?? this.#newTable(values);
     this.#pins++;
     try {
-      return body({ buffer: this.#tables, offset, size });
+      return body(range);
     } finally {
       this.#pins--;
     }
+  }
+
+  #heldTable(values: ArrayBufferView): BufferRange | undefined {
+    const held = this.#heldTables.get(values);
+    if (held?.round !== this.#tableRound) return undefined;
+    const { byteLength } = values;
+    if (held.byteLength !== byteLength) return undefined;
+    const { offset } = held.range;
+    return this.#tableBytes.compare(bytesOf(values), 0, byteLength, offset, offset + byteLength) === 0
+      ? held.range
+      : undefined;
+  }
+
+  #newTable(values: ArrayBufferView): BufferRange {
+    const { byteLength } = values;
+    const size = 4 * Math.max(1, Math.ceil(byteLength / 4));
+    if (this.#pins === 0 && this.#tableEnd + size > TABLE_BYTES / 2) {
+      // Launches that have gathered read what is to be overwritten.
+      this.flush();
+      this.#tableEnd = 0;
+      this.#tablesSent = 0;
+      this.#tableRound++;
+    }
+    const offset = this.#tableEnd;
+    if (offset + size > TABLE_BYTES) throw new EngineError(`tables of more than ${TABLE_BYTES} bytes at once`);
+    this.#tableBytes.set(bytesOf(values), offset);
+    this.#tableEnd = 256 * Math.ceil((offset + size) / 256);
+    const range = { buffer: this.#tables, offset, size };
+    this.#heldTables.set(values, { range, byteLength, round: this.#tableRound });
+    return range;
   }
 
   /** Writes values as they are now. */
@@ -176,21 +241,18 @@ export class CommandQueue {
 
   /** Sends what has gathered. */
   flush(): void {
-    if (!this.#encoder) {
-      if (this.#pins === 0) this.#tableEnd = 0;
-      return;
-    }
+    if (!this.#encoder) return;
     this.#endPass();
     const commands = this.#encoder.finish();
     this.#encoder = undefined;
     const { queue } = this.#device;
     if (this.#launches > 0) queue.writeBuffer(this.uniforms, 0, this.#uniformBytes, 0, UNIFORM_BYTES * this.#launches);
-    if (this.#tableEnd > 0) queue.writeBuffer(this.#tables, 0, this.#tableBytes, 0, this.#tableEnd);
+    const unsent = this.#tableEnd - this.#tablesSent;
+    if (unsent > 0) queue.writeBuffer(this.#tables, this.#tablesSent, this.#tableBytes, this.#tablesSent, unsent);
+    this.#tablesSent = this.#tableEnd;
     queue.submit([commands]);
     this.#batch++;
     this.#launches = 0;
-    // Launches to come refer to tables that are pinned: those keep their places, and go out again with the next batch.
-    if (this.#pins === 0) this.#tableEnd = 0;
     const ended = (): void => void this.#underWay.shift();
     const done = queue.onSubmittedWorkDone().then(ended, ended);
     this.#underWay.push(done);
@@ -239,4 +301,8 @@ export class CommandQueue {
     this.#pass?.end();
     this.#pass = undefined;
   }
+}
+
+function bytesOf({ buffer, byteOffset, byteLength }: ArrayBufferView): Uint8Array {
+  return new Uint8Array(buffer, byteOffset, byteLength);
 }

@@ -22,7 +22,7 @@ export interface BufferRange {
 
 type GpuShaderModule = object;
 export type GpuPipeline = object;
-type GpuBindGroup = object;
+export type GpuBindGroup = object;
 export type GpuBindGroupLayout = object;
 type GpuPipelineLayout = object;
 type GpuCommandBuffer = object;

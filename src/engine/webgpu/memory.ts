@@ -26,7 +26,7 @@ interface Slab {
 }
 
 /** What buffers are made with. */
-type BufferMaker = Pick<CommandQueue, 'createStorage' | 'flush'>;
+type BufferMaker = Pick<CommandQueue, 'createStorage' | 'destroyStorage' | 'flush'>;
 
 export class WebgpuMemory {
   readonly #device: Pick<GpuDevice, 'limits'>;
@@ -109,13 +109,13 @@ export class WebgpuMemory {
 
   freeFixed({ buffer, size }: BufferRange): void {
     if (!this.#fixed.delete(buffer)) return;
-    buffer.destroy();
+    this.#queue.destroyStorage(buffer);
     this.#fixedBytes -= size;
   }
 
   dispose(): void {
-    for (const { buffer } of this.#slabs.values()) buffer.destroy();
-    for (const buffer of this.#fixed) buffer.destroy();
+    for (const { buffer } of this.#slabs.values()) this.#queue.destroyStorage(buffer);
+    for (const buffer of this.#fixed) this.#queue.destroyStorage(buffer);
     this.#slabs.clear();
     this.#fixed.clear();
     this.#fixedBytes = 0;
@@ -160,7 +160,7 @@ export class WebgpuMemory {
       if (!only(slab) || !this.#arena.takeOut(slab.address, slab.size)) continue;
       // What has gathered may use it.
       if (!hasGiven) this.#queue.flush();
-      slab.buffer.destroy();
+      this.#queue.destroyStorage(slab.buffer);
       this.#slabs.delete(number);
       hasGiven = true;
     }

@@ -41,6 +41,7 @@ export class AttentionKernels {
   readonly #store: TensorStore;
   /** By kernel and settings. */
   readonly #lists = new WeakMap<Segments, Map<string, Int32Array | DecodeWork>>();
+  readonly #defines = new Map<AttentionTiles, Map<number, ReturnType<typeof attentionDefines>>>();
   /** Instead of the usual tiles; for measurements. */
   readonly tiles: Partial<Record<AttentionPass, AttentionTiles>> = {};
 
@@ -154,9 +155,24 @@ export class AttentionKernels {
   #variant(pass: AttentionPass, { headDim, segments, causal }: Attributes) {
     const tiles = this.tiles[pass] ?? TILES;
     const rows = tileRows(tiles);
-    const build = pass === 'backwardKeyValue' ? keyWork : queryWork;
-    const work = this.#list(segments, `${build.name} ${rows} ${causal}`, () => build(segments, rows, causal));
-    return { work, items: work.length / 4, defines: attentionDefines(tiles, headDim) };
+    const [name, build] =
+      pass === 'backwardKeyValue' ? (['keys', keyWork] as const) : (['queries', queryWork] as const);
+    const work = this.#list(segments, `${name} ${rows} ${causal}`, () => build(segments, rows, causal));
+    return { work, items: work.length / 4, defines: this.#definesOf(tiles, headDim) };
+  }
+
+  #definesOf(tiles: AttentionTiles, headDim: number) {
+    let byHeadDim = this.#defines.get(tiles);
+    if (!byHeadDim) {
+      byHeadDim = new Map();
+      this.#defines.set(tiles, byHeadDim);
+    }
+    let defines = byHeadDim.get(headDim);
+    if (!defines) {
+      defines = attentionDefines(tiles, headDim);
+      byHeadDim.set(headDim, defines);
+    }
+    return defines;
   }
 
   #list<T extends Int32Array | DecodeWork>(segments: Segments, key: string, build: () => T): T {

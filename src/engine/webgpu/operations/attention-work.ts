@@ -143,8 +143,22 @@ export function coversKeys({ keyStarts, keyLengths }: Segments, keyRows: number)
   return next === keyRows;
 }
 
-/** Segments in groups without overlapping key ranges, as one launch writes each key row once. */
+const groupsOf = new WeakMap<Segments, readonly Segments[]>();
+
+/**
+ * Segments in groups without overlapping key ranges, as one launch writes each key row once. The same groups for the same
+ * segments, so that all layers share the lists that are kept by them.
+ */
 export function withoutOverlap(segments: Segments): readonly Segments[] {
+  let groups = groupsOf.get(segments);
+  if (!groups) {
+    groups = grouped(segments);
+    groupsOf.set(segments, groups);
+  }
+  return groups;
+}
+
+function grouped(segments: Segments): readonly Segments[] {
   const { queryStarts, keyStarts, keyLengths } = segments;
   // By their starts each range need only be compared with the last one of a group.
   const order = [...keyStarts.keys()].filter((s) => keyLengths[s]! > 0).sort((a, b) => keyStarts[a]! - keyStarts[b]!);

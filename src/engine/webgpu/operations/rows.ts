@@ -33,7 +33,7 @@ function select(
   const out = store.create(shape);
   const { width, defines } = lanesOf(shape[1]!);
   const index = new Int32Array(shape[0]!).fill(-1);
-  for (const [i, row] of rows.entries()) index[row] = i;
+  for (let i = 0; i < rows.length; i++) index[rows[i]!] = i;
   // No binding is as short as an empty source: nothing is listed then.
   const given = source && source.size > 0 ? source : undefined;
   const [n, columns] = [out.size / width, shape[1]! / width];
