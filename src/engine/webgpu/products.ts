@@ -7,7 +7,7 @@ import { dropoutScale, dropoutThreshold } from '../../random.js';
 import type { WebgpuWeight, WeightPart } from './frozen-weight.js';
 import type { BufferRange } from './gpu-types.js';
 import type { Defines } from './kernel-source.js';
-import { flat } from './kernels.js';
+import { flat, type Variant } from './kernels.js';
 import type { TensorStore } from './tensor-store.js';
 
 /** Row-major values in the arena; row 0 begins at element `first`, and rows are `stride` apart. */
@@ -80,18 +80,23 @@ export interface Tile {
 }
 
 export const TILES = {
-  large: { bm: 128, bn: 128, bk: 8, rowGroups: 2, columnGroups: 2, stages: 1, loader: 'vector', unroll: 8 },
-  medium: { bm: 64, bn: 64, bk: 16, rowGroups: 1, columnGroups: 1, stages: 1, loader: 'vector', unroll: 16 },
-  tall16: { bm: 128, bn: 16, bk: 16, rowGroups: 1, columnGroups: 1, stages: 1, loader: 'vector', unroll: 16 },
-  tall32: { bm: 128, bn: 32, bk: 16, rowGroups: 1, columnGroups: 1, stages: 1, loader: 'vector', unroll: 16 },
-  wide16: { bm: 16, bn: 128, bk: 16, rowGroups: 1, columnGroups: 1, stages: 1, loader: 'vector', unroll: 16 },
-  wide32: { bm: 32, bn: 128, bk: 16, rowGroups: 1, columnGroups: 1, stages: 1, loader: 'vector', unroll: 16 },
+  large: { bm: 128, bn: 128, bk: 16, rowGroups: 2, columnGroups: 2, stages: 1, loader: 'block', unroll: 16 },
+  medium: { bm: 64, bn: 64, bk: 16, rowGroups: 1, columnGroups: 1, stages: 1, loader: 'block', unroll: 16 },
+  tall16: { bm: 128, bn: 16, bk: 16, rowGroups: 1, columnGroups: 1, stages: 1, loader: 'block', unroll: 16 },
+  tall32: { bm: 128, bn: 32, bk: 16, rowGroups: 1, columnGroups: 1, stages: 1, loader: 'block', unroll: 16 },
+  wide16: { bm: 16, bn: 128, bk: 16, rowGroups: 1, columnGroups: 1, stages: 1, loader: 'block', unroll: 16 },
+  wide32: { bm: 32, bn: 128, bk: 16, rowGroups: 1, columnGroups: 1, stages: 1, loader: 'block', unroll: 16 },
 } as const satisfies Record<string, Tile>;
 
-/** Workgroups that keep a large GPU busy. */
+/** Workgroups that keep a large GPU busy: of large tiles, of which one occupies a processor, and of the others. */
+const ENOUGH_LARGE = 128;
 const ENOUGH_GROUPS = 256;
+/** Large tiles are half again as fast as medium ones: worth it from this share of `ENOUGH_LARGE` on. */
+const WORTHWHILE = 0.7;
 /** k-steps of a split at least: fewer are not worth writing and adding up their sums. */
 const STEPS_OF_SPLIT = 16;
+/** Values of k in a step at least. */
+const SMALLEST_STEP = 8;
 /** Values of the partial sums of all splits at most: 64 MiB. */
 const MAX_PARTIALS = 1 << 24;
 /** Of the values of nf4 in workgroup memory, beside the tiles. */
@@ -110,16 +115,28 @@ export interface Plan {
 export function planProduct(what: Product): Plan {
   const { m, n, k, bias, low } = what;
   if (m <= MAX_FEW_ROWS && fitsFewRows(what)) return { splits: 1 };
-  const tile = tileOf(m, n, k);
-  const groups = Math.ceil(m / tile.bm) * Math.ceil(n / tile.bn);
-  const most = Math.min(
-    Math.floor(Math.ceil(k / tile.bk) / STEPS_OF_SPLIT),
-    Math.floor(MAX_PARTIALS / Math.max(1, m * n)),
-    Math.ceil(ENOUGH_GROUPS / Math.max(1, groups)),
-  );
-  // What is added to the product is added once.
-  const isWhole = bias !== undefined || low !== undefined || groups > ENOUGH_GROUPS / 2;
-  return { tile, splits: isWhole ? 1 : Math.max(1, most) };
+  // The bias is added once, by one split; what is low-rank is the first of all, and needs a step after it.
+  const isLowSplit = !low || ((what.alpha ?? 1) === 1 && low.rank <= STEPS_OF_SPLIT * SMALLEST_STEP);
+  const mayBeSplit = bias === undefined && isLowSplit;
+  const plan = (tile: Tile, enough: number, spare: number): Plan => {
+    const groups = groupsOf(tile, m, n);
+    const most = Math.min(
+      Math.floor(Math.ceil(k / tile.bk) / STEPS_OF_SPLIT),
+      Math.floor(MAX_PARTIALS / Math.max(1, m * n)),
+      Math.floor(enough / Math.max(1, groups) + spare),
+    );
+    return { tile, splits: mayBeSplit ? Math.max(1, most) : 1 };
+  };
+  if (m > 64 && n > 64) {
+    const large = plan(TILES.large, ENOUGH_LARGE, 0);
+    if (groupsOf(TILES.large, m, n) * large.splits >= WORTHWHILE * ENOUGH_LARGE) return large;
+  }
+  const tile = narrowTile(m, n);
+  return groupsOf(tile, m, n) > ENOUGH_GROUPS / 2 ? { tile, splits: 1 } : plan(tile, ENOUGH_GROUPS, 1 - 1 / 64);
+}
+
+function groupsOf({ bm, bn }: Tile, m: number, n: number): number {
+  return Math.ceil(m / bm) * Math.ceil(n / bn);
 }
 
 /** Whether rows begin where eight values can be read at once. */
@@ -129,15 +146,12 @@ function fitsFewRows({ k, a, transA, b, transB, low }: Product): boolean {
   return areWhole && transB === true && !transA && !a.isFixed && !low?.mask;
 }
 
-function tileOf(m: number, n: number, k: number): Tile {
+function narrowTile(m: number, n: number): Tile {
   if (n <= 16) return TILES.tall16;
   if (m <= 16) return TILES.wide16;
   if (n <= 32) return TILES.tall32;
   if (m <= 32) return TILES.wide32;
-  if (n <= 64 || m <= 64) return TILES.medium;
-  const groups = Math.ceil(m / 128) * Math.ceil(n / 128);
-  // Few large tiles leave processors idle, unless k is long enough to be split.
-  return groups >= 128 || (groups >= 32 && k >= 32768) ? TILES.large : TILES.medium;
+  return TILES.medium;
 }
 
 /** Queues a product. k must not be 0. */
@@ -189,7 +203,7 @@ function launchTiles(store: TensorStore, what: Product, tile: Tile, splits: numb
     NF4_TABLE: store.memory.workgroupBytes >= tileBytes + NF4_TABLE_BYTES,
   };
   const groups = [Math.ceil(n / bn), Math.ceil(m / bm), splits];
-  const variant = { defines: { ...defines, ...tileDefines(tile), ...tileConstants } };
+  const variant = known({ ...defines, ...tileConstants }, tile);
   store.kernels.launch(WGSL.product, groups, tileParameters, variant);
 }
 
@@ -198,13 +212,8 @@ function launchFewRows({ kernels }: TensorStore, what: Product): void {
   const rows = 2 ** Math.ceil(Math.log2(what.m));
   const chunk = Math.min(4, rows);
   const isNf4 = defines['FORMAT'] === 'nf4';
-  const fewDefines = { ...defines, CHUNK: chunk, CHUNKS: rows / chunk, NF4_TABLE: isNf4 };
-  kernels.launch(
-    WGSL.matrixVector,
-    flat(Math.ceil(what.n / 4)),
-    { ...parameters, a: what.a.range },
-    { defines: fewDefines },
-  );
+  const variant = known({ ...defines, CHUNK: chunk, CHUNKS: rows / chunk, NF4_TABLE: isNf4 });
+  kernels.launch(WGSL.matrixVector, flat(Math.ceil(what.n / 4)), { ...parameters, a: what.a.range }, variant);
 }
 
 /** What both kernels bind, take as uniforms and define. */
@@ -242,6 +251,21 @@ function sharedOf({ m, n, k, a, transA, b, c, alpha = 1, beta = 0, bias, low, fi
     BIAS: bias !== undefined,
   };
   return { parameters, defines };
+}
+
+const variants = new Map<string, Variant>();
+
+/** The same object for the same values: a launch finds its program by it. */
+function known(defines: Defines, tile?: Tile): Variant {
+  let key = '';
+  for (const name in defines) key += `${name}=${defines[name]},`;
+  if (tile) for (const name in tile) key += `${name}=${tile[name as keyof Tile]},`;
+  let variant = variants.get(key);
+  if (!variant) {
+    variant = { defines: { ...defines, ...(tile && tileDefines(tile)) } };
+    variants.set(key, variant);
+  }
+  return variant;
 }
 
 /** What product.wgsl needs to know of a tile. */

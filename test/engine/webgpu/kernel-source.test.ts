@@ -3,16 +3,16 @@ import { describe, expect, it } from 'vitest';
 import { kernelSource } from '../../../src/engine/webgpu/kernel-source.js';
 
 /** What stands for the value of a name. */
-const valueOf = (name: string): string => `$\{${name}}`;
+const placeholder = (name: string): string => `$\{${name}}`;
 const text = (...lines: string[]): string => lines.join('\n');
 
 describe('kernelSource', () => {
   it('repeats the lines of loops, one in another, with the number of the round', () => {
     const main = text(
       '//#for I 2',
-      `row ${valueOf('I')}`,
-      `  //#for J ${valueOf('N')}`,
-      `at ${valueOf('I')} ${valueOf('J')}`,
+      `row ${placeholder('I')}`,
+      `  //#for J ${placeholder('N')}`,
+      `at ${placeholder('I')} ${placeholder('J')}`,
       '  //#endfor',
       '//#endfor',
       'end',
@@ -27,7 +27,7 @@ describe('kernelSource', () => {
     const main = text('//#for I 3', '//#if I == 1', 'one', '//#else', 'other', '//#endif', '//#endfor');
     expect(kernelSource({ main }, 'main')).toBe(text('other', 'one', 'other'));
     // COUNT is not defined, and nobody asks for it.
-    const idle = text('//#if FAST', `//#for I ${valueOf('COUNT')}`, 'x', '//#endfor', '//#endif', 'y');
+    const idle = text('//#if FAST', `//#for I ${placeholder('COUNT')}`, 'x', '//#endfor', '//#endif', 'y');
     expect(kernelSource({ main: idle }, 'main')).toBe('y');
     expect(kernelSource({ main: idle }, 'main', { FAST: true, COUNT: 1 })).toBe(text('x', 'y'));
   });
@@ -49,6 +49,6 @@ describe('kernelSource', () => {
     expect(() => kernelSource(sources, 'negative')).toThrow('negative:1');
     expect(() => kernelSource(sources, 'inside')).toThrow('inside:3: "//#endif"');
     expect(() => kernelSource(sources, 'absent')).toThrow('absent is not in this build');
-    expect(() => kernelSource({ main: valueOf('N') }, 'main')).toThrow('main: N is not defined');
+    expect(() => kernelSource({ main: placeholder('N') }, 'main')).toThrow('main: N is not defined');
   });
 });

@@ -12,6 +12,7 @@ import {
 } from '../../../src/engine/webgpu/products.js';
 import type { TensorStore } from '../../../src/engine/webgpu/tensor-store.js';
 import type { WebgpuEngine } from '../../../src/engine/webgpu/webgpu-engine.js';
+import { dropoutMask } from '../../../src/random.js';
 import { leftOut } from '../../where.js';
 import { missingForSoftware, openTestEngine } from './open.js';
 
@@ -24,18 +25,24 @@ function planOf(m: number, n: number, k: number, rest: Partial<Product> = {}) {
 describe('the plan of a product', () => {
   it('takes large tiles where there are enough of them, and narrow ones where C is narrow', () => {
     expect(planOf(4096, 4096, 4096)).toEqual({ tile: TILES.large, splits: 1 });
-    expect(planOf(512, 1024, 3072).tile).toBe(TILES.medium);
+    expect(planOf(512, 1024, 3072)).toEqual({ tile: TILES.large, splits: 4 });
+    expect(planOf(512, 1024, 512).tile).toBe(TILES.medium);
+    expect(planOf(64, 4096, 4096).tile).toBe(TILES.medium);
     expect(planOf(4096, 16, 3072).tile).toBe(TILES.tall16);
     expect(planOf(4096, 17, 3072).tile).toBe(TILES.tall32);
     expect(planOf(16, 3072, 4096).tile).toBe(TILES.wide16);
     expect(planOf(32, 3072, 4096).tile).toBe(TILES.wide32);
   });
 
-  it('splits a long k among more workgroups, but not where something is added to the product', () => {
+  it('splits a long k among more workgroups, but adds a bias once, and what is low-rank with one of them', () => {
     expect(planOf(16, 3072, 4096).splits).toBeGreaterThan(1);
     expect(planOf(16, 3072, 64).splits).toBe(1);
     expect(planOf(64, 64, 9216, { bias: nowhere }).splits).toBe(1);
-    expect(planOf(64, 64, 9216, { low: { u: nowhere, b: nowhere, rank: 8, scale: 1 } }).splits).toBe(1);
+    const low = { u: nowhere, b: nowhere, rank: 8, scale: 1 };
+    expect(planOf(64, 64, 9216, { low }).splits).toBeGreaterThan(1);
+    expect(planOf(64, 64, 9216, { low, alpha: 2 }).splits).toBe(1);
+    // Its steps might fill the first split.
+    expect(planOf(64, 64, 9216, { low: { ...low, rank: 512 } }).splits).toBe(1);
   });
 
   it('reads the weight once for few rows, if eight of its values can be read at a time', () => {
@@ -105,6 +112,34 @@ else {
         }
       }, 300_000);
     }
+
+    it('adds a masked low-rank product to the first split', async () => {
+      const [m, n, k, rank, scale, seed, dropout] = [20, 24, 100, 20, 0.5, 7, 0.3] as const;
+      const [a, b, u, down] = [values(m * k, 1), values(k * n, 2), values(m * rank, 3), values(rank * n, 4)];
+      const keys = Int32Array.from({ length: m }, (_, row) => Math.imul(row + 1, 0x9e3779b9));
+      const mask = dropoutMask(keys, n, seed, dropout);
+      const tensors = [a, b, u, down].map((list) => store.fromArray(list, [list.length]));
+      const [ta, tb, tu, tDown] = tensors;
+      const out = store.create([m, n]);
+      store.withTable(keys, (rowKeys) => {
+        const low = { u: tu!.range, b: tDown!.range, rank, scale, mask: { dropout, seed, rowKeys } };
+        product(store, { m, n, k, a: ta!, b: tb!.range, c: out, low }, { tile: TILES.medium, splits: 2 });
+      });
+      await expectClose(await engine.read(out), n, (row, column) => {
+        const plain = dot(
+          k,
+          (i) => a[row * k + i]!,
+          (i) => b[i * n + column]!,
+        );
+        const share = dot(
+          rank,
+          (i) => u[row * rank + i]!,
+          (i) => down[i * n + column]!,
+        );
+        return plain + scale * mask[row * n + column]! * share;
+      });
+      for (const tensor of [...tensors, out]) store.release(tensor);
+    }, 300_000);
 
     it('goes through the parts of a weight, forward and backward, with bias and low rank', async () => {
       const [rows, columns, rank] = [20, 16, 3] as const;
