@@ -62,7 +62,11 @@ await measure('add, same', 1, () => {
 let calls = 0;
 const wide = store.zeros([repeat, 64]);
 await measure('add, new', 1, (i) => {
-  const out = { buffer: wide.range.buffer, offset: wide.range.offset + 256 * i, size: 256 - 4 * (calls++ % 60) };
+  const out = {
+    buffer: wide.range.buffer,
+    offset: wide.range.offset + 256 * i,
+    size: 256 - 4 * (Math.floor(calls++ / repeat) % 60),
+  };
   store.kernels.launch(WGSL.add, [1, 1], { out, a: x.range, b: y.range, n: 1 }, { defines: { T: 'f32' } });
 });
 await measure('add, the operation', 1, () => {

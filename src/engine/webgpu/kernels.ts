@@ -27,6 +27,8 @@ interface Program {
   readonly pipeline: GpuPipeline;
   readonly layout: KernelLayout;
   readonly variant: Variant;
+  /** The object that last asked for it. */
+  asked: Variant;
 }
 
 interface KernelLayout extends BindingLayout {
@@ -96,8 +98,8 @@ export class Kernels {
     }
     for (let i = 0; i < programs.length; i++) {
       const program = programs[i]!;
-      if (!isSame(program.variant.defines, variant.defines)) continue;
-      if (!isSame(program.variant.constants, variant.constants)) continue;
+      if (program.asked !== variant && !isSameVariant(program.variant, variant)) continue;
+      program.asked = variant;
       if (i > 0) {
         programs[i] = programs[0]!;
         programs[0] = program;
@@ -110,7 +112,8 @@ export class Kernels {
     return program;
   }
 
-  #create(kernel: Kernel<unknown>, used: Kernel<unknown>['bindings'], { defines, constants }: Variant): Program {
+  #create(kernel: Kernel<unknown>, used: Kernel<unknown>['bindings'], asked: Variant): Program {
+    const { defines, constants } = asked;
     const layout = this.#layout(used);
     const label = `${kernel.file}${variantText(defines)}${variantText(constants)}`;
     const code = kernelSource(WGSL_SOURCES, kernel.file, defines);
@@ -122,7 +125,7 @@ export class Kernels {
     });
     // Copies: who gave them may change them.
     const variant = { ...(defines && { defines: { ...defines } }), ...(constants && { constants: { ...constants } }) };
-    return { pipeline, layout, variant };
+    return { pipeline, layout, variant, asked };
   }
 
   /** By what is bound, with the uniforms at binding 0. */
@@ -153,6 +156,10 @@ export class Kernels {
 type Values = Readonly<Record<string, unknown>>;
 
 const NONE: Values = {};
+
+function isSameVariant(known: Variant, wanted: Variant): boolean {
+  return isSame(known.defines, wanted.defines) && isSame(known.constants, wanted.constants);
+}
 
 /** Whether the same names have the same values. No key is made of them: this happens on every launch. */
 function isSame(known: Values = NONE, wanted: Values = NONE): boolean {

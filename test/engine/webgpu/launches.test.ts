@@ -28,7 +28,7 @@ const add = (out: BufferRange, a: BufferRange, b: BufferRange, defines = { T: 'f
   kernels.launch(WGSL.add, [1], { out, a, b, n: 1 }, { defines });
 
 describe('programs', () => {
-  it('are made once for the same values of the same names, whoever holds them', () => {
+  it('are made once for the same values of the same names, whichever object has them', () => {
     const defines: Record<string, string | number> = { T: 'f32' };
     const launch = (): void =>
       kernels.launch(WGSL.add, [1], { out: at(0), a: at(1), b: at(2), n: 1 }, { defines, constants: {} });
