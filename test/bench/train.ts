@@ -18,15 +18,14 @@
  */
 import { parseArgs } from 'node:util';
 import type { VlmBatch } from '../../src/data/types.js';
-import { createEngine } from '../../src/engine/create-engine.js';
 import { createCudaEngine } from '../../src/engine/cuda/cuda-engine.js';
 import type { Engine } from '../../src/engine/engine.js';
 import type { Precision } from '../../src/engine/operations.js';
-import { loadTfjs } from '../../src/engine/tfjs/load-tfjs.js';
 import { applyLora } from '../../src/lora/apply-lora.js';
 import { LAYER_PROJECTIONS } from '../../src/lora/lora-config.js';
 import { countLabels, type PassSummary } from '../../src/train/trainable-model.js';
 import { accumulateGradients } from '../../src/train/window-step.js';
+import { findTfjs } from '../engine/tfjs/installation.js';
 import { openTestEngine } from '../engine/webgpu/open.js';
 import { median } from './median.js';
 import { OPTIMIZER_SETTINGS } from './optimizer-settings.js';
@@ -85,7 +84,11 @@ console.log(`model on the card after ${((performance.now() - loadStart) / 1000).
 
 async function openEngine(): Promise<Engine> {
   if (values.engine === 'cuda') return createCudaEngine(limits);
-  if (values.engine === 'tfjs') return createEngine('tfjs', { tf: await loadTfjs('tfjs', values.tfjs) });
+  if (values.engine === 'tfjs') {
+    const found = await findTfjs(values.tfjs);
+    if (typeof found === 'string') throw new Error(found);
+    return found.createEngine(found.backends[0]!);
+  }
   return openTestEngine({ software: false, budget: limits.memoryBudget ?? 24 * 2 ** 30 });
 }
 
