@@ -19,7 +19,7 @@ npm run example -- --kaggle --model NAME                the same, with the tutor
 --base-model NAME     for that card: the base model's name on the Hub, where --model is a folder
 --resume        go on where a stopped training left its checkpoint (Ctrl-C and a closed terminal save one)
 --epochs N      passes over the training set       --limit N   use N training and N test samples
---engine NAME   auto, cpu, cuda; or a TensorFlow.js that you installed: tfjs-node, tfjs-node-gpu, tfjs (either)
+--engine NAME   auto, cpu, cuda, webgpu; or a TensorFlow.js that you installed: tfjs-node, tfjs-node-gpu, tfjs (either)
 --quantization nf4|fp8|none  the decoder's linear layers in 4, 8 or 16 bits (default: as stored, FP8 as bfloat16)
 --plan          say what the run takes, and on which cards it fits, and end: no card and no weights are needed
 --evaluate free|constrained|scored   answers as they come, one of the classes, or the likeliest class (default: free)

@@ -9,6 +9,7 @@ import { basename, dirname, join, relative } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { brotliCompressSync } from 'node:zlib';
 import { kernelLaunchers, withTables } from './kernel-launchers.mjs';
+import { wgslKernels } from './wgsl-kernels.mjs';
 
 const scripts = dirname(fileURLToPath(import.meta.url));
 const source = join(scripts, '..', 'src');
@@ -114,6 +115,26 @@ await generate('kernel-launchers.ts', [...cudaSources, join(scripts, 'kernel-lau
 const readmePath = join(source, 'engine/cuda/kernels/README.md');
 const readme = readFileSync(readmePath, 'utf8');
 if (withTables(readme, cudaTexts) !== readme) writeFileSync(readmePath, withTables(readme, cudaTexts));
+
+// WGSL goes to the driver as text too; the same brotli for all files, as they are much alike.
+const wgslSources = filesUnder(join(source, 'engine/webgpu/kernels'), '.wgsl');
+const wgslTexts = Object.fromEntries(wgslSources.map((file) => [basename(file), readFileSync(file, 'utf8')]));
+await generate('wgsl-sources.ts', wgslSources, () => {
+  const type = 'Readonly<Record<string, string>>';
+  // Comments go, directives (`//#`) stay.
+  const bare = Object.fromEntries(
+    Object.entries(wgslTexts).map(([name, text]) => [
+      name,
+      text
+        .replace(/\/\/(?!#)[^\n]*/g, '')
+        .replace(/[ \t]+$/gm, '')
+        .replace(/^\n+/gm, ''),
+    ]),
+  );
+  const packed = brotliCompressSync(JSON.stringify(bare)).toString('base64');
+  return `import { brotliDecompressSync } from 'node:zlib';\n\n/** Texts of the WebGPU kernels by file name. */\nexport const WGSL_SOURCES: ${type} = JSON.parse(\n  brotliDecompressSync(Buffer.from('${packed}', 'base64')).toString(),\n);\n`;
+});
+await generate('wgsl-kernels.ts', [...wgslSources, join(scripts, 'wgsl-kernels.mjs')], () => wgslKernels(wgslTexts));
 
 // Pages carry their charts' library with them: they need no network, and the package no dependency.
 const chartFiles = ['uPlot.iife.min.js', 'uPlot.min.css'].map((name) =>

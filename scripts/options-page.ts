@@ -10,7 +10,7 @@ const GROUPS: readonly (readonly [title: string, names: string])[] = [
     'ImageFolder ImageTable KaggleDownload KaggleLogin HubImageFolder Conversation ClassificationExample Split',
   ],
   ['Models', 'FromPretrained Quantization Load'],
-  ['Engines', 'CreateEngine CudaEngine Offload TfjsEngine'],
+  ['Engines', 'CreateEngine CudaEngine Offload WebgpuEngine TfjsEngine'],
   ['LoRA', 'LoraConfig ApplyLora LoadAdapter SaveAdapter MergeAdapter'],
   [
     'Training',

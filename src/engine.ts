@@ -44,4 +44,16 @@ export type { OnFinal, RegionOptions, Steps, TapeOptions } from './engine/tape.j
 export type { Parameter, ParameterSet, ParameterSpec, Tensor, Weight } from './engine/tensor.js';
 export type { TfNamespace, TfTensor } from './engine/tfjs/tf-namespace.js';
 export type { TfjsEngineOptions } from './engine/tfjs/tfjs-engine.js';
+export type { WebgpuEngineOptions } from './engine/webgpu/create-webgpu.js';
+export type {
+  Gpu,
+  GpuAdapter,
+  GpuAdapterInfo,
+  GpuBuffer,
+  GpuCommandEncoder,
+  GpuComputePass,
+  GpuDevice,
+  GpuLimits,
+  GpuQueue,
+} from './engine/webgpu/gpu-types.js';
 export type { RowNoise } from './random.js';

@@ -25,6 +25,7 @@ export type { Dataset, Message, SftExample, TrainingExample, VlmBatch } from './
 export { createEngine, type EngineChoice } from './engine/create-engine.js';
 export type { Engine } from './engine/engine.js';
 export { loadTfjs, type TfjsPackage } from './engine/tfjs/load-tfjs.js';
+export { loadWebgpu } from './engine/webgpu/load-webgpu.js';
 
 // Model: loading, generating.
 export { fromPretrained } from './pretrained/from-pretrained.js';

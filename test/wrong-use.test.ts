@@ -232,7 +232,7 @@ const MODELS: readonly Case[] = [
   [
     'a path as engine',
     () => use.loadModel(world.checkpoint, { engine: './engine' }),
-    /`engine` must be an engine or one of auto, cpu, cuda, tfjs, got "\.\/engine"/,
+    /`engine` must be an engine or one of auto, cpu, cuda, tfjs, webgpu, got "\.\/engine"/,
   ],
   ['another engine', () => use.createEngine('gpu'), /no engine "gpu"; did you mean "cuda"\?/],
   [

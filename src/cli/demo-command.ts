@@ -12,7 +12,7 @@ export const demoCommand = defineCommand<DemoFlags>({
   define: (program) =>
     program
       .option('--output-dir <dir>', 'images, model, adapter and report (default: ministral-tune-demo)')
-      .option('--engine <name>', 'auto, cuda, cpu or tfjs (default: cpu)', oneOf('demo: --engine', ENGINES))
+      .option('--engine <name>', 'auto, cuda, webgpu, cpu or tfjs (default: cpu)', oneOf('demo: --engine', ENGINES))
       .option('--live', 'a page in the browser shows the run')
       .option('--json', 'the summary as JSON in the last line'),
   epilogue: 'Exit code: 0 trained, 1 failed or stopped, 2 the command line was not understood.',

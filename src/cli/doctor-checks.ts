@@ -7,6 +7,8 @@ import { dirname, join, resolve } from 'node:path';
 import { rankPlace } from '../distributed/rank-place.js';
 import { kernelCacheFolder } from '../engine/cuda/cache-file.js';
 import type { FoundLibrary, FoundMachine } from '../engine/cuda/inspect-machine.js';
+import type { GpuAdapter } from '../engine/webgpu/gpu-types.js';
+import { adapterIsSoftware, findAdapter, loadWebgpu } from '../engine/webgpu/load-webgpu.js';
 import { reasonOf, TuneError } from '../errors.js';
 import { hubCacheFolder } from '../hub/environment.js';
 import { findHubToken, TOKEN_HINT } from '../hub/token.js';
@@ -31,6 +33,8 @@ interface DoctorOptions {
   readonly home?: string | undefined;
   /** Default: what the engine finds. */
   readonly machine?: (() => Promise<FoundMachine>) | undefined;
+  /** Default: what WebGPU finds, where its package is installed. */
+  readonly adapter?: (() => Promise<GpuAdapter>) | undefined;
 }
 
 const LEAST_NODE = [20, 10] as const;
@@ -41,7 +45,7 @@ const E4M3_CAPABILITY = 89;
 const WANTED_DISK = 40 * 2 ** 30;
 
 export async function doctorChecks(options: DoctorOptions = {}): Promise<Check[]> {
-  const { env = process.env, home = homeFolder(), machine = findMachine } = options;
+  const { env = process.env, home = homeFolder(), machine = findMachine, adapter = findGpu } = options;
   return [
     nodeCheck(process.versions.node),
     { name: 'host', state: 'ok', found: `${availableParallelism()} cores, ${formatBytes(totalmem())} of memory` },
@@ -57,6 +61,7 @@ export async function doctorChecks(options: DoctorOptions = {}): Promise<Check[]
       }),
     ])),
     ...peerChecks(),
+    await webgpuCheck(adapter),
     ...launcherChecks(env),
   ];
 }
@@ -226,6 +231,26 @@ async function tokenCheck(name: string, cure: string, find: () => Promise<string
     // The text of an error that nobody foresaw may quote what was read.
     const code = error instanceof Error ? ((error as NodeJS.ErrnoException).code ?? error.name) : 'unknown fault';
     return { name, state: 'optional', found: `cannot be looked for: ${code}; is there a HOME?`, cure };
+  }
+}
+
+async function findGpu(): Promise<GpuAdapter> {
+  return findAdapter(await loadWebgpu());
+}
+
+/** Whether the webgpu engine can run: its package, and a GPU that it finds. Opens no device. */
+async function webgpuCheck(find: () => Promise<GpuAdapter>): Promise<Check> {
+  const name = 'webgpu engine';
+  try {
+    const adapter = await find();
+    const { info } = adapter;
+    const found = oneLine([info?.description, info?.device, info?.architecture].filter(Boolean).join(', ') || 'a GPU');
+    if (!adapterIsSoftware(adapter)) return { name, state: 'ok', found };
+    const cure = 'only the processor computes there: check the Vulkan driver of the GPU (vulkaninfo --summary)';
+    return { name, state: 'optional', found: `${found}: no GPU`, cure };
+  } catch (error) {
+    if (!(error instanceof TuneError)) throw error;
+    return { name, state: 'optional', found: oneLine(error.summary), cure: error.hint };
   }
 }
 

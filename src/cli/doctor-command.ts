@@ -47,8 +47,11 @@ export function formatChecks(checks: readonly Check[]): string {
   const hasCard = checks.some(({ name, state }) => name.startsWith('card ') && state === 'ok');
   const needs = ['NVIDIA driver', 'NVRTC', 'cuBLASLt'];
   const hasLibraries = needs.every((need) => checks.some(({ name, state }) => name === need && state === 'ok'));
+  const hasGpu = checks.some(({ name, state }) => name === 'webgpu engine' && state === 'ok');
   const engine =
-    hasCard && hasLibraries ? 'The cuda engine can run here.' : 'The cuda engine cannot run here; the cpu engine can.';
+    hasCard && hasLibraries
+      ? 'The cuda engine can run here.'
+      : `The cuda engine cannot run here; the ${hasGpu ? 'webgpu' : 'cpu'} engine can.`;
   const verdict = broken === 0 ? 'Nothing is broken.' : `${broken} ${broken === 1 ? 'thing is' : 'things are'} broken.`;
   return [...lines, '', `${engine} ${verdict}`].join('\n');
 }

@@ -50,7 +50,7 @@ export const evaluateCommand = defineCommand<EvaluateFlags>({
         oneOf(name('--mode'), MODES),
       )
       .optionsGroup('Machine:')
-      .option('--engine <name>', 'auto, cuda, cpu or tfjs (default: auto)', oneOf(name('--engine'), ENGINES))
+      .option('--engine <name>', 'auto, cuda, webgpu, cpu or tfjs (default: auto)', oneOf(name('--engine'), ENGINES))
       .option('--memory-budget <gib>', 'most memory to take, weights included', positive(name('--memory-budget')))
       .optionsGroup('Results:')
       .option('--output-dir <dir>', 'predictions.csv and report.json (default: evaluation)')

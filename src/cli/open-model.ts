@@ -65,7 +65,7 @@ async function openEngine({ engine, config }: EngineSettings, print: (line: stri
   }
   return createEngine(engine as EngineChoice, {
     onChoice: print,
-    ...(memoryBudget === undefined ? {} : { cuda: { memoryBudget } }),
+    ...(memoryBudget === undefined ? {} : { cuda: { memoryBudget }, webgpu: { memoryBudget } }),
   });
 }
 

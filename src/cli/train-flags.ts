@@ -4,7 +4,7 @@ import { notNegative, oneOf, positive, share, whole } from './option-values.js';
 
 export const MODES = ['free', 'constrained', 'scored'] as const;
 export const METHODS = ['nf4', 'fp8', 'none'] as const;
-export const ENGINES = ['auto', 'cuda', 'cpu', 'tfjs', 'tfjs-node', 'tfjs-node-gpu'] as const;
+export const ENGINES = ['auto', 'cuda', 'webgpu', 'cpu', 'tfjs', 'tfjs-node', 'tfjs-node-gpu'] as const;
 
 /** What the command line of `train` may give. */
 export interface TrainFlags {
@@ -94,7 +94,7 @@ export function defineTrainFlags(program: Program): Program {
     .option('--config <file>', 'JSON of options by their names in camelCase, as SftConfig and LoraConfig have them')
     .option('--set <name=value>', 'one such option; may be given many times', collect)
     .optionsGroup('Machine:')
-    .option('--engine <name>', 'auto, cuda, cpu or tfjs (default: auto)', oneOf(name('--engine'), ENGINES))
+    .option('--engine <name>', 'auto, cuda, webgpu, cpu or tfjs (default: auto)', oneOf(name('--engine'), ENGINES))
     .option(
       '--precision <p>',
       'bf16, fp8-backward or fp8 (default: bf16)',

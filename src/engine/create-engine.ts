@@ -8,9 +8,14 @@ import { type DeviceMapOptions, deviceMapSchema, requireDeviceMap } from './devi
 import type { Engine } from './engine.js';
 import type { TfNamespace } from './tfjs/tf-namespace.js';
 import type { TfjsEngineOptions } from './tfjs/tfjs-engine.js';
+import type { WebgpuEngineOptions } from './webgpu/create-webgpu.js';
+import type { GpuDevice } from './webgpu/gpu-types.js';
 
 /** `auto` takes the fastest engine that this machine can run; `tfjs` is taken only when asked for. */
-export type EngineChoice = 'auto' | 'cpu' | 'cuda' | 'tfjs';
+export type EngineChoice = 'auto' | 'cpu' | 'cuda' | 'tfjs' | 'webgpu';
+
+/** All of them, for messages and checks. */
+export const ENGINE_CHOICES: readonly EngineChoice[] = ['auto', 'cpu', 'cuda', 'tfjs', 'webgpu'];
 
 /** Options of `createEngine`; those of engines that are not tried are ignored. */
 export interface CreateEngineOptions extends DeviceMapOptions {
@@ -27,18 +32,25 @@ export interface CreateEngineOptions extends DeviceMapOptions {
   tf?: TfNamespace;
   /** Other options of the tfjs engine: how much memory, which adapter must fit. Default: its defaults. */
   tfjs?: Omit<TfjsEngineOptions, 'tf'>;
+  /**
+   * For `webgpu`: a device of your own, of the `webgpu` package or another WebGPU; it stays open when the engine is
+   * disposed of. Default: the engine opens the fastest GPU.
+   */
+  device?: GpuDevice;
+  /** Other options of the webgpu engine: how much memory, whether software will do. Default: its defaults. */
+  webgpu?: Omit<WebgpuEngineOptions, 'device'>;
 }
 
 /** All are optional. */
 const OPTIONS = {
   ...{ threads: false, onChoice: false, cuda: false, tf: false, tfjs: false },
-  ...{ deviceMap: false, maxMemory: false },
+  ...{ device: false, webgpu: false, deviceMap: false, maxMemory: false },
 } as const;
 
 /** Options of one engine, which stand in an object of its own. */
 const ELSEWHERE: Readonly<Record<string, string>> = {
-  memorybudget: "createEngine('cuda', { cuda: { memoryBudget } }) has it, in bytes",
-  device: "createEngine('cuda', { cuda: { device } }) has it",
+  memorybudget: '{ cuda: { memoryBudget } } has it, in bytes, or { webgpu: { memoryBudget } }',
+  software: "createEngine('webgpu', { webgpu: { software: true } }) has it",
   offload: "createEngine('cuda', { cuda: { offload } }) has it",
 };
 
@@ -48,7 +60,7 @@ const ELSEWHERE: Readonly<Record<string, string>> = {
  * @throws ConfigError for options that are wrong, also where `auto` could take another engine
  * @example
  * ```ts
- * const engine = await createEngine('auto'); // cuda where a card and its libraries are found, else cpu
+ * const engine = await createEngine('auto'); // cuda, else a GPU through WebGPU, else cpu
  * console.log(engine.description);
  * await engine.dispose();
  * ```
@@ -57,7 +69,7 @@ export async function createEngine(choice: EngineChoice = 'auto', options: Creat
   requireChoice(choice);
   checkNames(options, OPTIONS, 'createEngine', {}, ELSEWHERE);
   requireCallback(options.onChoice, 'createEngine: `onChoice`', 'e.g. { onChoice: console.log }.', true);
-  for (const name of ['cuda', 'tfjs'] as const) requireOptions(options[name], `createEngine: \`${name}\``);
+  for (const name of ['cuda', 'tfjs', 'webgpu'] as const) requireOptions(options[name], `createEngine: \`${name}\``);
   const { deviceMap, maxMemory } = options;
   parseOptions(deviceMapSchema(), { deviceMap, maxMemory }, 'createEngine');
   requireDeviceMap(options, 'createEngine');
@@ -66,6 +78,7 @@ export async function createEngine(choice: EngineChoice = 'auto', options: Creat
       hint: "Leave it out, or createEngine('cuda', { deviceMap: 'auto' }).",
     });
   }
+  if (options.device !== undefined) await requireUsedDevice(options.device, choice);
   if (options.threads !== undefined) requireInteger(options.threads, 'createEngine: `threads`', 1, MAX_THREADS);
   switch (choice) {
     case 'auto':
@@ -91,31 +104,31 @@ export async function createEngine(choice: EngineChoice = 'auto', options: Creat
       const { createTfjsEngine } = await import('./tfjs/tfjs-engine.js');
       return createTfjsEngine({ ...options.tfjs, tf: options.tf });
     }
+    case 'webgpu':
+      return webgpu(options);
   }
 }
 
 /** Of the cpu engine, whose pool has a bound of its own. */
 const MAX_THREADS = 1024;
-const CHOICES: readonly EngineChoice[] = ['auto', 'cpu', 'cuda', 'tfjs'];
 /** Other names in use. */
 const OTHER_NAMES: Readonly<Record<string, EngineChoice>> = {
-  gpu: 'cuda',
-  nvidia: 'cuda',
-  wasm: 'cpu',
+  ...{ gpu: 'cuda', nvidia: 'cuda', wasm: 'cpu' },
+  ...{ metal: 'webgpu', mps: 'webgpu', vulkan: 'webgpu', dawn: 'webgpu', rocm: 'webgpu' },
   tensorflow: 'tfjs',
 };
 
 function requireChoice(choice: unknown): asserts choice is EngineChoice {
-  if (CHOICES.includes(choice as EngineChoice)) return;
+  if (ENGINE_CHOICES.includes(choice as EngineChoice)) return;
   if (isObject(choice) && !isPromise(choice)) {
     throw new EngineError(`createEngine: expected the name of an engine, got ${describeGiven(choice)}`, {
-      hint: "options come second: createEngine('auto', { … }). Names: auto, cpu, cuda, tfjs",
+      hint: "options come second: createEngine('auto', { … }). Names: auto, cpu, cuda, tfjs, webgpu",
     });
   }
   const near =
-    typeof choice === 'string' ? (OTHER_NAMES[choice.toLowerCase()] ?? nearestName(choice, CHOICES)) : undefined;
+    typeof choice === 'string' ? (OTHER_NAMES[choice.toLowerCase()] ?? nearestName(choice, ENGINE_CHOICES)) : undefined;
   throw new EngineError(`there is no engine ${describeGiven(choice)}${near ? `; did you mean "${near}"?` : ''}`, {
-    hint: 'choose one of: auto, cpu, cuda, tfjs',
+    hint: 'choose one of: auto, cpu, cuda, tfjs, webgpu',
   });
 }
 
@@ -134,20 +147,45 @@ async function cuda(options: CreateEngineOptions): Promise<Engine> {
   return createCudaEngine(options.cuda);
 }
 
-/** cuda where a card and its libraries exist, else cpu. */
+async function webgpu({ webgpu: given, device }: CreateEngineOptions): Promise<Engine> {
+  const { createWebgpuEngine } = await import('./webgpu/create-webgpu.js');
+  return createWebgpuEngine({ ...given, ...(device === undefined ? {} : { device }) });
+}
+
+/** @throws ConfigError for what is no device, or an engine that would not use it */
+async function requireUsedDevice(device: unknown, choice: EngineChoice): Promise<void> {
+  const { requireDevice } = await import('./webgpu/create-webgpu.js');
+  requireDevice(device);
+  if (choice === 'webgpu') return;
+  throw new ConfigError(`createEngine: \`device\` is a GPUDevice, which the ${choice} engine does not use`, {
+    hint: "createEngine('webgpu', { device }) does.",
+  });
+}
+
+/** cuda where a card and its libraries exist, else a GPU through the package webgpu where it is installed, else cpu. */
 async function automatic(options: CreateEngineOptions): Promise<Engine> {
-  let reason = `there is no cuda engine for ${process.platform}`;
-  if (process.platform === 'linux') {
+  const candidates = [
+    ...(process.platform === 'linux' ? [{ name: 'cuda', make: cuda, why: 'a card and its libraries were found' }] : []),
+    // Cards that a model is to be laid over are those of cuda.
+    ...(options.deviceMap === undefined
+      ? [{ name: 'webgpu', make: webgpu, why: 'the package webgpu is installed and finds a GPU' }]
+      : []),
+  ];
+  const reasons = process.platform === 'linux' ? [] : [`there is no cuda engine for ${process.platform}`];
+  for (const { name, make, why } of candidates) {
+    let engine: Engine;
     try {
-      const engine = await cuda(options);
-      options.onChoice?.('auto: cuda, because a card and its libraries were found');
-      return engine;
+      engine = await make(options);
     } catch (error) {
       if (error instanceof ConfigError) throw error;
-      // createEngine('cuda') throws the whole message.
-      reason = reasonOf(error);
+      // createEngine with its name throws the whole message.
+      reasons.push(reasonOf(error));
+      continue;
     }
+    const before = reasons.length > 0 ? `, and ${reasons.join(', and ')}` : '';
+    options.onChoice?.(`auto: ${name}, because ${why}${before}`);
+    return engine;
   }
-  options.onChoice?.(`auto: cpu, because ${reason}`);
+  options.onChoice?.(`auto: cpu, because ${reasons.join(', and ')}`);
   return cpu(options);
 }

@@ -6,8 +6,8 @@ import type { ImagePatches } from './image-patches.js';
 import type { Operations, Precision } from './operations.js';
 import type { ParameterSet, ParameterSpec, Tensor, Weight } from './tensor.js';
 
-/** The engines: WebAssembly on the CPU, TensorFlow.js, NVIDIA cards. */
-export type EngineName = 'cpu' | 'tfjs' | 'cuda';
+/** The engines: WebAssembly on the CPU, TensorFlow.js, NVIDIA cards, any GPU through WebGPU. */
+export type EngineName = 'cpu' | 'tfjs' | 'cuda' | 'webgpu';
 
 /** An engine's memory accounting, in bytes. */
 export interface EngineMemory {
@@ -138,7 +138,7 @@ export interface EngineDevice {
  * the engine that made them.
  */
 export interface Engine {
-  /** Which of the three it is. */
+  /** Which of them it is. */
   readonly name: EngineName;
   /** One line for the log: what runs, on what. */
   readonly description: string;

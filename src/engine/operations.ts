@@ -110,13 +110,13 @@ export interface OperationAttributes {
     readonly heads: number;
     /** K */
     readonly kvHeads: number;
-    /** D, at most 512 on `cpu`, 128 on `cuda`. */
+    /** D, at most 512 on `cpu`, 128 on `cuda` and `webgpu`. */
     readonly headDim: number;
     /** Factor of the scores, as a rule 1/√D. */
     readonly scale: number;
     /** Query rows see no keys after their own position; `Segments` has the alignment. */
     readonly causal: boolean;
-    /** `cuda` keeps work lists by this object: layers share it, and nobody changes it. */
+    /** `cuda` and `webgpu` keep work lists by this object: layers share it, and nobody changes it. */
     readonly segments: Segments;
   };
   /** (gate, up) → activation(gate) ⊙ up. */

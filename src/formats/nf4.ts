@@ -3,12 +3,12 @@
  * of each block of consecutive values, row-major. Double quantisation keeps these magnitudes in 8 bits. Arithmetic is
  * in float32, each operation rounded, so that codes and values are the same bits on every engine.
  */
-import { CheckpointError } from '../errors.js';
+import { CheckpointError, EngineError } from '../errors.js';
 import { BitView } from './bit-view.js';
 import { DynamicMap } from './dynamic-map.js';
 import { float32ToBfloat16 } from './half-precision.js';
 import { firstCodes } from './nearest-code.js';
-import type { Nf4Absmax } from './weight-source.js';
+import { type Nf4Absmax, sizeOf, type WeightSource } from './weight-source.js';
 
 /** Values of the codes 0 to 15, to be multiplied with the absmax of their block. */
 export const NF4_VALUES: Float32Array = Float32Array.of(
@@ -138,6 +138,48 @@ export function quantizeAbsmax(absmax: Float32Array): Nf4Absmax {
     nestedMap.encode(block, count, codes, start);
   }
   return { codes, map: nestedMap.values, nestedAbsmax, nestedBlockSize: NESTED_BLOCK_SIZE, offset };
+}
+
+/** Values that share an absmax, and absmax that share a nested one: 0 without double quantisation. */
+export interface Nf4Blocks {
+  readonly blockSize: number;
+  readonly nestedBlockSize: number;
+}
+
+/** Kernels shift instead of dividing. @throws EngineError for block sizes that are not powers of two */
+export function requireNf4Blocks(name: string, { blockSize, nestedBlockSize }: Nf4Blocks): void {
+  const isPower = (size: number): boolean => Number.isInteger(Math.log2(size));
+  if (blockSize >= 32 && blockSize <= 4096 && isPower(blockSize)) {
+    if (nestedBlockSize === 0 || (nestedBlockSize <= 65536 && isPower(nestedBlockSize))) return;
+  }
+  throw new EngineError(
+    `loadWeight: ${name} in blocks of ${blockSize} values and ${nestedBlockSize} absmax: expected powers of two, the ` +
+      `first from 32 to 4096`,
+  );
+}
+
+/**
+ * The quant state of a weight that is stored as nf4.
+ * @throws EngineError if it is missing, or has other blocks than the weight; what the source throws
+ */
+export async function readNf4State({
+  name,
+  shape,
+  quantState,
+}: WeightSource): Promise<Nf4Blocks & { absmax: Nf4Absmax }> {
+  if (!quantState) throw new EngineError(`loadWeight: ${name} has 4-bit values but no quant state`);
+  const absmax = await quantState.read();
+  const blocks = { blockSize: quantState.blockSize, nestedBlockSize: 'absmax' in absmax ? 0 : absmax.nestedBlockSize };
+  requireNf4Blocks(name, blocks);
+  const count = Math.ceil(sizeOf(shape) / blocks.blockSize);
+  const nested = blocks.nestedBlockSize === 0 ? 0 : Math.ceil(count / blocks.nestedBlockSize);
+  const [given, givenNested] =
+    'absmax' in absmax ? [absmax.absmax.length, 0] : [absmax.codes.length, absmax.nestedAbsmax.length];
+  if (given === count && givenNested === nested) return { ...blocks, absmax };
+  throw new EngineError(
+    `loadWeight: ${name} [${shape.join(', ')}] came with ${given} absmax and ${givenNested} nested ones, expected ` +
+      `${count} and ${nested} in blocks of ${blocks.blockSize} and ${blocks.nestedBlockSize}`,
+  );
 }
 
 /** The factor of each block, as float32. */

@@ -5,7 +5,7 @@ import { checkNames, requirePath } from '../config.js';
 import { ChatTemplate } from '../data/chat-template.js';
 import { ImageProcessor } from '../data/image-processor.js';
 import { MinistralTokenizer } from '../data/tokenizer.js';
-import { createEngine, type EngineChoice } from '../engine/create-engine.js';
+import { createEngine, ENGINE_CHOICES, type EngineChoice } from '../engine/create-engine.js';
 import { type DeviceMapOptions, requireDeviceMap } from '../engine/device-map.js';
 import type { Engine, ModelShapes } from '../engine/engine.js';
 import { CheckpointError, ConfigError } from '../errors.js';
@@ -33,7 +33,8 @@ import { indexByMemoryName, linearModuleName } from './tensor-names.js';
 export interface LoadOptions extends DeviceMapOptions {
   /**
    * Takes the weights: an engine, or the name of one. An engine that is given stays the caller's; one that is made
-   * from a name is disposed of by `model.dispose()`. `auto` is cuda where a card and its libraries are found, else cpu.
+   * from a name is disposed of by `model.dispose()`. `auto` is cuda where a card and its libraries are found, else a GPU
+   * through WebGPU where its package is installed, else cpu.
    * Default: `auto`.
    */
   engine?: Engine | EngineChoice | undefined;
@@ -163,7 +164,7 @@ export function requireEngine(engine: unknown, what: string, devices: DeviceMapO
       hint: "Leave `engine` out, or make it so: createEngine('cuda', { deviceMap: 'auto' }).",
     });
   }
-  if (devices.deviceMap !== undefined && ['cpu', 'tfjs'].includes(engine as string)) {
+  if (devices.deviceMap !== undefined && ['cpu', 'tfjs', 'webgpu'].includes(engine as string)) {
     // Before gigabytes are downloaded.
     throw new ConfigError(`${what}: \`deviceMap\` is for cards, and the ${engine} engine uses none`, {
       hint: "Leave it out, or `engine: 'cuda'`.",
@@ -174,8 +175,6 @@ export function requireEngine(engine: unknown, what: string, devices: DeviceMapO
   const given = engine instanceof Promise ? 'a promise: await createEngine(…)' : showValue(engine);
   throw new ConfigError(`${what}: \`engine\` must be an engine or one of ${ENGINE_CHOICES.join(', ')}, got ${given}`);
 }
-
-const ENGINE_CHOICES: readonly EngineChoice[] = ['auto', 'cpu', 'cuda', 'tfjs'];
 
 /** All tensors but the scales and quant states of others. */
 function tensorsOf(stored: ReadonlyMap<string, string>, quantized: QuantizedCheckpoint): StoredTensor[] {

@@ -3,7 +3,7 @@
  * passes are the engine's and the trainer's own, so there is no second estimate of them.
  */
 
-import { roundUp } from '../engine/cuda/arena.js';
+import { roundUp } from '../engine/arena.js';
 import { CountedMemory, countingParts } from '../engine/cuda/counting-card.js';
 import { CudaEngine } from '../engine/cuda/cuda-engine.js';
 import type { CudaEngineOptions } from '../engine/cuda/cuda-options.js';

@@ -5,23 +5,28 @@
  *                          [--gradient-checkpointing auto|true|false] [--tokens-per-pass N] [--budget GIB]
  *                          [--auto-micro-batch] [--warmup STEPS] [--optim adamw8bit] [--repeat 1]
  *                          [--share-prefix true|false|true,false] [--quantization nf4|fp8]
- *                          [--precision bf16|fp8-backward|fp8]
+ *                          [--precision bf16|fp8-backward|fp8] [--engine cuda|webgpu|tfjs]
+ *                          [--layers TEXT,VISION] [--tfjs FOLDER]
  *                          [--peer FILE [--python python3] [--variants "sdpa,0,0,2;eager,1,0,2"] [--peer-micro 24]
  *                           [--peer-args ARGS]]
  *
  * Prints how the windows were run (passes, recomputed layers of the vision tower + decoder, estimated and real peak) and
  * a RESULT line for each repetition: samples and tokens a second after the warm-up, utilisation (4N count), peak memory,
- * memory in use after steps 20 and 200. With --peer, then runs that program (transformers + peft) on the same card, each
+ * memory in use after steps 20 and 200. --layers has fewer of both towers, for engines that are slow; --tfjs is the project
+ * whose node_modules has TensorFlow.js, MINISTRAL_TUNE_WEBGPU that with `webgpu`. With --peer, then runs that program (transformers + peft) on the same card, each
  * variant as often, and prints a RESULT line with the medians and their ratios.
  */
 import { parseArgs } from 'node:util';
 import type { VlmBatch } from '../../src/data/types.js';
 import { createCudaEngine } from '../../src/engine/cuda/cuda-engine.js';
+import type { Engine } from '../../src/engine/engine.js';
 import type { Precision } from '../../src/engine/operations.js';
 import { applyLora } from '../../src/lora/apply-lora.js';
 import { LAYER_PROJECTIONS } from '../../src/lora/lora-config.js';
 import { countLabels, type PassSummary } from '../../src/train/trainable-model.js';
 import { accumulateGradients } from '../../src/train/window-step.js';
+import { findTfjs } from '../engine/tfjs/installation.js';
+import { openTestEngine } from '../engine/webgpu/open.js';
 import { median } from './median.js';
 import { OPTIMIZER_SETTINGS } from './optimizer-settings.js';
 import { PEER_OPTIONS, runPeer } from './peer.js';
@@ -45,6 +50,9 @@ const { values } = parseArgs({
     optim: { type: 'string', default: 'adamw8bit' },
     repeat: { type: 'string', default: '1' },
     quantization: { type: 'string' },
+    engine: { type: 'string', default: 'cuda' },
+    layers: { type: 'string' },
+    tfjs: { type: 'string' },
     ...PEER_OPTIONS,
     variants: { type: 'string', default: 'sdpa,0,0,2;eager,1,0,2' },
     'peer-micro': { type: 'string', default: '24' },
@@ -59,17 +67,30 @@ const checkpointing = ({ auto: 'auto', true: true, false: false } as const)[
 const sharings = values['share-prefix'].split(',').map((value) => value !== 'false');
 let sharePrefix = sharings[0]!;
 if (checkpointing === undefined) throw new Error('--gradient-checkpointing: expected auto, true or false');
-const engine = createCudaEngine({
+const limits = {
   ...(values.budget ? { memoryBudget: Number(values.budget) * 2 ** 30 } : {}),
   ...(values['tokens-per-pass'] ? { tokensPerPass: Number(values['tokens-per-pass']) } : {}),
-});
+};
+const engine = await openEngine();
 console.log(engine.description);
 const loadStart = performance.now();
-const model = await randomModel(engine, values.size as Size, undefined, values.quantization);
+const [text, vision] = values.layers?.split(',').map(Number) ?? [];
+const fewer = text ? { text, ...(vision && { vision }) } : undefined;
+const model = await randomModel(engine, values.size as Size, fewer, values.quantization);
 const adapter = applyLora(model, { r: 16, alpha: 32, dropout: 0.05, targetModules: [...LAYER_PROJECTIONS] });
 const kind = values.optim as 'adamw' | 'adamw8bit';
 const state = engine.createOptimizerState(adapter.parameters, kind);
 console.log(`model on the card after ${((performance.now() - loadStart) / 1000).toFixed(1)} s, ${adapter.description}`);
+
+async function openEngine(): Promise<Engine> {
+  if (values.engine === 'cuda') return createCudaEngine(limits);
+  if (values.engine === 'tfjs') {
+    const found = await findTfjs(values.tfjs);
+    if (typeof found === 'string') throw new Error(found);
+    return found.createEngine(found.backends[0]!);
+  }
+  return openTestEngine({ software: false, budget: limits.memoryBudget ?? 24 * 2 ** 30 });
+}
 
 const batches = workloadBatches(values.workload!, micro);
 const next = (): VlmBatch[] => Array.from({ length: accumulation }, () => batches.next().value as VlmBatch);
@@ -134,7 +155,7 @@ async function run(window: readonly VlmBatch[]): Promise<() => Promise<number>> 
 }
 const losses: number[] = [];
 for (let i = 0; i < Number(values.warmup); i++) losses.push(await (await run(next()))());
-const matrixTflops = engine.matrixTflops();
+const matrixTflops = engine.matrixTflops?.();
 const steps = Math.ceil(Number(values.samples) / (micro * accumulation));
 const samples = steps * micro * accumulation;
 interface Rates {

@@ -5,6 +5,8 @@ import { afterAll, describe, expect, it } from 'vitest';
 import manifest from '../../package.json' with { type: 'json' };
 import { doctorChecks } from '../../src/cli/doctor-checks.js';
 import { formatChecks } from '../../src/cli/doctor-command.js';
+import type { GpuAdapter } from '../../src/engine/webgpu/gpu-types.js';
+import { EngineError } from '../../src/errors.js';
 // Loaded before the tests, as it takes a while.
 import '../../src/cli/plan-command.js';
 import { runCommand } from '../../src/cli/run-command.js';
@@ -85,6 +87,10 @@ describe('the command line', () => {
   });
 });
 
+const noAdapter = async (): Promise<GpuAdapter> => {
+  throw new EngineError('the package webgpu is not installed');
+};
+
 describe('doctor', () => {
   it('names what a whole machine has, and never a token', async () => {
     const env = { ...EMPTY, HF_TOKEN: 'hf_secretsecretsecret', KAGGLE_API_TOKEN: 'KGAT_secretsecretsecret' };
@@ -101,13 +107,30 @@ describe('doctor', () => {
   it('says how to get what is missing, and that the cpu engine does without', async () => {
     const libraries = [library('driver'), library('nvml'), library('nvrtc', '/lib/n'), library('cublasLt')];
     const bare = machine({ libraries, cards: [], driverVersion: undefined });
-    const checks = await doctorChecks({ env: EMPTY, home: folder, machine: bare });
+    const checks = await doctorChecks({ env: EMPTY, home: folder, machine: bare, adapter: noAdapter });
     expect(checks.filter(({ state }) => state === 'missing')).toEqual([]);
     const text = formatChecks(checks);
     expect(text).toContain('libdriver.so.1 not found');
     expect(text).toContain('→ install cublasLt');
     expect(text).toContain('The cuda engine cannot run here; the cpu engine can. Nothing is broken.');
     expect(text.split('/usr/lib64').length).toBe(2);
+  });
+
+  it('says whether the webgpu engine finds a GPU', async () => {
+    const bare = machine({ cards: [], driverVersion: undefined });
+    const adapter = (info: object) => async () => ({ info }) as GpuAdapter;
+    const check = async (find: () => Promise<GpuAdapter>) => {
+      const checks = await doctorChecks({ env: EMPTY, home: folder, machine: bare, adapter: find });
+      return { text: formatChecks(checks), ...checks.find(({ name }) => name === 'webgpu engine')! };
+    };
+    const found = await check(adapter({ description: 'Metal driver', device: 'Apple M3\u001b[2J' }));
+    expect(found).toMatchObject({ state: 'ok', found: expect.stringMatching(/^Metal driver, Apple M3/) });
+    expect(found.text).toContain('The cuda engine cannot run here; the webgpu engine can.');
+    expect(found.text).not.toContain('\u001b');
+    const software = await check(adapter({ architecture: 'swiftshader' }));
+    expect(software).toMatchObject({ state: 'optional', found: 'swiftshader: no GPU' });
+    expect(software.text).toContain('the cpu engine can');
+    expect(await check(noAdapter)).toMatchObject({ state: 'optional', found: 'the package webgpu is not installed' });
   });
 
   it('tells a driver without a card, an old card, and a package that cannot be loaded', async () => {

@@ -157,6 +157,11 @@ export async function wrongUses(): Promise<void> {
   { createEngine('cuda', { deviceMap: 'auto', maxMemory: { 0: 20, 1: 20 } }); }
   { createEngine('cuda', { maxMemory: { 0: 20 * 2 ** 30 } }); }
   { createEngine('cuda', { deviceMap: 'auto', cuda: { device: 0 } }); }
+  // @ts-expect-error
+  { createEngine('webgpu', { memoryBudget: 16 * 2 ** 30 }); }
+  { createEngine('webgpu', { webgpu: { memoryBudget: 16 } }); }
+  // @ts-expect-error
+  { createEngine('webgpu', { device: 0 }); }
   { createEngine('tfjs'); }
   // @ts-expect-error
   { createEngine('tfjs', { tf: 'tfjs-node' }); }

@@ -334,7 +334,7 @@ describe('an engine by its name', () => {
   it('that is not one is told with those that are', async () => {
     for (const name of ['gpu', '', 5, null, {}]) {
       await expect(loadModel(plain, { engine: name as never })).rejects.toThrow(
-        /`engine` must be an engine or one of auto, cpu, cuda, tfjs, got /,
+        /`engine` must be an engine or one of auto, cpu, cuda, tfjs, webgpu, got /,
       );
     }
     await expect(loadModel(plain, { engin: 'cpu' } as never)).rejects.toThrow(/did you mean `engine`/);

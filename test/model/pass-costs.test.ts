@@ -1,48 +1,13 @@
 import { describe, expect, it } from 'vitest';
-import type { VlmBatch } from '../../src/data/types.js';
 import type { CudaEngineOptions } from '../../src/engine/cuda/cuda-options.js';
 import type { LoraConfigOptions } from '../../src/lora/lora-config.js';
 import { LAYER_PROJECTIONS } from '../../src/lora/lora-config.js';
 import { countLabels, type PassSummary } from '../../src/train/trainable-model.js';
 import { accumulateGradients } from '../../src/train/window-step.js';
 import type { Size } from '../bench/random-model.js';
-import { standInAdapter, standInEngine, standInModel } from '../engine/cuda/stand-in.js';
+import { batchOf, standInAdapter, standInEngine, standInModel } from '../engine/cuda/stand-in.js';
 
 const GIB = 2 ** 30;
-const [IMAGE, BREAK] = [10, 12];
-
-/** Samples of `rows` × `columns` image tokens and 166 of text, all of the text labelled. */
-function batchOf(...grids: readonly (readonly [number, number])[]): VlmBatch {
-  const sequences = grids.map(([rows, columns]) => {
-    const line = [...new Array<number>(columns).fill(IMAGE), BREAK];
-    return [...new Array<number>(162).fill(1000), ...Array.from({ length: rows }, () => line).flat(), 5, 6, 7, 2];
-  });
-  const width = Math.max(...sequences.map(({ length }) => length));
-  const [inputIds, attentionMask, labels] = [0, 0, -100].map((fill) =>
-    new Int32Array(grids.length * width).fill(fill),
-  ) as [Int32Array, Int32Array, Int32Array];
-  for (const [b, ids] of sequences.entries()) {
-    inputIds.set(ids, b * width);
-    attentionMask.fill(1, b * width, b * width + ids.length);
-    labels.set(
-      ids.map((id) => (id === IMAGE ? -100 : id)),
-      b * width,
-    );
-  }
-  const [h, w] = [0, 1].map((side) => 28 * Math.max(...grids.map((grid) => grid[side]!))) as [number, number];
-  const shape = [grids.length, width];
-  return {
-    inputIds: { data: inputIds, shape },
-    attentionMask: { data: attentionMask, shape },
-    labels: { data: labels, shape },
-    pixelValues: { data: new Float32Array(grids.length * 3 * h * w), shape: [grids.length, 3, h, w] },
-    imageSizes: {
-      data: Int32Array.from(grids.flatMap(([rows, columns]) => [28 * rows, 28 * columns])),
-      shape: [grids.length, 2],
-    },
-  };
-}
-
 /** Eight samples of 500 to 700 tokens, as the data set of the example has them. */
 const WINDOW = [
   batchOf([23, 17], [23, 12]),

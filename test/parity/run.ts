@@ -1,18 +1,22 @@
 /**
  * Compares this package with transformers + peft on a folder of reference values.
  *
- *   npm run parity -- DIR [--engine cpu | cuda | tfjs | tfjs-node | tfjs-node-gpu] [--bfloat16 FILE] [--quiet]
+ *   npm run parity -- DIR [--engine cpu | cuda | webgpu | tfjs | tfjs-node | tfjs-node-gpu] [--software] [--bfloat16 FILE]
+ *                         [--quiet]
  *
  * The cuda engine computes in bfloat16. It is judged by the gap that transformers itself leaves there, in a file that
  * `python3 test/parity/add-bf16.py DIR` makes (default: DIR/bfloat16.safetensors).
+ * `--engine webgpu --software` runs on SwiftShader (test/engine/webgpu/open.ts), which takes a minute or two.
  * Prints a line per check (with --quiet only the failed ones) and ends with `N passed, N failed`; the exit status is 1
  * if any failed.
  */
 import { existsSync } from 'node:fs';
 import { parseArgs } from 'node:util';
 import { createEngine, type EngineChoice } from '../../src/engine/create-engine.js';
+import type { Engine } from '../../src/engine/engine.js';
 import { loadTfjs, type TfjsPackage } from '../../src/engine/tfjs/load-tfjs.js';
 import { SafetensorsFile } from '../../src/formats/safetensors.js';
+import { openTestEngine } from '../engine/webgpu/open.js';
 import { CheckList } from './check-list.js';
 import { checkData } from './data-checks.js';
 import { Judge } from './judge.js';
@@ -20,12 +24,19 @@ import { checkModel } from './model-checks.js';
 import { ReferenceFolder } from './reference-folder.js';
 import { checkTraining } from './training-checks.js';
 
+async function openEngine(name: string): Promise<Engine> {
+  if (name.startsWith('tfjs')) return createEngine('tfjs', { tf: await loadTfjs(name as TfjsPackage) });
+  if (name === 'webgpu') return openTestEngine({ software: values.software });
+  return createEngine(name as EngineChoice);
+}
+
 const { positionals, values } = parseArgs({
   allowPositionals: true,
   options: {
     engine: { type: 'string', default: 'cpu' },
     bfloat16: { type: 'string' },
     quiet: { type: 'boolean', default: false },
+    software: { type: 'boolean', default: false },
   },
 });
 const dir = positionals[0];
@@ -36,9 +47,7 @@ if (!dir) {
 const reference = new ReferenceFolder(dir);
 const checks = new CheckList({ quiet: values.quiet });
 const json = await reference.all();
-const engine = values.engine.startsWith('tfjs')
-  ? await createEngine('tfjs', { tf: await loadTfjs(values.engine as TfjsPackage) })
-  : await createEngine(values.engine as EngineChoice);
+const engine = await openEngine(values.engine);
 console.log(engine.description);
 let theirs: SafetensorsFile | undefined;
 if (engine.name === 'cuda') {

@@ -2,10 +2,16 @@
  * A frozen matrix in NF4, as stored or quantised while it is loaded. Bytes: header, then codes and absmax of the blocks
  * as in bitsandbytes, so blocks may cross rows.
  */
-import { EngineError } from '../../errors.js';
 import { widen } from '../../formats/half-precision.js';
 import { dequantizedSource } from '../../formats/held-source.js';
-import { NESTED_BLOCK_SIZE, NF4_VALUES, Nf4Quantizer } from '../../formats/nf4.js';
+import {
+  NESTED_BLOCK_SIZE,
+  NF4_VALUES,
+  type Nf4Blocks,
+  Nf4Quantizer,
+  readNf4State,
+  requireNf4Blocks,
+} from '../../formats/nf4.js';
 import {
   type HeldFormat,
   type Nf4Absmax,
@@ -21,20 +27,14 @@ const KERNEL_FORMAT = 3;
 /** Eight fields, the 16 values, the map of double quantisation: stageNf4Rows of wasm/widen-quantized.ts. */
 const HEADER_BYTES = 4 * (8 + 16 + 256);
 
-interface Blocks {
-  readonly blockSize: number;
-  /** 0 without double quantisation. */
-  readonly nestedBlockSize: number;
-}
-
 export class Nf4Weight extends StoredWeight {
-  readonly #blocks: Blocks;
+  readonly #blocks: Nf4Blocks;
   /** Set if the source is stored as nf4. */
   readonly #stored: Nf4Absmax | undefined;
 
-  private constructor(runtime: CpuRuntime, source: WeightSource, blocks: Blocks, stored?: Nf4Absmax) {
+  private constructor(runtime: CpuRuntime, source: WeightSource, blocks: Nf4Blocks, stored?: Nf4Absmax) {
     const { name, shape, dtype } = source;
-    requireBlocks(name, blocks);
+    requireNf4Blocks(name, blocks);
     super(runtime, name, shape, dtype === 'f32' || dtype === 'f16' ? dtype : 'bf16', {
       held: 'nf4',
       kernelFormat: KERNEL_FORMAT,
@@ -55,21 +55,8 @@ export class Nf4Weight extends StoredWeight {
       return new Nf4Weight(runtime, values, blocks).fill(values);
     }
     requireBytes(source);
-    const { name, shape, quantState } = source;
-    if (!quantState) throw new EngineError(`loadWeight: ${name} has 4-bit values but no quant state`);
-    const stored = await quantState.read();
-    const nestedBlockSize = 'absmax' in stored ? 0 : stored.nestedBlockSize;
-    const blocks = { blockSize: quantState.blockSize, nestedBlockSize };
-    const { count, nested } = layoutOf(sizeOf(shape), blocks);
-    const [given, givenNested] =
-      'absmax' in stored ? [stored.absmax.length, 0] : [stored.codes.length, stored.nestedAbsmax.length];
-    if (given !== count || givenNested !== nested) {
-      throw new EngineError(
-        `loadWeight: ${name} [${shape.join(', ')}] came with ${given} absmax and ${givenNested} nested ones, expected ` +
-          `${count} and ${nested} in blocks of ${blocks.blockSize} and ${nestedBlockSize}`,
-      );
-    }
-    return new Nf4Weight(runtime, source, blocks, stored).fill(source);
+    const { absmax, ...blocks } = await readNf4State(source);
+    return new Nf4Weight(runtime, source, blocks, absmax).fill(source);
   }
 
   protected override async read(source: WeightSource): Promise<void> {
@@ -104,27 +91,15 @@ export class Nf4Weight extends StoredWeight {
   }
 }
 
-/** The kernel shifts instead of dividing. @throws EngineError for block sizes that are not powers of two */
-function requireBlocks(name: string, { blockSize, nestedBlockSize }: Blocks): void {
-  const isPower = (size: number): boolean => Number.isInteger(Math.log2(size));
-  if (blockSize >= 32 && blockSize <= 4096 && isPower(blockSize)) {
-    if (nestedBlockSize === 0 || (nestedBlockSize <= 65536 && isPower(nestedBlockSize))) return;
-  }
-  throw new EngineError(
-    `loadWeight: ${name} in blocks of ${blockSize} values and ${nestedBlockSize} absmax: expected powers of two, the ` +
-      `first from 32 to 4096`,
-  );
-}
-
 /** Byte offsets and lengths for a weight of `size` values; `nestedAt` is 0 without double quantisation. */
-function layoutOf(size: number, { blockSize, nestedBlockSize }: Blocks) {
+function layoutOf(size: number, { blockSize, nestedBlockSize }: Nf4Blocks) {
   const count = Math.ceil(size / blockSize);
   const codesEnd = HEADER_BYTES + Math.ceil(size / 2);
   const absmaxAt = 4 * Math.ceil(codesEnd / 4);
   if (nestedBlockSize === 0) {
-    return { count, nested: 0, codesEnd, absmaxAt, nestedAt: 0, byteLength: absmaxAt + 4 * count };
+    return { codesEnd, absmaxAt, nestedAt: 0, byteLength: absmaxAt + 4 * count };
   }
   const nested = Math.ceil(count / nestedBlockSize);
   const nestedAt = absmaxAt + 4 * Math.ceil(count / 4);
-  return { count, nested, codesEnd, absmaxAt, nestedAt, byteLength: nestedAt + 4 * nested };
+  return { codesEnd, absmaxAt, nestedAt, byteLength: nestedAt + 4 * nested };
 }

@@ -4,10 +4,10 @@
  * at the first use after the values changed.
  */
 import { KERNELS } from '../../generated/kernel-launchers.js';
+import { roundUp } from '../arena.js';
 import type { LoraPart } from '../operations.js';
 import { layOut, sizeOfAll } from '../parameter-layout.js';
 import type { Parameter, ParameterSet, ParameterSpec } from '../tensor.js';
-import { roundUp } from './arena.js';
 import type { FrozenMatrix, MatrixAdapter } from './frozen-matrix.js';
 import { type DevicePointer, offset } from './launch.js';
 import type { DeviceBlock } from './memory.js';

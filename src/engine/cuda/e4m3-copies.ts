@@ -4,7 +4,7 @@
  * kept or made anew for every product, with the same results.
  */
 import { KERNELS } from '../../generated/kernel-launchers.js';
-import { roundUp } from './arena.js';
+import { roundUp } from '../arena.js';
 import { quantizeRows } from './e4m3-rows.js';
 import type { E4m3Rows, FrozenMatrix, MatrixCopies } from './frozen-matrix.js';
 import { type DevicePointer, offset } from './launch.js';

@@ -1,6 +1,6 @@
 /** Frozen rows in e4m3: codes with a float32 scale per row, or the checkpoint's 2-D block scales. */
 import { KERNELS } from '../../generated/kernel-launchers.js';
-import { roundUp } from './arena.js';
+import { roundUp } from '../arena.js';
 import type { E4m3Rows, SmallProduct } from './frozen-matrix.js';
 import { type DevicePointer, type Grid, grid2, offset, ofWidth } from './launch.js';
 import type { DeviceBlock } from './memory.js';

@@ -3,7 +3,7 @@
  * in a file of its own, chosen in weights.ts; nothing else knows how its values lie.
  */
 import type { HeldFormat, Nf4Absmax } from '../../formats/weight-source.js';
-import { roundUp } from './arena.js';
+import { roundUp } from '../arena.js';
 import type { DevicePointer } from './launch.js';
 import { ROW_MULTIPLE, type TensorStore } from './tensor-store.js';
 import type { CudaTensor, DeviceRows } from './tensors.js';

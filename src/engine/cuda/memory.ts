@@ -8,9 +8,9 @@
  */
 import { OutOfMemoryError } from '../../errors.js';
 import { formatBytes } from '../../messages/format-bytes.js';
+import { Arena, type Block, roundUp } from '../arena.js';
 import type { EngineMemory } from '../engine.js';
 import { HeldDeviceError } from '../held-device.js';
-import { Arena, type Block, roundUp } from './arena.js';
 import type { DevicePointer } from './launch.js';
 import { Overhead } from './process-memory.js';
 

@@ -6,7 +6,7 @@ import { EngineError } from '../../errors.js';
 import { DynamicMap } from '../../formats/dynamic-map.js';
 import type { Nf4Absmax, StoredDType } from '../../formats/weight-source.js';
 import { KERNELS } from '../../generated/kernel-launchers.js';
-import { roundUp } from './arena.js';
+import { roundUp } from '../arena.js';
 import type { SmallProduct } from './frozen-matrix.js';
 import { type DevicePointer, type Grid, offset, ofWidth } from './launch.js';
 import type { DeviceBlock } from './memory.js';

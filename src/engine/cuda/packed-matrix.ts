@@ -4,8 +4,8 @@
  * bf16 block of its own.
  */
 import { EngineError, OutOfMemoryError } from '../../errors.js';
+import { roundUp } from '../arena.js';
 import { MAX_PARTS } from './adapters.js';
-import { roundUp } from './arena.js';
 import { FrozenMatrix, multiplyRows, type SmallProduct } from './frozen-matrix.js';
 import { type DevicePointer, type Grid, offset } from './launch.js';
 import type { DeviceBlock } from './memory.js';

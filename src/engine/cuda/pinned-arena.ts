@@ -1,5 +1,5 @@
 /** Arena of page-locked host memory: pieces of any size from slabs that are kept until `dispose`. */
-import { Arena, type Block, roundUp } from './arena.js';
+import { Arena, type Block, roundUp } from '../arena.js';
 import type { CudaDriver, PinnedBlock } from './driver.js';
 
 /** Locking pages takes longer than copying them, so slabs are large and kept. */

@@ -1,10 +1,10 @@
 /** Makes, checks and frees the tensors of the `cuda` engine; conversions, index uploads and copies between layouts. */
 import { sizeOf } from '../../formats/weight-source.js';
 import { KERNELS } from '../../generated/kernel-launchers.js';
+import { roundUp } from '../arena.js';
 import { CountedTensors } from '../counted-tensors.js';
 import type { Extents, Tensor } from '../tensor.js';
 import type { ActivationOffload } from './activation-offload.js';
-import { roundUp } from './arena.js';
 import type { CudaDriver } from './driver.js';
 import { type DevicePointer, grid2, type KernelLauncher, NULL_POINTER, offset } from './launch.js';
 import type { MatrixProducts } from './matrix-products.js';

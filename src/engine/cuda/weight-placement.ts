@@ -5,8 +5,8 @@
 import { OutOfMemoryError } from '../../errors.js';
 import { sizeOf, type WeightSource } from '../../formats/weight-source.js';
 import { formatBytes } from '../../messages/format-bytes.js';
+import { roundUp } from '../arena.js';
 import { LESS_MEMORY } from '../reserve.js';
-import { roundUp } from './arena.js';
 import { ROW_MULTIPLE } from './tensor-store.js';
 import { ELEMENT_BYTES } from './tensors.js';
 

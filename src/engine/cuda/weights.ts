@@ -11,10 +11,10 @@ import {
   sizeOf,
   type WeightSource,
 } from '../../formats/weight-source.js';
+import { roundUp } from '../arena.js';
 import { HeldWeights } from '../held-weights.js';
 import type { Weight } from '../tensor.js';
 import { MAX_PARTS } from './adapters.js';
-import { roundUp } from './arena.js';
 import { Bf16Matrix } from './bf16-matrix.js';
 import { E4m3Matrix } from './e4m3-matrix.js';
 import type { FrozenMatrix } from './frozen-matrix.js';

@@ -1,5 +1,4 @@
 /** What a model takes in float32, and whether that fits: known before the first weight is read. */
-import { freemem, totalmem } from 'node:os';
 import { OutOfMemoryError } from '../../errors.js';
 import { DTYPE_BYTES } from '../../formats/weight-source.js';
 import type { ModelShapes } from '../engine.js';
@@ -36,21 +35,6 @@ export function float32Needs({ weights, linear }: ModelShapes, options: NeedsOpt
     adapter: trained * (TENSOR_BYTES_TRAINED + (options.onHost ? HOST_BYTES_TRAINED : 0)),
     temporaries: bytes.reduce((most, one) => Math.max(most, one), 4 * BLOCKS * options.blockElements),
   };
-}
-
-/** Bytes that the host's memory has, in a container those that it may take. */
-export function hostMemory(): number {
-  return Math.min(totalmem(), containerLimit());
-}
-
-/** Bytes that can be taken now without anything being swapped out. */
-export function freeHostMemory(): number {
-  return Math.min(freemem(), containerLimit() - process.memoryUsage.rss());
-}
-
-/** Without a limit Node says 0, or a number beyond all memory. */
-function containerLimit(): number {
-  return process.constrainedMemory() || Number.POSITIVE_INFINITY;
 }
 
 const gigabytes = (bytes: number): string => `${(bytes / 1e9).toFixed(1)} GB`;

@@ -21,6 +21,7 @@ import type {
   OptimizerStep,
   StorageCosts,
 } from '../engine.js';
+import { freeHostMemory, hostMemory } from '../host-memory.js';
 import { memoryBudgetSchema } from '../memory-budget.js';
 import type { Operations } from '../operations.js';
 import { layOut, requireOwnSet, requireValues, sizeOfAll } from '../parameter-layout.js';
@@ -34,7 +35,7 @@ import {
   type Tensor,
   type Weight,
 } from '../tensor.js';
-import { float32Needs, freeHostMemory, hostMemory, requireFloat32Room } from './float32-needs.js';
+import { float32Needs, requireFloat32Room } from './float32-needs.js';
 import { HostOptimizer } from './host-optimizer.js';
 import { replaceRows } from './operations/rows.js';
 import { tfjsOperations } from './operations.js';

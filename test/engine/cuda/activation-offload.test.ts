@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
+import { Arena } from '../../../src/engine/arena.js';
 import { ActivationOffload } from '../../../src/engine/cuda/activation-offload.js';
-import { Arena } from '../../../src/engine/cuda/arena.js';
 import type { DevicePointer } from '../../../src/engine/cuda/launch.js';
 import type { DeviceAllocator, DeviceBlock } from '../../../src/engine/cuda/memory.js';
 import { PinnedArena } from '../../../src/engine/cuda/pinned-arena.js';

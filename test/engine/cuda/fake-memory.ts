@@ -1,5 +1,5 @@
 import { expect } from 'vitest';
-import type { Block } from '../../../src/engine/cuda/arena.js';
+import type { Block } from '../../../src/engine/arena.js';
 import type { PhysicalMemory } from '../../../src/engine/cuda/memory.js';
 import { OutOfMemoryError } from '../../../src/errors.js';
 

@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { Arena, BLOCK_ALIGNMENT, type Block } from '../../../src/engine/cuda/arena.js';
+import { Arena, BLOCK_ALIGNMENT, type Block } from '../../../src/engine/arena.js';
 import { CACHE, DeviceAllocator, type DeviceBlock } from '../../../src/engine/cuda/memory.js';
 import { HeldDeviceError } from '../../../src/engine/held-device.js';
 import { EngineError } from '../../../src/errors.js';

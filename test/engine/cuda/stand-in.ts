@@ -2,6 +2,7 @@
  * The `cuda` engine on a card that only keeps the books: all memory is accounted for as on a real one, nothing is
  * computed. What a step of a real-sized model takes can so be measured without a card.
  */
+import type { VlmBatch } from '../../../src/data/types.js';
 import { countingParts } from '../../../src/engine/cuda/counting-card.js';
 import { CudaEngine } from '../../../src/engine/cuda/cuda-engine.js';
 import type { CudaEngineOptions } from '../../../src/engine/cuda/cuda-options.js';
@@ -44,6 +45,40 @@ export function standInModel(engine: Engine, size: Size, quantization?: string):
     description: `stand-in ${size}`,
   };
   return VisionLanguageModel.load(engine, config, provider);
+}
+
+const [IMAGE, BREAK] = [10, 12];
+
+/** Samples of `rows` × `columns` image tokens and 166 of text, all of the text labelled. */
+export function batchOf(...grids: readonly (readonly [number, number])[]): VlmBatch {
+  const sequences = grids.map(([rows, columns]) => {
+    const line = [...new Array<number>(columns).fill(IMAGE), BREAK];
+    return [...new Array<number>(162).fill(1000), ...Array.from({ length: rows }, () => line).flat(), 5, 6, 7, 2];
+  });
+  const width = Math.max(...sequences.map(({ length }) => length));
+  const [inputIds, attentionMask, labels] = [0, 0, -100].map((fill) =>
+    new Int32Array(grids.length * width).fill(fill),
+  ) as [Int32Array, Int32Array, Int32Array];
+  for (const [b, ids] of sequences.entries()) {
+    inputIds.set(ids, b * width);
+    attentionMask.fill(1, b * width, b * width + ids.length);
+    labels.set(
+      ids.map((id) => (id === IMAGE ? -100 : id)),
+      b * width,
+    );
+  }
+  const [h, w] = [0, 1].map((side) => 28 * Math.max(...grids.map((grid) => grid[side]!))) as [number, number];
+  const shape = [grids.length, width];
+  return {
+    inputIds: { data: inputIds, shape },
+    attentionMask: { data: attentionMask, shape },
+    labels: { data: labels, shape },
+    pixelValues: { data: new Float32Array(grids.length * 3 * h * w), shape: [grids.length, 3, h, w] },
+    imageSizes: {
+      data: Int32Array.from(grids.flatMap(([rows, columns]) => [28 * rows, 28 * columns])),
+      shape: [grids.length, 2],
+    },
+  };
 }
 
 /** An adapter whose values are all zero, which takes no time to draw: nothing computes with them. */

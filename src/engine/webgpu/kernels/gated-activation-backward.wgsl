@@ -1,0 +1,30 @@
+// dx = dy·up·activation'(x) and dup = dy·activation(x), those that are bound (DX, DUP), in units of T.
+// Launch: a workgroup for every 1024 units (`blocks`).
+//#include activations.wgsl
+struct Params { n: u32 }
+@group(0) @binding(0) var<uniform> params: Params;
+//#if DX
+@group(0) @binding(1) var<storage, read_write> dx: array<${T}>;
+//#endif
+//#if DUP
+@group(0) @binding(2) var<storage, read_write> dup: array<${T}>;
+//#endif
+@group(0) @binding(3) var<storage, read_write> x: array<${T}>;
+@group(0) @binding(4) var<storage, read_write> up: array<${T}>;
+@group(0) @binding(5) var<storage, read_write> dy: array<${T}>;
+
+@compute @workgroup_size(256)
+fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) lane: u32) {
+  let first = (group.x + group.y * groups.x) * 1024u + lane;
+  for (var i = first; i < min(first + 1024u - lane, params.n); i += 256u) {
+    let value = x[i];
+    let g = gate(value);
+    let gradient = dy[i];
+//#if DX
+    dx[i] = gradient * (slope(value, g) * up[i]);
+//#endif
+//#if DUP
+    dup[i] = gradient * (value * g);
+//#endif
+  }
+}

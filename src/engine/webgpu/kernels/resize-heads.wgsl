@@ -1,0 +1,16 @@
+// Copies heads of `source_size` columns to heads of `size`: what is missing is zero. Launch: a workgroup for every 1024 of
+// the n elements of out (`blocks`).
+struct Params { n: u32, size: u32, source_size: u32 }
+@group(0) @binding(0) var<uniform> params: Params;
+@group(0) @binding(1) var<storage, read_write> out: array<f32>;
+@group(0) @binding(2) var<storage, read_write> source: array<f32>;
+
+@compute @workgroup_size(256)
+fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) lane: u32) {
+  let first = (group.x + group.y * groups.x) * 1024u + lane;
+  for (var i = first; i < min(first + 1024u - lane, params.n); i += 256u) {
+    var value = 0.0;
+    if (i % params.size < params.source_size) { value = source[i / params.size * params.source_size + i % params.size]; }
+    out[i] = value;
+  }
+}

@@ -1,0 +1,320 @@
+/**
+ * Matrix products: C = alpha · op(A) · op(B) + beta · C, where B is float32 or a frozen weight. Which tiles compute one, and
+ * in how many splits of k, follows from the extents alone, so that results are the same on every run.
+ */
+import { WGSL } from '../../generated/wgsl-kernels.js';
+import { dropoutScale, dropoutThreshold } from '../../random.js';
+import type { WebgpuWeight, WeightPart } from './frozen-weight.js';
+import type { BufferRange } from './gpu-types.js';
+import type { Defines } from './kernel-source.js';
+import { flat, type Variant } from './kernels.js';
+import type { TensorStore } from './tensor-store.js';
+
+/** Row-major values in the arena; row 0 begins at element `first`, and rows are `stride` apart. */
+export interface Rows {
+  readonly range: BufferRange;
+  /** Default: 0. */
+  readonly first?: number | undefined;
+  /** Default: contiguous. */
+  readonly stride?: number | undefined;
+  /** Of A: it lies outside of the arena, where no launch writes, and is bound `read`. */
+  readonly isFixed?: boolean | undefined;
+}
+
+/** low.scale · mask ⊙ (u · op(b)), added to a product. */
+export interface LowRank {
+  /** [m, rank] */
+  readonly u: BufferRange;
+  /** [n, rank] where B is stored as [n, k], else [rank, n]. */
+  readonly b: BufferRange;
+  readonly rank: number;
+  readonly scale: number;
+  /** Of the sum's elements. */
+  readonly mask?: Mask | undefined;
+}
+
+/** Elements that dropout keeps: see random.ts. */
+export interface Mask {
+  readonly dropout: number;
+  readonly seed: number;
+  /** [m], bound `read`. */
+  readonly rowKeys: BufferRange;
+}
+
+export interface Product {
+  readonly m: number;
+  readonly n: number;
+  readonly k: number;
+  /** [m, k], or [k, m] with transA. */
+  readonly a: Rows;
+  readonly transA?: boolean | undefined;
+  /** [k, n], or [n, k] with transB: contiguous. */
+  readonly b: BufferRange | { readonly weight: WebgpuWeight; readonly part: WeightPart };
+  readonly transB?: boolean | undefined;
+  /** [m, n] */
+  readonly c: Rows;
+  /** Default: 1. */
+  readonly alpha?: number | undefined;
+  /** 0 (the default) overwrites, whatever C holds. */
+  readonly beta?: number | undefined;
+  /** [..., n], bound `read`: from element `firstColumn` on. */
+  readonly bias?: BufferRange | undefined;
+  readonly low?: LowRank | undefined;
+  /** Of this product in what `bias` and `low.b` are for: B may be a part of a weight. Default: 0. */
+  readonly firstColumn?: number | undefined;
+}
+
+/** Of a workgroup: rows and columns of C, k-steps, and what a thread holds in groups of 4. */
+export interface Tile {
+  readonly bm: number;
+  readonly bn: number;
+  readonly bk: number;
+  readonly rowGroups: number;
+  readonly columnGroups: number;
+  /** Copies of the tiles in workgroup memory: with 2 the next step is stored while this one is computed. */
+  readonly stages: 1 | 2;
+  /** What a thread brings into workgroup memory at a time: see product.wgsl. */
+  readonly loader: 'vector' | 'block';
+  /** Values of k that are written out, a divisor of bk. */
+  readonly unroll: number;
+}
+
+export const TILES = {
+  large: { bm: 128, bn: 128, bk: 16, rowGroups: 2, columnGroups: 2, stages: 1, loader: 'block', unroll: 16 },
+  medium: { bm: 64, bn: 64, bk: 16, rowGroups: 1, columnGroups: 1, stages: 1, loader: 'block', unroll: 16 },
+  tall16: { bm: 128, bn: 16, bk: 16, rowGroups: 1, columnGroups: 1, stages: 1, loader: 'block', unroll: 16 },
+  tall32: { bm: 128, bn: 32, bk: 16, rowGroups: 1, columnGroups: 1, stages: 1, loader: 'block', unroll: 16 },
+  wide16: { bm: 16, bn: 128, bk: 16, rowGroups: 1, columnGroups: 1, stages: 1, loader: 'block', unroll: 16 },
+  wide32: { bm: 32, bn: 128, bk: 16, rowGroups: 1, columnGroups: 1, stages: 1, loader: 'block', unroll: 16 },
+} as const satisfies Record<string, Tile>;
+
+/** Workgroups that keep a large GPU busy: of large tiles, of which one occupies a processor, and of the others. */
+const ENOUGH_LARGE = 128;
+const ENOUGH_GROUPS = 256;
+/** Large tiles are half again as fast as medium ones: worth it from this share of `ENOUGH_LARGE` on. */
+const WORTHWHILE = 0.7;
+/** k-steps of a split at least: fewer are not worth writing and adding up their sums. */
+const STEPS_OF_SPLIT = 16;
+/** Values of k in a step at least. */
+const SMALLEST_STEP = 8;
+/** Values of the partial sums of all splits at most: 64 MiB. */
+const MAX_PARTIALS = 1 << 24;
+/** Of the values of nf4 in workgroup memory, beside the tiles. */
+const NF4_TABLE_BYTES = 64;
+
+/** Rows of A that the kernel for few of them takes. */
+const MAX_FEW_ROWS = 16;
+
+export interface Plan {
+  /** Without one matrix-vector.wgsl computes it: B is read once, by rows. */
+  readonly tile?: Tile | undefined;
+  readonly splits: number;
+}
+
+/** What computes a product of these extents. */
+export function planProduct(what: Product): Plan {
+  const { m, n, k, bias, low } = what;
+  if (m <= MAX_FEW_ROWS && fitsFewRows(what)) return { splits: 1 };
+  // The bias is added once, by one split; what is low-rank is the first of all, and needs a step after it.
+  const isLowSplit = !low || ((what.alpha ?? 1) === 1 && low.rank <= STEPS_OF_SPLIT * SMALLEST_STEP);
+  const mayBeSplit = bias === undefined && isLowSplit;
+  const plan = (tile: Tile, enough: number, spare: number): Plan => {
+    const groups = groupsOf(tile, m, n);
+    const most = Math.min(
+      Math.floor(Math.ceil(k / tile.bk) / STEPS_OF_SPLIT),
+      Math.floor(MAX_PARTIALS / Math.max(1, m * n)),
+      Math.floor(enough / Math.max(1, groups) + spare),
+    );
+    return { tile, splits: mayBeSplit ? Math.max(1, most) : 1 };
+  };
+  if (m > 64 && n > 64) {
+    const large = plan(TILES.large, ENOUGH_LARGE, 0);
+    if (groupsOf(TILES.large, m, n) * large.splits >= WORTHWHILE * ENOUGH_LARGE) return large;
+  }
+  const tile = narrowTile(m, n);
+  return groupsOf(tile, m, n) > ENOUGH_GROUPS / 2 ? { tile, splits: 1 } : plan(tile, ENOUGH_GROUPS, 1 - 1 / 64);
+}
+
+function groupsOf({ bm, bn }: Tile, m: number, n: number): number {
+  return Math.ceil(m / bm) * Math.ceil(n / bn);
+}
+
+/** Whether rows begin where eight values can be read at once. */
+function fitsFewRows({ k, a, transA, b, transB, low }: Product): boolean {
+  const block = 'weight' in b && b.part.factors ? b.weight.block[1] : 0;
+  const areWhole = [k, a.first ?? 0, a.stride ?? k, block].every((extent) => extent % 8 === 0);
+  return areWhole && transB === true && !transA && !a.isFixed && !low?.mask;
+}
+
+function narrowTile(m: number, n: number): Tile {
+  if (n <= 16) return TILES.tall16;
+  if (m <= 16) return TILES.wide16;
+  if (n <= 32) return TILES.tall32;
+  if (m <= 32) return TILES.wide32;
+  return TILES.medium;
+}
+
+/** Queues a product. k must not be 0. */
+export function product(store: TensorStore, what: Product, plan: Plan = planProduct(what)): void {
+  const { m, n, c, alpha = 1, beta = 0 } = what;
+  if (m === 0 || n === 0) return;
+  const { tile, splits } = plan;
+  if (!tile) {
+    launchFewRows(store, what);
+    return;
+  }
+  if (splits === 1) {
+    launchTiles(store, what, tile, 1);
+    return;
+  }
+  const partial = store.create([splits, m, n]);
+  launchTiles(store, { ...what, c: { range: partial.range }, alpha: 1, beta: 0 }, tile, splits);
+  store.kernels.launch(WGSL.sumSplits, flat(Math.ceil((m * n) / 256)), {
+    c: c.range,
+    partial: partial.range,
+    ...{ m, n, splits, alpha, beta, c_first: c.first ?? 0, c_stride: c.stride ?? n },
+  });
+  store.release(partial);
+}
+
+function launchTiles(store: TensorStore, what: Product, tile: Tile, splits: number): void {
+  const { m, n, k, a, transA = false, b, transB = false, c, low } = what;
+  const { bm, bn, bk } = tile;
+  const isWide = [
+    ...[transA ? m : k, a.stride ?? 0, a.first ?? 0, transB ? k : n, n, c.stride ?? 0, c.first ?? 0, low?.rank ?? 0],
+    'weight' in b && b.part.factors ? b.weight.block[1] : 0,
+  ].every((extent) => extent % 4 === 0);
+  const { parameters, defines } = sharedOf(what);
+  const totalSteps = Math.ceil(k / bk) + (low ? Math.ceil(low.rank / bk) : 0);
+  const { mask } = low ?? {};
+  const tileParameters = {
+    ...parameters,
+    row_keys: mask?.rowKeys,
+    steps: Math.ceil(totalSteps / splits),
+    split_size: m * n,
+    seed: mask ? mask.seed >>> 0 : 0,
+    threshold: mask ? dropoutThreshold(mask.dropout) : 0,
+    kept_scale: mask ? dropoutScale(mask.dropout) : 1,
+  };
+  const tileBytes = 4 * (bm + bn) * bk * tile.stages;
+  const tileConstants = {
+    ...{ ELEMENT: isWide ? 'vec4f' : 'f32', WIDE: isWide, TRANS_A: transA, TRANS_B: transB },
+    DROPOUT: mask !== undefined,
+    NF4_TABLE: store.memory.workgroupBytes >= tileBytes + NF4_TABLE_BYTES,
+  };
+  const groups = [Math.ceil(n / bn), Math.ceil(m / bm), splits];
+  const variant = known({ ...defines, ...tileConstants }, tile);
+  store.kernels.launch(WGSL.product, groups, tileParameters, variant);
+}
+
+function launchFewRows({ kernels }: TensorStore, what: Product): void {
+  const { parameters, defines } = sharedOf(what);
+  const rows = 2 ** Math.ceil(Math.log2(what.m));
+  const chunk = Math.min(4, rows);
+  const isNf4 = defines['FORMAT'] === 'nf4';
+  const variant = known({ ...defines, CHUNK: chunk, CHUNKS: rows / chunk, NF4_TABLE: isNf4 });
+  kernels.launch(WGSL.matrixVector, flat(Math.ceil(what.n / 4)), { ...parameters, a: what.a.range }, variant);
+}
+
+/** What both kernels bind, take as uniforms and define. */
+function sharedOf({ m, n, k, a, transA, b, c, alpha = 1, beta = 0, bias, low, firstColumn = 0 }: Product) {
+  const held = 'weight' in b ? b : undefined;
+  const [blockRows, blockColumns] = held?.weight.block ?? [1, 1];
+  const columns = held?.weight.columns ?? 1;
+  const parameters = {
+    a: a.isFixed ? undefined : a.range,
+    fixed_a: a.isFixed ? a.range : undefined,
+    c: c.range,
+    b: held ? undefined : (b as BufferRange),
+    weight: held?.part.values,
+    factors: held?.part.factors,
+    low: low?.u,
+    low_b: low?.b,
+    bias,
+    ...{ m, n, k, alpha, beta },
+    a_first: a.first ?? 0,
+    a_stride: a.stride ?? (transA ? m : k),
+    c_first: c.first ?? 0,
+    c_stride: c.stride ?? n,
+    n_first: firstColumn,
+    low_rank: low?.rank ?? 0,
+    low_scale: low?.scale ?? 0,
+    weight_columns: columns,
+    block_rows: blockRows,
+    block_columns: blockColumns,
+    factors_across: Math.ceil(columns / blockColumns),
+  };
+  const defines: Defines = {
+    ...(held && { FORMAT: held.weight.format, FACTORS: held.part.factors !== undefined }),
+    FIXED_A: a.isFixed === true,
+    LOW_RANK: low !== undefined,
+    BIAS: bias !== undefined,
+  };
+  return { parameters, defines };
+}
+
+const variants = new Map<string, Variant>();
+
+/** The same object for the same values: a launch finds its program by it. */
+function known(defines: Defines, tile?: Tile): Variant {
+  let key = '';
+  for (const name in defines) key += `${name}=${defines[name]},`;
+  if (tile) for (const name in tile) key += `${name}=${tile[name as keyof Tile]},`;
+  let variant = variants.get(key);
+  if (!variant) {
+    variant = { defines: { ...defines, ...(tile && tileDefines(tile)) } };
+    variants.set(key, variant);
+  }
+  return variant;
+}
+
+/** What product.wgsl needs to know of a tile. */
+function tileDefines({ bm, bn, bk, rowGroups, columnGroups, stages, loader, unroll }: Tile): Defines {
+  const across = bn / (4 * columnGroups);
+  const down = bm / (4 * rowGroups);
+  const threads = across * down;
+  const loads =
+    loader === 'block'
+      ? { LOADS: Math.ceil(((bm + bn) * bk) / 16 / threads) }
+      : { A_LOADS: Math.ceil((bm * bk) / 4 / threads), B_LOADS: Math.ceil((bn * bk) / 4 / threads) };
+  return {
+    ...{ BM: bm, BN: bn, BK: bk, ROW_GROUPS: rowGroups, COLUMN_GROUPS: columnGroups, STAGES: stages },
+    ...{ ...loads, LOADER: loader, UNROLL: unroll, WRITTEN_OUT: unroll === bk },
+    PATCHED: across % 8 === 0 && down % 4 === 0,
+  };
+}
+
+/** y [m, weight.rows] = x · Wᵀ + bias + low, by the parts of the weight. */
+export function forwardProduct(
+  store: TensorStore,
+  weight: WebgpuWeight,
+  x: Rows,
+  m: number,
+  y: Rows,
+  { bias, low }: Pick<Product, 'bias' | 'low'> = {},
+): void {
+  const stride = y.stride ?? weight.rows;
+  for (const part of weight.parts) {
+    const c = { range: y.range, stride, first: (y.first ?? 0) + part.firstRow };
+    const firstColumn = part.firstRow;
+    const what = { m, n: part.rows, k: weight.columns, a: x, b: { weight, part }, c, bias, low, firstColumn };
+    product(store, { ...what, transB: true });
+  }
+}
+
+/** dx [m, weight.columns] = dy · W + low + beta · dx, by the parts of the weight. */
+export function backwardProduct(
+  store: TensorStore,
+  weight: WebgpuWeight,
+  dy: Rows,
+  m: number,
+  dx: Rows,
+  { beta = 0, low }: Pick<Product, 'beta' | 'low'> = {},
+): void {
+  const stride = dy.stride ?? weight.rows;
+  for (const [i, part] of weight.parts.entries()) {
+    const a = { range: dy.range, stride, first: (dy.first ?? 0) + part.firstRow };
+    const what = { m, n: weight.columns, k: part.rows, a, b: { weight, part }, c: dx };
+    product(store, i === 0 ? { ...what, beta, low } : { ...what, beta: 1 });
+  }
+}
