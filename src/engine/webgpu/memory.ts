@@ -64,11 +64,6 @@ export class WebgpuMemory {
     return 16 * Math.floor(Math.min(maxBufferSize, maxStorageBufferBindingSize) / 16);
   }
 
-  /** Bytes that a workgroup may share. */
-  get workgroupBytes(): number {
-    return this.#device.limits.maxComputeWorkgroupStorageSize;
-  }
-
   get bytesInUse(): number {
     return this.#fixedBytes + this.#arena.bytesInUse;
   }

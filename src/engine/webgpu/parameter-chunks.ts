@@ -5,7 +5,7 @@ import type { WebgpuParameter, WebgpuParameterSet } from './parameters.js';
 import type { TensorStore } from './tensor-store.js';
 
 /** Elements of a chunk at most. */
-export const CHUNK = 2048;
+const CHUNK = 2048;
 export const CHUNK_WORDS = 4;
 
 /**

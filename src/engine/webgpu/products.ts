@@ -9,9 +9,10 @@ import type { BufferRange } from './gpu-types.js';
 import type { Defines } from './kernel-source.js';
 import { flat, type Variant } from './kernels.js';
 import type { TensorStore } from './tensor-store.js';
+import { weightParameters } from './weight-reader.js';
 
 /** Row-major values in the arena; row 0 begins at element `first`, and rows are `stride` apart. */
-export interface Rows {
+interface Rows {
   readonly range: BufferRange;
   /** Default: 0. */
   readonly first?: number | undefined;
@@ -34,7 +35,7 @@ export interface LowRank {
 }
 
 /** Elements that dropout keeps: see random.ts. */
-export interface Mask {
+interface Mask {
   readonly dropout: number;
   readonly seed: number;
   /** [m], bound `read`. */
@@ -142,8 +143,9 @@ function groupsOf({ bm, bn }: Tile, m: number, n: number): number {
 /** Whether rows begin where eight values can be read at once. */
 function fitsFewRows({ k, a, transA, b, transB, low }: Product): boolean {
   const block = 'weight' in b && b.part.factors ? b.weight.block[1] : 0;
-  const areWhole = [k, a.first ?? 0, a.stride ?? k, block].every((extent) => extent % 8 === 0);
-  return areWhole && transB === true && !transA && !a.isFixed && !low?.mask;
+  return (
+    areMultiples(8, k, a.first ?? 0, a.stride ?? k, block) && transB === true && !transA && !a.isFixed && !low?.mask
+  );
 }
 
 function narrowTile(m: number, n: number): Tile {
@@ -178,60 +180,85 @@ export function product(store: TensorStore, what: Product, plan: Plan = planProd
 }
 
 function launchTiles(store: TensorStore, what: Product, tile: Tile, splits: number): void {
-  const { m, n, k, a, transA = false, b, transB = false, c, low } = what;
+  const { m, n, k, a, transA = false, b, transB = false, c, low, bias } = what;
   const { bm, bn, bk } = tile;
-  const isWide = [
-    ...[transA ? m : k, a.stride ?? 0, a.first ?? 0, transB ? k : n, n, c.stride ?? 0, c.first ?? 0, low?.rank ?? 0],
-    'weight' in b && b.part.factors ? b.weight.block[1] : 0,
-  ].every((extent) => extent % 4 === 0);
-  const { parameters, defines } = sharedOf(what);
-  const totalSteps = Math.ceil(k / bk) + (low ? Math.ceil(low.rank / bk) : 0);
   const { mask } = low ?? {};
-  const tileParameters = {
-    ...parameters,
-    row_keys: mask?.rowKeys,
-    steps: Math.ceil(totalSteps / splits),
-    split_size: m * n,
-    seed: mask ? mask.seed >>> 0 : 0,
-    threshold: mask ? dropoutThreshold(mask.dropout) : 0,
-    kept_scale: mask ? dropoutScale(mask.dropout) : 1,
-  };
+  const held = 'weight' in b ? b : undefined;
+  const isWide = areMultiples(
+    4,
+    transA ? m : k,
+    a.stride ?? 0,
+    a.first ?? 0,
+    transB ? k : n,
+    n,
+    c.stride ?? 0,
+    c.first ?? 0,
+    low?.rank ?? 0,
+    held?.part.factors ? held.weight.block[1] : 0,
+  );
+  const totalSteps = Math.ceil(k / bk) + (low ? Math.ceil(low.rank / bk) : 0);
+  const parameters = parametersOf(what);
+  parameters.steps = Math.ceil(totalSteps / splits);
+  parameters.split_size = m * n;
   const tileBytes = 4 * (bm + bn) * bk * tile.stages;
-  const tileConstants = {
-    ...{ ELEMENT: isWide ? 'vec4f' : 'f32', WIDE: isWide, TRANS_A: transA, TRANS_B: transB },
+  const defines = {
+    ELEMENT: isWide ? 'vec4f' : 'f32',
+    WIDE: isWide,
+    TRANS_A: transA,
+    TRANS_B: transB,
+    FORMAT: held ? held.weight.format : false,
+    FACTORS: held?.part.factors !== undefined,
+    FIXED_A: a.isFixed === true,
+    LOW_RANK: low !== undefined,
+    BIAS: bias !== undefined,
     DROPOUT: mask !== undefined,
-    NF4_TABLE: store.memory.workgroupBytes >= tileBytes + NF4_TABLE_BYTES,
+    NF4_TABLE: store.kernels.limits.maxComputeWorkgroupStorageSize >= tileBytes + NF4_TABLE_BYTES,
   };
   const groups = [Math.ceil(n / bn), Math.ceil(m / bm), splits];
-  const variant = known({ ...defines, ...tileConstants }, tile);
-  store.kernels.launch(WGSL.product, groups, tileParameters, variant);
+  store.kernels.launch(WGSL.product, groups, parameters, known(defines, tile));
 }
 
 function launchFewRows({ kernels }: TensorStore, what: Product): void {
-  const { parameters, defines } = sharedOf(what);
-  const rows = 2 ** Math.ceil(Math.log2(what.m));
+  const { m, n, b, low, bias } = what;
+  const held = 'weight' in b ? b : undefined;
+  const rows = 2 ** Math.ceil(Math.log2(m));
   const chunk = Math.min(4, rows);
-  const isNf4 = defines['FORMAT'] === 'nf4';
-  const variant = known({ ...defines, CHUNK: chunk, CHUNKS: rows / chunk, NF4_TABLE: isNf4 });
-  kernels.launch(WGSL.matrixVector, flat(Math.ceil(what.n / 4)), { ...parameters, a: what.a.range }, variant);
+  const defines = {
+    FORMAT: held ? held.weight.format : false,
+    FACTORS: held?.part.factors !== undefined,
+    LOW_RANK: low !== undefined,
+    BIAS: bias !== undefined,
+    CHUNK: chunk,
+    CHUNKS: rows / chunk,
+    NF4_TABLE: held?.weight.format === 'nf4',
+  };
+  kernels.launch(WGSL.matrixVector, flat(Math.ceil(n / 4)), parametersOf(what), known(defines));
 }
 
-/** What both kernels bind, take as uniforms and define. */
-function sharedOf({ m, n, k, a, transA, b, c, alpha = 1, beta = 0, bias, low, firstColumn = 0 }: Product) {
-  const held = 'weight' in b ? b : undefined;
-  const [blockRows, blockColumns] = held?.weight.block ?? [1, 1];
-  const columns = held?.weight.columns ?? 1;
-  const parameters = {
-    a: a.isFixed ? undefined : a.range,
+/**
+ * What both kernels bind and take as uniforms, and those of product.wgsl alone. One literal without spreads: copies of so
+ * many properties cost more than the rest of a launch.
+ */
+function parametersOf({ m, n, k, a, transA, b, c, alpha = 1, beta = 0, bias, low, firstColumn = 0 }: Product) {
+  const held = 'weight' in b ? weightParameters(b.weight, b.part) : undefined;
+  const mask = low?.mask;
+  return {
+    // Or fixed_a; matrix-vector.wgsl, which has only this one, never computes with a fixed A.
+    a: (a.isFixed ? undefined : a.range) as BufferRange,
     fixed_a: a.isFixed ? a.range : undefined,
     c: c.range,
     b: held ? undefined : (b as BufferRange),
-    weight: held?.part.values,
-    factors: held?.part.factors,
+    weight: held?.weight,
+    factors: held?.factors,
     low: low?.u,
     low_b: low?.b,
     bias,
-    ...{ m, n, k, alpha, beta },
+    row_keys: mask?.rowKeys,
+    m,
+    n,
+    k,
+    alpha,
+    beta,
     a_first: a.first ?? 0,
     a_stride: a.stride ?? (transA ? m : k),
     c_first: c.first ?? 0,
@@ -239,31 +266,39 @@ function sharedOf({ m, n, k, a, transA, b, c, alpha = 1, beta = 0, bias, low, fi
     n_first: firstColumn,
     low_rank: low?.rank ?? 0,
     low_scale: low?.scale ?? 0,
-    weight_columns: columns,
-    block_rows: blockRows,
-    block_columns: blockColumns,
-    factors_across: Math.ceil(columns / blockColumns),
+    weight_columns: held?.weight_columns ?? 1,
+    block_rows: held?.block_rows ?? 1,
+    block_columns: held?.block_columns ?? 1,
+    factors_across: held?.factors_across ?? 1,
+    steps: 0,
+    split_size: 0,
+    seed: mask ? mask.seed >>> 0 : 0,
+    threshold: mask ? dropoutThreshold(mask.dropout) : 0,
+    kept_scale: mask ? dropoutScale(mask.dropout) : 1,
   };
-  const defines: Defines = {
-    ...(held && { FORMAT: held.weight.format, FACTORS: held.part.factors !== undefined }),
-    FIXED_A: a.isFixed === true,
-    LOW_RANK: low !== undefined,
-    BIAS: bias !== undefined,
-  };
-  return { parameters, defines };
 }
 
-const variants = new Map<string, Variant>();
+function areMultiples(of: number, ...extents: number[]): boolean {
+  for (const extent of extents) if (extent % of !== 0) return false;
+  return true;
+}
+
+/** By tile, without one for the kernel of few rows: each defines the same names in the same order. */
+const variants = new Map<Tile | undefined, Map<string, Variant>>();
 
 /** The same object for the same values: a launch finds its program by it. */
 function known(defines: Defines, tile?: Tile): Variant {
+  let ofTile = variants.get(tile);
+  if (!ofTile) {
+    ofTile = new Map();
+    variants.set(tile, ofTile);
+  }
   let key = '';
-  for (const name in defines) key += `${name}=${defines[name]},`;
-  if (tile) for (const name in tile) key += `${name}=${tile[name as keyof Tile]},`;
-  let variant = variants.get(key);
+  for (const name in defines) key += `${defines[name]},`;
+  let variant = ofTile.get(key);
   if (!variant) {
     variant = { defines: { ...defines, ...(tile && tileDefines(tile)) } };
-    variants.set(key, variant);
+    ofTile.set(key, variant);
   }
   return variant;
 }
