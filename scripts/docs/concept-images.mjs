@@ -203,7 +203,7 @@ function memory() {
   return svg('memory', 720, 274, 'What lies on the card', parts);
 }
 
-/** One model, three engines. */
+/** One model, four engines. */
 function engines() {
   const parts = [box(24, 40, 200, 60, 'orange', ['model code', 'written once']), arrow([224, 70], [268, 70])];
   parts.push(
@@ -214,15 +214,16 @@ function engines() {
   );
   const names = [
     ['cuda', 'bfloat16, NVIDIA cards', 'real models'],
-    ['cpu', 'float32, WebAssembly, all cores', 'tiny models, tests'],
-    ['tfjs', 'float32, your TensorFlow.js', 'where you use it already'],
+    ['webgpu', 'float32, any GPU', 'where CUDA is not'],
+    ['cpu', 'float32, WebAssembly', 'tiny models, tests'],
+    ['tfjs', 'your TensorFlow.js', 'if you use it already'],
   ];
   for (const [i, [name, said, use]] of names.entries()) {
-    const x = 24 + i * 232;
-    parts.push(box(x, 150, 208, 84, i === 0 ? 'green' : 'blue', [name, said, use], 'bold'));
-    parts.push(arrow([x + 104, i === 0 ? 126 : 126], [x + 104, 146]));
+    const x = 24 + i * 172;
+    parts.push(box(x, 150, 156, 84, i < 2 ? 'green' : 'blue', [name, said, use], 'bold'));
+    parts.push(arrow([x + 78, 126], [x + 78, 146]));
   }
-  parts.push('<polyline points="128,126 592,126" class="line"/><polyline points="484,100 484,126" class="line"/>');
+  parts.push('<polyline points="102,126 618,126" class="line"/><polyline points="484,100 484,126" class="line"/>');
   parts.push(
     text(
       24,
@@ -231,7 +232,7 @@ function engines() {
       'small faint',
     ),
   );
-  return svg('engines', 720, 284, 'One model, three engines', parts);
+  return svg('engines', 720, 284, 'One model, four engines', parts);
 }
 
 /** Texts of the images by their paths. */

@@ -42,7 +42,8 @@ import {
 export interface FromPretrainedOptions extends HubDownloadOptions, DeviceMapOptions {
   /**
    * Takes the weights: an engine, or the name of one. An engine that is given stays the caller's; one that is made
-   * from a name is disposed of by `model.dispose()`. `auto` is cuda where a card and its libraries are found, else cpu.
+   * from a name is disposed of by `model.dispose()`. `auto` is cuda where a card and its libraries are found, else a GPU
+   * through WebGPU where its package is installed, else cpu.
    * Default: `auto`.
    */
   engine?: Engine | EngineChoice | undefined;
