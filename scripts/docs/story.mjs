@@ -31,7 +31,16 @@ export const DOCUMENT_ORDER = [
 
 /** Documents of the top folder that speak of the project, not of its use. */
 const PROJECT = new Set([
-  ...['CHANGELOG.md', 'CONTRIBUTING.md', 'SECURITY.md', 'design.md', 'extending.md', 'performance.md'],
+  ...[
+    'CHANGELOG.md',
+    'CONTRIBUTING.md',
+    'SECURITY.md',
+    'design.md',
+    'extending.md',
+    'performance.md',
+    'performance-webgpu.md',
+    'performance-log.md',
+  ],
   ...['dependencies.md', 'mutation-testing.md'],
 ]);
 
