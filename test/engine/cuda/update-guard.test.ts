@@ -1,6 +1,7 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { EngineError } from '../../../src/errors.js';
 import { MemoryWorld } from '../../distributed/memory-group.js';
+import { where } from '../../where.js';
 import { emulatedEngine, hasCompiler } from './emulated-card.js';
 import { FakeWorld } from './fake-nccl.js';
 import { LateRank, lateEngines } from './late-cards.js';
@@ -31,7 +32,7 @@ async function stepAll(all: readonly LateRank[]): Promise<number[]> {
   return Promise.all(norms.map((norm) => norm()));
 }
 
-describe.skipIf(!hasCompiler())('an update behind sums of several ranks', () => {
+where(hasCompiler(), 'needs g++').describe('an update behind sums of several ranks', () => {
   it('is queued before they have arrived, and is the same on all ranks', async () => {
     const { world, all } = await ranks(2, 'adamw');
     const norm = await all[0]!.step();
