@@ -1,4 +1,4 @@
-import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
+import { afterEach, beforeEach, expect, it, vi } from 'vitest';
 import { EngineError } from '../../../src/errors.js';
 import { MemoryWorld } from '../../distributed/memory-group.js';
 import { where } from '../../where.js';
