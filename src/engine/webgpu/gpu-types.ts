@@ -70,10 +70,6 @@ export interface GpuLimits {
   readonly maxComputeWorkgroupsPerDimension: number;
 }
 
-interface GpuErrorEvent {
-  readonly error: { readonly message: string };
-}
-
 export interface GpuDevice {
   readonly features: { has(name: string): boolean };
   readonly limits: GpuLimits;
@@ -92,8 +88,14 @@ export interface GpuDevice {
   createCommandEncoder(): GpuCommandEncoder;
   pushErrorScope(filter: 'validation' | 'out-of-memory' | 'internal'): void;
   popErrorScope(): Promise<{ readonly message: string } | null>;
-  addEventListener(type: 'uncapturederror', listener: (event: GpuErrorEvent) => void): void;
-  removeEventListener?(type: 'uncapturederror', listener: (event: GpuErrorEvent) => void): void;
+  addEventListener(
+    type: 'uncapturederror',
+    listener: (event: { readonly error: { readonly message: string } }) => void,
+  ): void;
+  removeEventListener?(
+    type: 'uncapturederror',
+    listener: (event: { readonly error: { readonly message: string } }) => void,
+  ): void;
   destroy(): void;
 }
 
