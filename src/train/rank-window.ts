@@ -10,23 +10,17 @@ import type { RankExchange } from './rank-exchange.js';
 import type { JoinedStep, RankShare, StepMetrics } from './step-metrics.js';
 import type { TrainingWindow } from './training-window.js';
 
-/** What the host of a rank knows of its share of a window, while the device may still compute it. */
-interface OwnGradients {
+/** What the host of a rank knows of its share of a window, or the hosts of all of the whole, while devices may still compute it. */
+interface HostGradients {
   readonly flops: number | undefined;
   readonly sharedTokens: number;
-  /** The parameters were changed meanwhile. */
+  /** The parameters were changed meanwhile: all ranks compute the window again. */
   readonly hasChanged: boolean;
   readonly warnings: readonly string[];
 }
 
 /** Of a window that is not to be learned from. */
-export const NO_GRADIENTS: OwnGradients = { flops: 0, sharedTokens: 0, hasChanged: false, warnings: [] };
-
-/** What the hosts of all ranks know of it. */
-interface JoinedGradients extends Omit<OwnGradients, 'hasChanged'> {
-  /** The parameters of a rank were changed: all compute the window again. */
-  readonly hasChanged: boolean;
-}
+export const NO_GRADIENTS: HostGradients = { flops: 0, sharedTokens: 0, hasChanged: false, warnings: [] };
 
 /**
  * Queues the sums of the gradients of all ranks, in place: nothing here waits for a device. What a device has begun it
@@ -37,8 +31,8 @@ export async function sumGradients(
   step: number,
   engine: Engine,
   set: ParameterSet,
-  own: OwnGradients,
-): Promise<JoinedGradients> {
+  own: HostGradients,
+): Promise<HostGradients> {
   const { sum } = ranks;
   const { hasChanged, flops, sharedTokens, warnings } = own;
   const touched = bitsOf(sum?.touched() ?? []);

@@ -1,6 +1,7 @@
 // dq = scale · dS·k with P = 2^(s - lse), dS = P ⊙ (gradient·vᵀ - Σ gradient · out): the tiles of attention-forward.wgsl.
 // Launch: (heads, tiles).
 //#include attention-tiles.wgsl
+//#include attention-backward-sources.wgsl
 
 struct Params { heads: u32, kv_heads: u32, rows: u32, is_causal: u32, scale: f32, score_scale: f32 }
 @group(0) @binding(0) var<uniform> params: Params;
@@ -11,24 +12,6 @@ struct Params { heads: u32, kv_heads: u32, rows: u32, is_causal: u32, scale: f32
 @group(0) @binding(5) var<storage, read_write> v: array<vec4f>;
 @group(0) @binding(6) var<storage, read_write> gradient: array<vec4f>;
 @group(0) @binding(7) var<storage, read_write> sums: array<vec2f>;
-
-const QUERY = 0u;
-const GRADIENT = 1u;
-const KEY = 2u;
-const VALUE = 3u;
-var<private> query_head: u32;
-var<private> key_head: u32;
-
-fn fetch(source: u32, row: u32, column: u32) -> vec4f {
-  if (source <= GRADIENT) {
-    let at = (row * params.heads + query_head) * HEAD4 + column;
-    if (source == QUERY) { return q[at]; }
-    return gradient[at];
-  }
-  let at = (row * params.kv_heads + key_head) * HEAD4 + column;
-  if (source == KEY) { return k[at]; }
-  return v[at];
-}
 
 @compute @workgroup_size(16 * ${GROUPS})
 fn main(@builtin(workgroup_id) id: vec3u, @builtin(local_invocation_index) thread: u32) {
