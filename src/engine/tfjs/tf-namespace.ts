@@ -79,16 +79,23 @@ export function asTfNamespace(given: object): TfNamespace {
 /**
  * a·b of two matrices, or of equally many matrices [B, ·, ·]; either side may be transposed first.
  * The wasm backend multiplies plain matrices ten times faster than transposed or batched ones, so there a transposed
- * copy is made and batches are taken apart.
+ * copy is made and batches are taken apart. That of webgpu gives wrong values for a·bᵀ where it splits the inner sum (few
+ * results, 2000 terms and more, TensorFlow.js 4.22): it gets a copy of bᵀ.
  */
 export function product(tf: TfNamespace, a: TfTensor, b: TfTensor, transA = false, transB = false): TfTensor {
-  if (tf.getBackend() !== 'wasm') return tf.matMul(a, b, transA, transB);
+  const backend = tf.getBackend();
+  if (backend === 'webgpu' && transB) return tf.matMul(a, transposed(tf, b), transA, false);
+  if (backend !== 'wasm') return tf.matMul(a, b, transA, transB);
   if (a.shape.length === 3) {
     const right = tf.unstack(b);
     return tf.stack(tf.unstack(a).map((left, i) => product(tf, left, right[i]!, transA, transB)));
   }
-  const turned = (x: TfTensor, trans: boolean): TfTensor => (trans ? tf.transpose(x, [1, 0]) : x);
-  return tf.matMul(turned(a, transA), turned(b, transB), false, false);
+  return tf.matMul(transA ? transposed(tf, a) : a, transB ? transposed(tf, b) : b, false, false);
+}
+
+/** Of a matrix, or of each of a batch. */
+function transposed(tf: TfNamespace, x: TfTensor): TfTensor {
+  return tf.transpose(x, x.shape.length === 3 ? [0, 2, 1] : [1, 0]);
 }
 
 export function takeRows(tf: TfNamespace, x: TfTensor, rows: Int32Array): TfTensor {
