@@ -8,7 +8,7 @@
  */
 import { z } from 'zod';
 import { type Given, type Mismatch, type NoMismatch, parseOptions } from '../../config.js';
-import { EngineError } from '../../errors.js';
+import { EngineError, reasonOf } from '../../errors.js';
 import type { WeightSource } from '../../formats/weight-source.js';
 import { CountingEngine } from '../counted-tensors.js';
 import type {
@@ -124,7 +124,8 @@ export class TfjsEngine extends CountingEngine implements Engine {
       // About four arrays of attention scores live at a time.
       scratchBytes: 16 * settings.blockElements,
       rowTile: 1,
-      reserveBytes: Math.round(0.1 * settings.memoryBudget),
+      // A tenth of no bound is none either, and would leave no room to any pass.
+      reserveBytes: Number.isFinite(settings.memoryBudget) ? Math.round(0.1 * settings.memoryBudget) : 0,
     };
     const { version } = tf as { version?: { tfjs?: string; 'tfjs-core'?: string } };
     const release = version?.tfjs ?? version?.['tfjs-core'];
@@ -211,8 +212,15 @@ export class TfjsEngine extends CountingEngine implements Engine {
     for (const { value, offset, size } of known.parameters) this.#upload(value, values.subarray(offset, offset + size));
   }
 
+  /** What has been read TensorFlow.js also gives synchronously, which its backend webgpu else does in browsers alone. */
   async readGradients(set: ParameterSet): Promise<Float32Array> {
-    return this.#gradients(this.#set(set));
+    const { size, parameters } = this.#set(set);
+    const flat = new Float32Array(size);
+    const read = async ({ grad, offset }: TfjsParameterSet['parameters'][number]): Promise<void> => {
+      if (grad.isTouched) flat.set(await grad.data.data(), offset);
+    };
+    await Promise.all(parameters.map(read));
+    return flat;
   }
 
   zeroGradients(set: ParameterSet): void {
@@ -282,7 +290,14 @@ export class TfjsEngine extends CountingEngine implements Engine {
 
   #gradients(set: TfjsParameterSet): Float32Array {
     const flat = new Float32Array(set.size);
-    for (const { grad, offset } of set.parameters) if (grad.isTouched) flat.set(grad.data.dataSync(), offset);
+    try {
+      for (const { grad, offset } of set.parameters) if (grad.isTouched) flat.set(grad.data.dataSync(), offset);
+    } catch (cause) {
+      throw new EngineError(`optimizerStep: TensorFlow.js cannot read gradients synchronously: ${reasonOf(cause)}`, {
+        hint: 'its backend webgpu cannot outside of a browser: await engine.readGradients(set) before, or take another backend',
+        cause,
+      });
+    }
     return flat;
   }
 

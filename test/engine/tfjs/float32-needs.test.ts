@@ -7,6 +7,7 @@ import { writeTinyCheckpoint } from '../../../src/demo/tiny-checkpoint.js';
 import { createEngine } from '../../../src/engine/create-engine.js';
 import type { ModelShapes } from '../../../src/engine/engine.js';
 import { freeHostMemory, hostMemory } from '../../../src/engine/host-memory.js';
+import { largestPass } from '../../../src/engine/reserve.js';
 import { float32Needs } from '../../../src/engine/tfjs/float32-needs.js';
 import type { TfjsEngineOptions } from '../../../src/engine/tfjs/tfjs-engine.js';
 import type { EngineError } from '../../../src/errors.js';
@@ -104,6 +105,13 @@ describe('engine tfjs', () => {
     expect(await refusal(tooLarge, { isGpu: true }, {})).toBeUndefined();
     const overWasm = { weights: [[1 << 15, 1 << 15]], linear: [] };
     expect((await refusal(overWasm, { backend: 'wasm' }, {}))?.message).toContain('budget leaves 3.2 GB');
+  });
+
+  it('without a bound has room for every pass, so that none is recomputed', async () => {
+    const unbounded = await createEngine('tfjs', { tf: namespace({ isGpu: true }) });
+    expect(largestPass(unbounded.storage, unbounded.memory().limitBytes)).toBe(Number.POSITIVE_INFINITY);
+    const bounded = await createEngine('tfjs', { tf: namespace({ isGpu: true }), tfjs: { memoryBudget: 8e9 } });
+    expect(largestPass(bounded.storage, bounded.memory().limitBytes)).toBe(7.2e9);
   });
 
   it('says where it computes and what it does not know', async () => {
