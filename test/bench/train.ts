@@ -5,19 +5,22 @@
  *                          [--gradient-checkpointing auto|true|false] [--tokens-per-pass N] [--budget GIB]
  *                          [--auto-micro-batch] [--warmup STEPS] [--optim adamw8bit] [--repeat 1]
  *                          [--share-prefix true|false|true,false] [--quantization nf4|fp8]
- *                          [--precision bf16|fp8-backward|fp8] [--engine cuda|webgpu|tfjs]
- *                          [--layers TEXT,VISION] [--tfjs FOLDER]
+ *                          [--precision bf16|fp8-backward|fp8] [--engine cuda|webgpu|tfjs|cpu]
+ *                          [--layers TEXT,VISION] [--tfjs FOLDER [--backend NAME]] [--dropout 0.05] [--limit SECONDS]
  *                          [--peer FILE [--python python3] [--variants "sdpa,0,0,2;eager,1,0,2"] [--peer-micro 24]
  *                           [--peer-args ARGS]]
  *
  * Prints how the windows were run (passes, recomputed layers of the vision tower + decoder, estimated and real peak) and
  * a RESULT line for each repetition: samples and tokens a second after the warm-up, utilisation (4N count), peak memory,
- * memory in use after steps 20 and 200. --layers has fewer of both towers, for engines that are slow; --tfjs is the project
- * whose node_modules has TensorFlow.js, MINISTRAL_TUNE_WEBGPU that with `webgpu`. With --peer, then runs that program (transformers + peft) on the same card, each
- * variant as often, and prints a RESULT line with the medians and their ratios.
+ * memory in use after steps 20 and 200. --layers has fewer of both towers, for engines that are slow; --limit ends a
+ * measurement after the step that passes it, and what was done until then counts. --tfjs is the project whose node_modules
+ * has TensorFlow.js, --backend one of its backends (default: the first), MINISTRAL_TUNE_WEBGPU the project with `webgpu`.
+ * With --peer, then runs that program (transformers + peft) on the same card, each variant as often, and prints a RESULT
+ * line with the medians and their ratios.
  */
 import { parseArgs } from 'node:util';
 import type { VlmBatch } from '../../src/data/types.js';
+import { createCpuEngine } from '../../src/engine/cpu/cpu-engine.js';
 import { createCudaEngine } from '../../src/engine/cuda/cuda-engine.js';
 import type { Engine } from '../../src/engine/engine.js';
 import type { Precision } from '../../src/engine/operations.js';
@@ -25,7 +28,7 @@ import { applyLora } from '../../src/lora/apply-lora.js';
 import { LAYER_PROJECTIONS } from '../../src/lora/lora-config.js';
 import { countLabels, type PassSummary } from '../../src/train/trainable-model.js';
 import { accumulateGradients } from '../../src/train/window-step.js';
-import { findTfjs } from '../engine/tfjs/installation.js';
+import { findTfjs, openTfjsWebgpu } from '../engine/tfjs/installation.js';
 import { openTestEngine } from '../engine/webgpu/open.js';
 import { median } from './median.js';
 import { OPTIMIZER_SETTINGS } from './optimizer-settings.js';
@@ -53,6 +56,9 @@ const { values } = parseArgs({
     engine: { type: 'string', default: 'cuda' },
     layers: { type: 'string' },
     tfjs: { type: 'string' },
+    backend: { type: 'string' },
+    dropout: { type: 'string', default: '0.05' },
+    limit: { type: 'string' },
     ...PEER_OPTIONS,
     variants: { type: 'string', default: 'sdpa,0,0,2;eager,1,0,2' },
     'peer-micro': { type: 'string', default: '24' },
@@ -66,6 +72,7 @@ const checkpointing = ({ auto: 'auto', true: true, false: false } as const)[
 /** One or several, by commas: measured in turn. */
 const sharings = values['share-prefix'].split(',').map((value) => value !== 'false');
 let sharePrefix = sharings[0]!;
+const limitMs = values.limit ? 1000 * Number(values.limit) : Number.POSITIVE_INFINITY;
 if (checkpointing === undefined) throw new Error('--gradient-checkpointing: expected auto, true or false');
 const limits = {
   ...(values.budget ? { memoryBudget: Number(values.budget) * 2 ** 30 } : {}),
@@ -77,25 +84,37 @@ const loadStart = performance.now();
 const [text, vision] = values.layers?.split(',').map(Number) ?? [];
 const fewer = text ? { text, ...(vision && { vision }) } : undefined;
 const model = await randomModel(engine, values.size as Size, fewer, values.quantization);
-const adapter = applyLora(model, { r: 16, alpha: 32, dropout: 0.05, targetModules: [...LAYER_PROJECTIONS] });
+const adapter = applyLora(model, {
+  r: 16,
+  alpha: 32,
+  dropout: Number(values.dropout),
+  targetModules: [...LAYER_PROJECTIONS],
+});
 const kind = values.optim as 'adamw' | 'adamw8bit';
 const state = engine.createOptimizerState(adapter.parameters, kind);
 console.log(`model on the card after ${((performance.now() - loadStart) / 1000).toFixed(1)} s, ${adapter.description}`);
 
 async function openEngine(): Promise<Engine> {
   if (values.engine === 'cuda') return createCudaEngine(limits);
-  if (values.engine === 'tfjs') {
-    const found = await findTfjs(values.tfjs);
-    if (typeof found === 'string') throw new Error(found);
-    return found.createEngine(found.backends[0]!);
-  }
+  if (values.engine === 'cpu') return createCpuEngine();
+  if (values.engine === 'tfjs') return openTfjs();
   return openTestEngine({ software: false, budget: limits.memoryBudget ?? 24 * 2 ** 30 });
+}
+
+async function openTfjs(): Promise<Engine> {
+  const folder = values.tfjs ?? process.env.MINISTRAL_TUNE_TFJS;
+  if (values.backend === 'webgpu') return openTfjsWebgpu(folder ?? '.', limits.memoryBudget ?? 64 * 2 ** 30);
+  const found = await findTfjs(folder);
+  if (typeof found === 'string') throw new Error(found);
+  return found.createEngine(values.backend ?? found.backends[0]!);
 }
 
 const batches = workloadBatches(values.workload!, micro);
 const next = (): VlmBatch[] => Array.from({ length: accumulation }, () => batches.next().value as VlmBatch);
 let step = 0;
 let flops = 0;
+/** What the call takes: the whole update on engines that make it on the host. */
+let optimizerMs = 0;
 /** How often windows were run in each way, and the estimates of their peaks over the real ones. */
 const plans = new Map<string, number>();
 /** Tokens of the data, those of them that are computed with others, and passes: of the windows that are measured. */
@@ -142,10 +161,14 @@ async function run(window: readonly VlmBatch[]): Promise<() => Promise<number>> 
   const layers = passes.map(({ recomputedLayers: { vision, text } }) => `${vision}+${text}`);
   const plan = `${passes.length} passes, recomputed ${new Set(layers).size === 1 ? layers[0] : layers.join(' ')}`;
   plans.set(plan, (plans.get(plan) ?? 0) + 1);
+  // Backend webgpu of TensorFlow.js gives the optimizer, which asks synchronously, only what has been read before.
+  if (values.engine === 'tfjs') await engine.readGradients(adapter.parameters);
+  const optimizerStart = performance.now();
   const norm = engine.optimizerStep(adapter.parameters, state, {
     kind,
     ...OPTIMIZER_SETTINGS,
   });
+  optimizerMs += performance.now() - optimizerStart;
   engine.zeroGradients(adapter.parameters);
   if (step === 20 || step === 200) inUse[step] = Number((engine.memory().bytesInUse / 2 ** 30).toFixed(3));
   return async () => {
@@ -154,10 +177,13 @@ async function run(window: readonly VlmBatch[]): Promise<() => Promise<number>> 
   };
 }
 const losses: number[] = [];
-for (let i = 0; i < Number(values.warmup); i++) losses.push(await (await run(next()))());
+const warmupStart = performance.now();
+for (let i = 0; i < Number(values.warmup) && !(performance.now() - warmupStart > limitMs); i++) {
+  losses.push(await (await run(next()))());
+  console.log(`warm-up ${i + 1}: ${((performance.now() - warmupStart) / 1000).toFixed(1)} s, loss ${losses.at(-1)}`);
+}
 const matrixTflops = engine.matrixTflops?.();
 const steps = Math.ceil(Number(values.samples) / (micro * accumulation));
-const samples = steps * micro * accumulation;
 interface Rates {
   readonly samplesPerSecond: number;
   readonly tokensPerSecond: number;
@@ -165,7 +191,7 @@ interface Rates {
 async function measure(): Promise<Rates> {
   // Batches are made before the clock runs: this measures the engine, not the noise generator.
   const windows = Array.from({ length: steps }, next);
-  [flops, peakBytes] = [0, 0];
+  [flops, optimizerMs, peakBytes] = [0, 0, 0];
   Object.assign(computed, { tokens: 0, sharedTokens: 0, passes: 0 });
   let pending: (() => Promise<number>) | undefined;
   let tokens = 0;
@@ -177,7 +203,9 @@ async function measure(): Promise<Rates> {
     if (pending) losses.push(await pending());
     pending = deferred;
     times.push(performance.now());
+    if (times.at(-1)! - start > limitMs) break;
   }
+  const samples = times.length * micro * accumulation;
   losses.push(await pending!());
   times.push(performance.now());
   const seconds = (performance.now() - start) / 1000;
@@ -193,6 +221,8 @@ async function measure(): Promise<Rates> {
       budgetGiB: values.budget && Number(values.budget),
       tokensPerPass: engine.tokensPerPass,
       optim: kind,
+      dropout: Number(values.dropout),
+      layers: fewer,
       samples,
       seconds: Number(seconds.toFixed(3)),
       samplesPerSecond: Number((samples / seconds).toFixed(2)),
@@ -206,9 +236,11 @@ async function measure(): Promise<Rates> {
       peakGiB: Number((peakBytes / 2 ** 30).toFixed(2)),
       inUseGiB: Number((engine.memory().bytesInUse / 2 ** 30).toFixed(3)),
       inUseGiBAfterStep: inUse,
+      optimizerMs: Math.round(optimizerMs),
       stepMs: times.map((time, i) => Math.round(time - (i === 0 ? start : times[i - 1]!))),
       firstLoss: losses[0],
       lastLoss: losses.at(-1),
+      losses: losses.length <= 12 ? losses : undefined,
     })}`,
   );
   return { samplesPerSecond: samples / seconds, tokensPerSecond: tokens / seconds };
