@@ -71,9 +71,10 @@ export interface GradientSum {
   /**
    * Called before the last pass of a window: pieces of the flat gradient may be summed as soon as backward has passed the
    * layers that they belong to, from the last to the first. Gives what the pass calls when the gradients of parameters are
-   * final. A rank without a pass calls both at once, for all: others may have to wait for its part in `restart`.
+   * final; undefined, on all ranks alike, where the sums had better wait for `finish`. A rank without a pass calls both at
+   * once, for all: others may have to wait for its part in `restart`.
    */
-  overlap?(): { final(parameterNames: readonly string[]): void };
+  overlap?(): { final(parameterNames: readonly string[]): void } | undefined;
   /**
    * A window is begun again on this rank: what was summed already is kept and not summed again.
    */

@@ -3,6 +3,7 @@
  * to stop, so that all of them do at the same place; one that does not come to a message in time ends the run for all.
  */
 import { onAbort } from '../async/on-abort.js';
+import { afterAbort } from '../async/or-aborted.js';
 import type { GradientSum, ProcessGroup } from '../distributed/process-group.js';
 import type { Engine } from '../engine/engine.js';
 import type { ParameterSet } from '../engine/tensor.js';
@@ -13,6 +14,8 @@ import { ReaderLeft } from './reader-left.js';
 /** Milliseconds that the others have to come to the next message once a rank is asked to stop, and before the steps. */
 const STOP_GRACE = 10_000;
 const EARLY_GRACE = 500;
+/** Milliseconds that the sums of the last step may take on a rank that fails. */
+const QUEUED_GRACE = 5_000;
 /** The same where a reader left a run with steps: that hurries nobody, and a window of another rank may be long. */
 const LEAVE_GRACE = 1_800_000;
 
@@ -170,6 +173,17 @@ export class RankExchange {
     end?.();
   }
 
+  /**
+   * To be called with what ends the run, before `failed`: where that fails the others, sums that all ranks have queued come
+   * to their end first, so that their steps count.
+   */
+  async finishQueued(error: unknown): Promise<void> {
+    if (!this.#failsOthers(error)) return;
+    const arrived = this.arrived();
+    // What has gone wrong there has its own words.
+    await afterAbort(arrived, AbortSignal.abort(), QUEUED_GRACE).catch(() => {});
+  }
+
   /** The metrics of rank 0; all ranks compute them, and what they decide must be the same. */
   async metricsOfMain<T extends Readonly<Record<string, number>>>(metrics: T | undefined): Promise<T | undefined> {
     const [first] = await this.gather('metrics', metrics);
@@ -212,8 +226,13 @@ export class RankExchange {
       // What this rank told the others of is its own error, not theirs.
       return error === reason ? this.signal.reason : error;
     }
-    if (!this.isAgreed(error) && !(this.#isStopAgreed && error === this.signal.reason)) this.#failWith(error);
+    if (this.#failsOthers(error)) this.#failWith(error);
     return error;
+  }
+
+  #failsOthers(error: unknown): boolean {
+    if (this.isAlone || this.isAgreed(error)) return false;
+    return !(this.#isStopAgreed && error === this.signal.reason);
   }
 
   /** Connects the devices. Without a way to do so the ranks must be one. */

@@ -4,8 +4,7 @@
  */
 
 import { afterAbort, orAborted } from '../async/or-aborted.js';
-import type { VlmBatch } from '../data/types.js';
-import type { OptimizerState } from '../engine/engine.js';
+import type { EngineMemory, OptimizerState } from '../engine/engine.js';
 import type { ParameterSet } from '../engine/tensor.js';
 import { reasonOf, TrainingError, TuneError } from '../errors.js';
 import { BestModelTracker, judgeOf } from './best-model.js';
@@ -64,6 +63,8 @@ export class TrainingLoop {
   #isStepOpen = false;
   /** The parameters of the best step were loaded at the end. */
   #holdsBest = false;
+  /** A log line is due: the engine's memory after its step. */
+  #dueLog: EngineMemory | undefined;
   /** Stopped or failed: only the last save remains, which the signal does not end. */
   #isEnding = false;
 
@@ -100,10 +101,10 @@ export class TrainingLoop {
   }
 
   async #run(resumeFrom: string | true | undefined): Promise<TrainOutput> {
-    const { model, config, signal, loader, sampler, ranks } = this.#options;
+    const { model, config, signal, ranks } = this.#options;
     let start = performance.now();
     let isStopped = false;
-    let batches: AsyncGenerator<VlmBatch, void> | undefined;
+    let feed: WindowFeed | undefined;
     try {
       await this.#begin(resumeFrom);
       // Measured once, if at all: outside the time of any step.
@@ -112,12 +113,11 @@ export class TrainingLoop {
       start = performance.now();
       this.#metrics.startClock();
       if (ranks) ranks.hasSteps = true;
-      batches = loader.batches(sampler.microBatches(this.#firstStep, ranks?.group), { signal });
+      feed = new WindowFeed(this.#options, this.#firstStep);
       // Beside the making of the first batches.
       this.#steps.prepare();
       if (config.evalOnStart && this.#globalStep === 0) await this.#evaluate(false);
       if (this.#evaluationDue) await this.#afterStep();
-      const feed = new WindowFeed(this.#options, batches);
       while (!this.#isAtEnd) {
         signal.throwIfAborted();
         await this.#step(feed);
@@ -127,6 +127,7 @@ export class TrainingLoop {
       await this.#logUnlogged();
       this.#options.callbacks?.requireSound();
     } catch (thrown) {
+      await ranks?.finishQueued(thrown);
       const error = ranks ? ranks.failed(thrown) : thrown;
       await this.#rescue(error);
       // Errors that an abort caused say less than its reason.
@@ -134,7 +135,7 @@ export class TrainingLoop {
       if (!(signal.reason instanceof ReaderLeft)) throw signal.reason;
       isStopped = true;
     } finally {
-      await batches?.return();
+      await feed?.close();
     }
     // Nothing was made if a reader left before the run had begun.
     if (!isStopped || this.#globalStep > 0) {
@@ -214,7 +215,7 @@ export class TrainingLoop {
 
   async #step(feed: WindowFeed): Promise<void> {
     const { config, signal } = this.#options;
-    const { whole, window, dataWait } = await feed.next(this.#globalStep);
+    const { whole, window, dataWait } = await feed.next(this.#globalStep, () => this.#settle());
     const step = whole.step + 1;
     const epoch = whole.epochAfter;
     await this.#alike(() => requireLabels(step, window));
@@ -332,16 +333,16 @@ export class TrainingLoop {
     // Of a run that is shorter than the interval nothing would be logged.
     const isOnlyLog = step === totalSteps && resolveSteps(config.loggingSteps, totalSteps) > totalSteps;
     const isLogged = this.#isEvery(config.loggingSteps) || isOnlyLog || (step === 1 && config.loggingFirstStep);
-    if (isLogged) await this.#settle();
+    // Emitted when the step is reported: to wait for it here would leave a device without work.
+    if (isLogged) this.#dueLog = this.#options.model.engine.memory();
+    if (isLogged && !this.#metrics.hasPending) await this.#settle();
     this.#isStepOpen = false;
     const isLate = config.evalDelay <= (config.evalStrategy === 'epoch' ? this.#epoch : step);
     this.#evaluationDue = isLate && this.#isDue(config.evalStrategy, config.evalSteps ?? config.loggingSteps);
-    if (isLogged) await this.#logInterval();
   }
 
-  async #logInterval(): Promise<void> {
-    const { model, ranks } = this.#options;
-    const memory = model.engine.memory();
+  async #logInterval(memory: EngineMemory): Promise<void> {
+    const { ranks } = this.#options;
     const entry = ranks
       ? await takeLogOf(ranks, this.#metrics, memory, this.#matrixTflops)
       : this.#metrics.takeLog(memory, this.#matrixTflops);
@@ -351,7 +352,7 @@ export class TrainingLoop {
   /** Early stopping may come before the first log line was due: then it comes at the end. */
   async #logUnlogged(): Promise<void> {
     if (this.#log.entries.some((entry) => 'loss' in entry)) return;
-    await this.#logInterval();
+    await this.#logInterval(this.#options.model.engine.memory());
   }
 
   get #endsEpoch(): boolean {
@@ -449,10 +450,18 @@ export class TrainingLoop {
     this.#epoch = broken > 1 ? this.#options.sampler.place(broken - 2).epochAfter : 0;
     this.#isStepOpen = false;
     this.#evaluationDue = false;
+    this.#dueLog = undefined;
   }
 
-  /** Reports all steps that are under way. */
+  /** Reports all steps that are under way, and logs what is due. */
   async #settle(): Promise<void> {
+    await this.#report();
+    const memory = this.#dueLog;
+    this.#dueLog = undefined;
+    if (memory) await this.#logInterval(memory);
+  }
+
+  async #report(): Promise<void> {
     const wait = <T>(value: Promise<T>) => this.#answer(value);
     const { ranks, show } = this.#options;
     if (ranks && this.#metrics.hasPending) await ranks.arrived();

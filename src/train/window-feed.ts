@@ -1,4 +1,4 @@
-/** The windows of a run in order. Where there are several ranks, each is joined while the cards compute the one before. */
+/** The windows of a run in order: each is read, and joined where there are several ranks, while the one before is computed. */
 import type { DataLoader } from '../data/data-loader.js';
 import type { VlmBatch } from '../data/types.js';
 import { DistributedError } from '../errors.js';
@@ -16,6 +16,7 @@ interface FeedParts {
   readonly loader: DataLoader;
   /** Undefined where one process trains alone. */
   readonly ranks: RankExchange | undefined;
+  readonly signal: AbortSignal;
 }
 
 interface FedWindow {
@@ -24,6 +25,12 @@ interface FedWindow {
   readonly window: TrainingWindow;
   /** Seconds. */
   readonly dataWait: number;
+}
+
+/** What the loader gave for a window, and the seconds that it was waited for. */
+interface ReadWindow {
+  readonly collated: readonly VlmBatch[];
+  readonly wait: number;
 }
 
 /** A window that was joined ahead, or the fault of a rank that could not read its share. */
@@ -36,27 +43,41 @@ interface Ahead {
 export class WindowFeed {
   readonly #parts: FeedParts;
   readonly #batches: AsyncGenerator<VlmBatch, void>;
+  readonly #closing = new AbortController();
   #ahead: Ahead | undefined;
+  /** By the one process of a run: what it reads ahead. */
+  #reading: { readonly step: number; readonly read: Promise<ReadWindow> } | undefined;
   #preparing: Promise<void> | undefined;
 
-  /** @param batches those of this rank, from the first window on */
-  constructor(parts: FeedParts, batches: AsyncGenerator<VlmBatch, void>) {
+  /** @param firstStep from 0 */
+  constructor(parts: FeedParts, firstStep: number) {
     this.#parts = parts;
-    this.#batches = batches;
+    const { loader, sampler, ranks } = parts;
+    const signal = AbortSignal.any([parts.signal, this.#closing.signal]);
+    this.#batches = loader.batches(sampler.microBatches(firstStep, ranks?.group), { signal });
   }
 
-  /** @param step from 0; each once, in order @throws what the loader throws; what ends the run */
-  async next(step: number): Promise<FedWindow> {
+  /**
+   * @param step from 0; each once, in order
+   * @param settle brings the step before to its end on all ranks, where one of them will fail
+   * @throws what the loader throws; what ends the run
+   */
+  async next(step: number, settle: () => Promise<void>): Promise<FedWindow> {
     const { ranks, sampler } = this.#parts;
     if (!ranks) {
       const whole = sampler.window(step);
-      const { collated, wait } = await this.#read(whole);
-      return { whole, window: describeWindow(whole, collated), dataWait: wait };
+      const asked = performance.now();
+      const { collated, wait } = await (this.#reading?.step === step ? this.#reading.read : this.#read(whole));
+      this.#reading = undefined;
+      // Not what it waited while the engine had work.
+      const dataWait = Math.min(wait, (performance.now() - asked) / 1000);
+      return { whole, window: describeWindow(whole, collated), dataWait };
     }
     const ahead = this.#ahead;
     this.#ahead = undefined;
     const fed = ahead?.step === step ? ahead.fed : await this.#join(ranks, step, await this.#readOwn(ranks, step));
     if (fed) return fed;
+    await settle();
     if (ahead && 'error' in ahead) throw ahead.error;
     // Ends with the error of the rank that has it.
     await ranks.gather(`window ${step + 1}, which a rank could not read`, null);
@@ -64,12 +85,21 @@ export class WindowFeed {
   }
 
   /**
-   * Begins to join the window of a step ahead of time, while the passes of the one before are being queued; until
-   * `prepared` nobody else speaks to the ranks. An error of the data is kept for `next`: the step under way is whole.
+   * Begins to read the window of a step ahead of time, while the passes of the one before are being queued, and to join it;
+   * until `prepared` nobody else speaks to the ranks. An error of the data is kept for `next`: the step under way is whole.
    */
   begin(step: number): void {
     const { ranks, sampler } = this.#parts;
-    if (!ranks || step >= sampler.totalSteps || this.#ahead || this.#preparing) return;
+    if (step >= sampler.totalSteps || this.#reading || this.#ahead || this.#preparing) return;
+    if (!ranks) {
+      // Nothing ahead, as the user wants it.
+      if (this.#parts.config.dataloaderPrefetch === 0) return;
+      const read = this.#read(sampler.window(step));
+      // Heard of by `next`, unless the run ends before.
+      read.catch(() => {});
+      this.#reading = { step, read };
+      return;
+    }
     ranks.holdStop();
     this.#preparing = this.#prepare(ranks, step);
     // Heard of by `prepared`, unless the step fails before.
@@ -84,6 +114,12 @@ export class WindowFeed {
     this.#parts.ranks?.releaseStop();
   }
 
+  /** Gives up what is being read: a collator may take its time, and nobody waits for it any more. */
+  async close(): Promise<void> {
+    this.#closing.abort();
+    await this.#batches.return();
+  }
+
   async #prepare(ranks: RankExchange, step: number): Promise<void> {
     const read = await this.#readOwn(ranks, step).catch((error: unknown) => ({ error }));
     const failed = 'error' in read ? read : undefined;
@@ -91,7 +127,7 @@ export class WindowFeed {
     this.#ahead = { step, fed, ...failed };
   }
 
-  async #read(window: Window): Promise<{ readonly collated: readonly VlmBatch[]; readonly wait: number }> {
+  async #read(window: Window): Promise<ReadWindow> {
     const { loader } = this.#parts;
     const waited = loader.waitSeconds;
     const collated: VlmBatch[] = [];

@@ -123,7 +123,7 @@ function forwardBackward(
  * for sums that it has begun.
  */
 function callFinal(sum: GradientSum | undefined, { parameters }: ParameterSet): void {
-  sum?.overlap?.().final(parameters.map(({ name }) => name));
+  sum?.overlap?.()?.final(parameters.map(({ name }) => name));
 }
 
 /** Read when it is asked for: until then the engine may still be computing. */

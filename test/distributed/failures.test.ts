@@ -77,7 +77,9 @@ describe('a rank that is lost or fails', () => {
   for (const culprit of [0, 1]) {
     it(`names what rank ${culprit} threw, on all of them`, async () => {
       const runs = await Promise.all(
-        faulty(2, culprit, () => {
+        faulty(2, culprit, async () => {
+          // The others have queued step 4 by then, as it takes a moment until a model is called.
+          await new Promise((resolve) => setTimeout(resolve, 20));
           throw new TypeError('what the model threw');
         }),
       );

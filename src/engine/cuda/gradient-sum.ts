@@ -1,15 +1,15 @@
 /**
  * The sum of the flat gradient over the ranks. It is cut into a few pieces of whole layers, which go out from the last to
- * the first, on a stream of their own, as soon as backward has passed their layers. The order is the same on all ranks,
- * as NCCL asks; which pieces leave early may differ. The program does not wait for the sums: the compute stream does, and
- * the set's guard voids updates behind sums that were given up.
+ * the first, on a stream of their own: over slow links as soon as backward has passed their layers, else behind it. The
+ * order is the same on all ranks, as NCCL asks; how many pieces leave early may differ. The program does not wait for the
+ * sums: the compute stream does, and the set's guard voids updates behind sums that were given up.
  */
 import type { GradientSum, ProcessGroup } from '../../distributed/process-group.js';
 import { DistributedError, EngineError } from '../../errors.js';
 import type { CudaParameterSet } from './adapters.js';
 import type { CudaDriver } from './driver.js';
 import { offset } from './launch.js';
-import type { DeviceAllocator, PhysicalMemory } from './memory.js';
+import type { DeviceAllocator, DeviceBlock, PhysicalMemory } from './memory.js';
 import type { NcclLibrary } from './nccl.js';
 import { NcclCommunicator } from './nccl-communicator.js';
 import { requireSamePeers } from './nccl-peers.js';
@@ -57,7 +57,14 @@ const SIZES = {
   piece: 1 << 20,
   /** Values of the first sum, which says whether the links carry what they should. */
   probe: 1 << 18,
+  /**
+   * Milliseconds that the sum of all gradients takes from which it goes out during backward. Products fill the card exactly:
+   * beside NCCL's kernels, which wait for the slowest rank as well, each takes two turns.
+   */
+  overlap: 50,
 };
+/** Timed sums: the fastest counts. */
+const TIMED_SUMS = 3;
 /** Bytes that are read back at once. */
 const DOWNLOAD_BYTES = 16 << 20;
 const SUMS = 'the sum of the gradients';
@@ -180,6 +187,8 @@ export class CudaGradientSum implements GradientSum {
   readonly #kept: Float32Array[] = [];
   /** Of several ranks: alone nothing can break a sum. */
   readonly #guard: UpdateGuard | undefined;
+  /** The links are slow: the same on all ranks, as one that begins its window again waits for the others' parts. */
+  #isEarly = false;
   /** Finished windows. */
   #windows = 0;
   #isHolding = false;
@@ -212,9 +221,9 @@ export class CudaGradientSum implements GradientSum {
     set.guard = guard;
   }
 
-  /** Sums known values: first so few that a wrong one is found, then as many as the largest piece has. */
+  /** Sums known values, so few that a wrong one is found; then as many as the largest piece has, and takes the time. */
   async probe(signal?: AbortSignal): Promise<void> {
-    const { allocator, staging, driver, sizes = SIZES } = this.#parts;
+    const { allocator, staging, sizes = SIZES } = this.#parts;
     const { rank, worldSize } = this.#group;
     const count = Math.max(sizes.probe, ...this.#pieces.map((piece) => piece.count));
     const block = allocator.allocate(4 * count, 'sums of gradients');
@@ -224,23 +233,39 @@ export class CudaGradientSum implements GradientSum {
         block.address,
         Float32Array.from({ length: sizes.probe }, (_, i) => value(i) + rank),
       );
-      // Once where they are equal: the second sum would be of the first ones.
-      for (const elements of new Set([sizes.probe, count])) {
-        this.#follow(this.#complete[0] ?? this.#summed, driver.stream, this.#stream);
-        await this.#communicator.sum(block.address, elements, this.#stream);
-        await this.#arrival('the first sum of the ranks', signal);
-        if (elements !== sizes.probe) break;
-        const sums = new Float32Array(await staging.download(block.address, 4 * sizes.probe).arrive());
-        const wrong = sums.findIndex((sum, i) => sum !== worldSize * value(i) + (worldSize * (worldSize - 1)) / 2);
-        if (wrong < 0) continue;
+      await this.#sumOnce(block, sizes.probe, signal);
+      const sums = new Float32Array(await staging.download(block.address, 4 * sizes.probe).arrive());
+      const wrong = sums.findIndex((sum, i) => sum !== worldSize * value(i) + (worldSize * (worldSize - 1)) / 2);
+      if (wrong >= 0) {
         throw new DistributedError(`NCCL sums wrongly: value ${wrong} of a known sum is ${sums[wrong]}`, {
           rank,
           hint: 'The direct path between the cards is at fault as a rule (PCIe ACS, IOMMU): NCCL_P2P_DISABLE=1 goes round it.',
         });
       }
+      if (worldSize > 1) await this.#time(block, count, signal);
     } finally {
       allocator.free(block);
     }
+  }
+
+  /** Decides whether the sums are to begin during backward. */
+  async #time(block: DeviceBlock, count: number, signal: AbortSignal | undefined): Promise<void> {
+    const { sizes = SIZES } = this.#parts;
+    let fastest = Number.POSITIVE_INFINITY;
+    for (let i = 0; i < TIMED_SUMS; i++) {
+      const start = performance.now();
+      await this.#sumOnce(block, count, signal);
+      fastest = Math.min(fastest, performance.now() - start);
+    }
+    // The rank that came last has not waited for another.
+    const times = await this.#group.allGather('the time of a sum', fastest, signal);
+    this.#isEarly = (Math.min(...times) * this.#set.size) / count >= sizes.overlap;
+  }
+
+  async #sumOnce(block: DeviceBlock, count: number, signal: AbortSignal | undefined): Promise<void> {
+    this.#follow(this.#complete[0] ?? this.#summed, this.#parts.driver.stream, this.#stream);
+    await this.#communicator.sum(block.address, count, this.#stream);
+    await this.#arrival('the first sum of the ranks', signal);
   }
 
   /** @param bytes of the card that NCCL has until this is closed */
@@ -249,7 +274,8 @@ export class CudaGradientSum implements GradientSum {
     this.#parts.allocator.noteTaken(bytes);
   }
 
-  overlap(): { final(parameterNames: readonly string[]): void } {
+  overlap(): { final(parameterNames: readonly string[]): void } | undefined {
+    if (!this.#isEarly) return undefined;
     const missing = this.#pieces.map(({ names }) => new Set(names));
     return {
       final: (names) => {

@@ -46,6 +46,8 @@ export class FakeWorld {
   version: (rank: number) => number = () => 22803;
   /** Looks at a communicator until something that was begun is through. */
   looks = 2;
+  /** Its links are so slow, or fast, that sums begin during backward, or behind it; read when ranks join. */
+  isSlow = true;
   /** By rank: what its next look finds. */
   readonly errors = new Map<number, Error>();
   /** Ranks that sum no more. */
@@ -231,7 +233,7 @@ export class SumCard {
       memory: {
         memoryInfo: () => ({ free: this.log.includes('sum 300') ? MEMORY - 5000 : MEMORY, total: MEMORY }),
       },
-      sizes: { piece: 1000, probe: 300 },
+      sizes: { piece: 1000, probe: 300, overlap: this.#world.isSlow ? 0 : Number.POSITIVE_INFINITY },
       load: () => this.library(),
     };
   }

@@ -80,7 +80,7 @@ describe('the sum of gradients over ranks', () => {
       // NCCL takes the card that is current.
       expect(log[0]).toBe('current');
     }
-    expect(groups.log[0]).toEqual(['NCCL', 'the id for NCCL']);
+    expect(groups.log[0]).toEqual(['NCCL', 'the id for NCCL', 'the time of a sum']);
     // One machine: NCCL's sockets are not for others.
     expect(process.env.NCCL_SOCKET_IFNAME).toBe('lo');
   });
@@ -95,6 +95,27 @@ describe('the sum of gradients over ranks', () => {
       await new Promise((resolve) => setImmediate(resolve));
     }
     expect(world.sums).toEqual([PIECES[0]]);
+  });
+
+  it('waits for the end of backward where the links are fast: products need the whole card', async () => {
+    const { world, join } = await ranks(2);
+    world.isSlow = false;
+    const sums = await join();
+    world.sums.length = 0;
+    expect(sums.map((sum) => sum.overlap())).toEqual([undefined, undefined]);
+    for (const rank of [0, 1]) backward(world, rank, sums[rank]);
+    for (let i = 0; i < 200; i++) {
+      world.step();
+      await new Promise((resolve) => setImmediate(resolve));
+    }
+    expect(world.sums).toEqual([]);
+    // One that begins again has nothing to keep, and waits for nobody.
+    await sums[0]!.restart();
+    zero(world, 0);
+    backward(world, 0, sums[0]);
+    await Promise.all(sums.map((sum) => sum.finish(touched)));
+    expectSums(world, 1 + 2);
+    expect(world.sums).toEqual(PIECES);
   });
 
   it('keeps what is summed when a window is begun again, and sums it once', async () => {
@@ -213,14 +234,14 @@ describe('the sum of gradients over ranks', () => {
     );
   });
 
-  it('tries the connection once where no piece is larger than the probe', async () => {
+  it('tries the connection, then takes the time of sums as large as a piece, or as the probe', async () => {
     const world = new FakeWorld(2);
     const { groups } = new MemoryWorld(2);
     const sets = groups.map(() => fakeSet(1, 100));
     const sums = await Promise.all(
       groups.map((group, rank) => joinGradientSum(world.cards[rank]!.parts, group, sets[rank]!)),
     );
-    expect(world.sums).toEqual([300]);
+    expect(world.sums).toEqual([300, 300, 300, 300]);
     await Promise.all(sums.map((sum) => sum.close()));
   });
 
