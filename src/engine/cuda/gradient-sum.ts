@@ -61,7 +61,7 @@ const SIZES = {
    * Milliseconds that the sum of all gradients takes from which it goes out during backward. Products fill the card exactly:
    * beside NCCL's kernels, which wait for the slowest rank as well, each takes two turns.
    */
-  overlap: 50,
+  overlap: 10,
 };
 /** Timed sums: the fastest counts. */
 const TIMED_SUMS = 3;
@@ -221,7 +221,7 @@ export class CudaGradientSum implements GradientSum {
     set.guard = guard;
   }
 
-  /** Sums known values, so few that a wrong one is found; then as many as the largest piece has, and takes the time. */
+  /** Sums known values, so few that a wrong one is found; then takes the time of all pieces. */
   async probe(signal?: AbortSignal): Promise<void> {
     const { allocator, staging, sizes = SIZES } = this.#parts;
     const { rank, worldSize } = this.#group;
@@ -233,7 +233,7 @@ export class CudaGradientSum implements GradientSum {
         block.address,
         Float32Array.from({ length: sizes.probe }, (_, i) => value(i) + rank),
       );
-      await this.#sumOnce(block, sizes.probe, signal);
+      await this.#trySums(block, [sizes.probe], signal);
       const sums = new Float32Array(await staging.download(block.address, 4 * sizes.probe).arrive());
       const wrong = sums.findIndex((sum, i) => sum !== worldSize * value(i) + (worldSize * (worldSize - 1)) / 2);
       if (wrong >= 0) {
@@ -242,30 +242,31 @@ export class CudaGradientSum implements GradientSum {
           hint: 'The direct path between the cards is at fault as a rule (PCIe ACS, IOMMU): NCCL_P2P_DISABLE=1 goes round it.',
         });
       }
-      if (worldSize > 1) await this.#time(block, count, signal);
+      if (worldSize > 1) await this.#time(block, signal);
     } finally {
       allocator.free(block);
     }
   }
 
-  /** Decides whether the sums are to begin during backward. */
-  async #time(block: DeviceBlock, count: number, signal: AbortSignal | undefined): Promise<void> {
+  /** Decides whether the sums are to begin during backward, by the time of as many as a window has. */
+  async #time(block: DeviceBlock, signal: AbortSignal | undefined): Promise<void> {
     const { sizes = SIZES } = this.#parts;
+    const counts = this.#pieces.map(({ count }) => count);
     let fastest = Number.POSITIVE_INFINITY;
     for (let i = 0; i < TIMED_SUMS; i++) {
       const start = performance.now();
-      await this.#sumOnce(block, count, signal);
+      await this.#trySums(block, counts, signal);
       fastest = Math.min(fastest, performance.now() - start);
     }
     // The rank that came last has not waited for another.
-    const times = await this.#group.allGather('the time of a sum', fastest, signal);
-    this.#isEarly = (Math.min(...times) * this.#set.size) / count >= sizes.overlap;
+    const times = await this.#group.allGather('the time of the sums', fastest, signal);
+    this.#isEarly = Math.min(...times) >= sizes.overlap;
   }
 
-  async #sumOnce(block: DeviceBlock, count: number, signal: AbortSignal | undefined): Promise<void> {
+  async #trySums(block: DeviceBlock, counts: readonly number[], signal: AbortSignal | undefined): Promise<void> {
     this.#follow(this.#complete[0] ?? this.#summed, this.#parts.driver.stream, this.#stream);
-    await this.#communicator.sum(block.address, count, this.#stream);
-    await this.#arrival('the first sum of the ranks', signal);
+    for (const count of counts) await this.#communicator.sum(block.address, count, this.#stream);
+    await this.#arrival('the first sums of the ranks', signal);
   }
 
   /** @param bytes of the card that NCCL has until this is closed */
