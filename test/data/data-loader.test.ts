@@ -1,5 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { type Collator, DataLoader } from '../../src/data/data-loader.js';
 import type { Dataset, SftExample, VlmBatch } from '../../src/data/types.js';
 import { ConfigError, ImageError } from '../../src/errors.js';
@@ -45,6 +45,7 @@ beforeEach(() => {
 afterEach(async () => {
   await sleep(20);
   process.off('unhandledRejection', note);
+  vi.restoreAllMocks();
   expect(unhandled).toEqual([]);
 });
 
@@ -146,16 +147,35 @@ describe('DataLoader', () => {
   });
 
   it('measures the time that is spent waiting', async () => {
-    const dataset = new Samples();
-    dataset.delay = 30;
-    const eager = new DataLoader({ dataset, collator, prefetch: 1 });
-    for await (const _ of eager.batches(single(3))) await sleep(60);
-    // Only the first batch is waited for.
-    expect(eager.waitSeconds).toBeGreaterThan(0.02);
-    const lazy = new DataLoader({ dataset, collator, prefetch: 0 });
-    for await (const _ of lazy.batches(single(3))) await sleep(1);
-    expect(lazy.waitSeconds).toBeGreaterThan(0.08);
-    expect(lazy.waitSeconds).toBeGreaterThan(eager.waitSeconds);
+    let now = 0;
+    vi.spyOn(performance, 'now').mockImplementation(() => now);
+    let ready = 0;
+    /** Each batch takes a second. */
+    const slow: Collator = {
+      collate: async (examples) => {
+        await sleep(1);
+        now += 1000;
+        ready++;
+        return collator.collate(examples);
+      },
+    };
+    const waited = async (prefetch: number): Promise<number> => {
+      ready = 0;
+      const loader = new DataLoader({ dataset: new Samples(), collator: slow, prefetch });
+      let taken = 0;
+      for await (const _ of loader.batches(single(3))) {
+        taken++;
+        // Works until those ahead are ready, and as long again.
+        while (ready < Math.min(3, taken + prefetch)) await sleep(1);
+        now += 1000;
+      }
+      return loader.waitSeconds;
+    };
+    // Only the first batch is waited for, and the second where it comes before that one's time is taken.
+    const eager = await waited(1);
+    expect(eager).toBeGreaterThanOrEqual(1);
+    expect(eager).toBeLessThan(3);
+    expect(await waited(0)).toBe(3);
   });
 
   it('checks its options', () => {

@@ -1,5 +1,5 @@
 import { type ChildProcess, spawn } from 'node:child_process';
-import { mkdtemp, readdir, readFile, rm } from 'node:fs/promises';
+import { mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -8,6 +8,8 @@ import { readHistory } from '../../src/train/history.js';
 import { type ChildProgram, childProgram } from '../child-program.js';
 import { onLinux } from '../where.js';
 
+/** After which a signal is a second one, and not the same press of a key. */
+const LATER_MS = 250;
 /** Whatever started the tests, these runs were not started to outlive a terminal. */
 const env = { ...process.env, _: '' };
 
@@ -116,9 +118,11 @@ describe.concurrent('a run whose output loses its reader', () => {
     child.process.kill(first);
     await child.until('saving');
     for (const name of others) {
-      await sleep(250);
+      await sleep(LATER_MS);
       child.process.kill(name);
+      await child.until(`heard ${name}`);
     }
+    await writeFile(join(child.dir, 'go'), '');
     const { code, said, saved } = await child.end();
     expect(said.filter((line) => line.startsWith('stopped'))).toEqual([`stopped ${first}`]);
     expect(code).toBe(expected);
@@ -128,10 +132,13 @@ describe.concurrent('a run whose output loses its reader', () => {
   it('ends at once after a second signal that asks it to', async () => {
     const child = await Child.start(1000, 'slow');
     await child.until('step 2');
-    for (const name of ['SIGHUP', 'SIGTERM', 'SIGTERM'] as const) {
+    for (const name of ['SIGHUP', 'SIGTERM'] as const) {
       child.process.kill(name);
-      await sleep(260);
+      await child.until(`heard ${name}`);
     }
+    await child.until('saving');
+    await sleep(LATER_MS);
+    child.process.kill('SIGTERM');
     const { signal, saved } = await child.end();
     expect(signal).toBe('SIGTERM');
     expect(saved).toEqual([]);

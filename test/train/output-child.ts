@@ -4,9 +4,9 @@
  *   node --import tsx output-child.ts DIR STEPS [chat] [slow] [bar]
  *
  * Appends a line to DIR/said for each thing that happens. `chat` prints every event too, by both ways to standard
- * output; `slow` takes a second for a save; `bar` shows the bar.
+ * output; `slow` saves until there is a file DIR/go, and says the first of each signal; `bar` shows the bar.
  */
-import { appendFileSync } from 'node:fs';
+import { appendFileSync, existsSync } from 'node:fs';
 import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -29,6 +29,10 @@ const stop = abortOnSignals({
     console.error(`stopping: ${name}`);
   },
 });
+const isSlow = ways.includes('slow');
+// Once: a listener that stayed would keep the second signal from its effect.
+for (const name of isSlow ? (['SIGHUP', 'SIGINT', 'SIGTERM'] as const) : [])
+  process.once(name, () => say(`heard ${name}`));
 const trainer = linearTrainer(
   model,
   {
@@ -41,7 +45,7 @@ const trainer = linearTrainer(
   {
     saveAdapter: async (folder) => {
       say('saving');
-      if (ways.includes('slow')) await sleep(1000);
+      while (isSlow && !existsSync(join(dir!, 'go'))) await sleep(10);
       await mkdir(folder, { recursive: true });
     },
   },

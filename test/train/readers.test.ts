@@ -28,6 +28,13 @@ const afterPause = async <T>(work: PromiseLike<T>): Promise<T> => {
   await pause();
   return work;
 };
+function sign(): [given: Promise<void>, give: () => void] {
+  let give = () => {};
+  const given = new Promise<void>((resolve) => {
+    give = resolve;
+  });
+  return [given, give];
+}
 const checkpoints = async () => (await readdir(outputDir)).filter((name) => name.startsWith('checkpoint')).sort();
 
 /** The parameters after each step of a run that nobody reads. */
@@ -101,24 +108,27 @@ describe('a run waits for its reader', () => {
     const model = linearModel();
     const run = trainer(model).train();
     const seen: string[][] = [[], [], []];
-    const read = async (reader: number, begin: Promise<void>) => {
-      await begin;
+    const isLive = [true, true, false];
+    const [started, start] = sign();
+    const [caughtUp, catchUp] = sign();
+    const read = async (reader: number) => {
       for await (const event of run) {
-        const isLive = seen[reader]!.length >= seen[0]!.length - 1;
         seen[reader]!.push(`${event.type} ${event.step}`);
+        const holds = isLive[reader]!;
         const before = [...model.values];
+        // Holds the run until the late reader has read what there is.
+        if (reader === 1 && event.step === 3) await caughtUp;
         for (let i = 0; i <= reader; i++) await pause();
-        if (reader < 2 || isLive) expect([...model.values]).toEqual(before);
+        if (holds) expect([...model.values]).toEqual(before);
+        // It asks for an event that is not there yet: from then on it is waited for.
+        if (reader !== 2 || seen[2]!.length < seen[0]!.length) continue;
+        isLive[2] = true;
+        catchUp();
       }
     };
-    let start = () => {};
-    const late = new Promise<void>((resolve) => {
-      start = resolve;
-    });
-    const begun = Promise.resolve();
-    const readers = [read(0, begun), read(1, begun), read(2, late)];
     model.onWindow = (window) => void (window === 2 && start());
-    await Promise.all([run, ...readers]);
+    await ended(Promise.all([run, read(0), read(1), started.then(() => read(2))]));
+    expect(isLive[2]).toBe(true);
     expect(seen[0]).toHaveLength(14);
     expect(seen[1]).toEqual(seen[0]);
     expect(seen[2]).toEqual(seen[0]);
