@@ -8,13 +8,16 @@ import { BitView } from './bit-view.js';
 export function firstCodes(midpoints: Float32Array): Uint8Array {
   const codes = new Uint8Array(65536);
   const view = new BitView(1);
-  for (let upper = 0; upper < codes.length; upper++) {
-    // The smallest value of a bucket: lower bits clear if positive, all set if negative.
-    view.bits[0] = upper < 0x8000 ? upper << 16 : ((upper << 16) | 0xffff) >>> 0;
+  // In ascending order of the values, so that the search goes on from the last one's code.
+  let code = 0;
+  const search = (upper: number, lower: number): void => {
+    view.bits[0] = ((upper << 16) | lower) >>> 0;
     const x = view.floats[0]!;
-    let code = 0;
     while (x > midpoints[code]!) code++;
     codes[upper] = code;
-  }
+  };
+  // The smallest value of a bucket: lower bits all set if negative, clear if positive.
+  for (let upper = 0xff7f; upper >= 0x8000; upper--) search(upper, 0xffff);
+  for (let upper = 0; upper <= 0x7f80; upper++) search(upper, 0);
   return codes;
 }

@@ -3,15 +3,16 @@ import { execFile } from 'node:child_process';
 import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { fileURLToPath } from 'node:url';
 import sharp from 'sharp';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { type ChildProgram, childProgram } from '../child-program.js';
 
-const root = fileURLToPath(new URL('../..', import.meta.url));
 let dir: string;
 let data: string;
+let program: ChildProgram;
 
 beforeAll(async () => {
+  program = await childProgram('examples/bone-fracture.ts');
   dir = await mkdtemp(join(tmpdir(), 'example-'));
   data = join(dir, 'animals');
   for (const [c, name] of ['cat', 'cow', 'dog'].entries()) {
@@ -26,21 +27,15 @@ beforeAll(async () => {
     }
   }
 });
-afterAll(() => rm(dir, { recursive: true }));
+afterAll(async () => {
+  await program.remove();
+  await rm(dir, { recursive: true });
+});
 
 function run(...options: string[]): Promise<{ code: number; stdout: string; stderr: string }> {
-  const argv = [
-    '--import',
-    'tsx',
-    'examples/bone-fracture.ts',
-    '--engine',
-    'cpu',
-    '--out',
-    join(dir, 'out'),
-    ...options,
-  ];
+  const argv = [program.path, '--engine', 'cpu', '--out', join(dir, 'out'), ...options];
   return new Promise((resolve) => {
-    execFile(process.execPath, argv, { cwd: root }, (error, stdout, stderr) => {
+    execFile(process.execPath, argv, (error, stdout, stderr) => {
       resolve({ code: error === null ? 0 : Number(error.code), stdout, stderr });
     });
   });

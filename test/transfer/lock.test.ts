@@ -4,7 +4,7 @@ import { mkdtemp, readdir, readFile, rm, utimes, writeFile } from 'node:fs/promi
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { ownIdentity } from '../../src/files/process-identity.js';
 import { lockTimes } from '../../src/ownership/owner-lock.js';
 import { withLock } from '../../src/transfer/lock.js';
@@ -16,8 +16,9 @@ beforeAll(async () => {
   base = await mkdtemp(join(tmpdir(), 'lock-'));
 });
 afterAll(() => rm(base, { recursive: true }));
+const newPath = (): string => join(base, String(count++), '.lock');
 beforeEach(() => {
-  path = join(base, String(count++), '.lock');
+  path = newPath();
 });
 
 /** As a process of this host and container leaves it that was started earlier. */
@@ -62,7 +63,7 @@ it('takes over from an owner that died', async () => {
 
 it('is taken over by one of many', async () => {
   const { pid } = spawnSync(process.execPath, ['-e', '']);
-  for (let round = 0; round < 20; round++) {
+  for (let round = 0; round < 10; round++) {
     await withLock(path, async () => undefined);
     await writeFile(path, lockOf(pid));
     let [inside, most] = [0, 0];
@@ -84,8 +85,8 @@ it('is taken over by one of many', async () => {
 
 describe('an owner in another container or on another host', () => {
   const times = { ...lockTimes };
-  beforeEach(() => void Object.assign(lockTimes, { beatMs: 20, staleMs: 300, pollMs: 5 }));
-  afterEach(() => void Object.assign(lockTimes, times));
+  beforeAll(() => void Object.assign(lockTimes, { beatMs: 20, staleMs: 300, pollMs: 5 }));
+  afterAll(() => void Object.assign(lockTimes, times));
   const here = ownIdentity();
   const [boot, pids, clock] = (here.space ?? 'a/b/c').split('/');
   const others: Record<string, object> = {
@@ -97,9 +98,10 @@ describe('an owner in another container or on another host', () => {
     'that does not say more than host and pid': { host: here.host, pid: 4_000_000 },
   };
 
-  it.each(Object.entries(others))(
+  it.concurrent.each(Object.entries(others))(
     '%s: waits as long as it gives signs of life, and then takes over',
     async (_, who) => {
+      const path = newPath();
       await withLock(path, async () => undefined);
       const line = JSON.stringify({ token: 'far', ...who });
       let beats = 0;
@@ -133,10 +135,12 @@ describe('an owner in another container or on another host', () => {
   });
 
   it('replaces a file that names nobody, such as one that was cut off', async () => {
-    for (const text of ['', '{"token":"x"', 'null', '{"token":"x","host":"h","pid":-1}']) {
+    const replaced = ['', '{"token":"x"', 'null', '{"token":"x","host":"h","pid":-1}'].map(async (text) => {
+      const path = newPath();
       await withLock(path, async () => undefined);
       await writeFile(path, text);
-      expect(await withLock(path, async () => 'in')).toBe('in');
-    }
+      return withLock(path, async () => 'in');
+    });
+    expect(await Promise.all(replaced)).toEqual(['in', 'in', 'in', 'in']);
   });
 });

@@ -235,16 +235,19 @@ export class CudaOptimizerState implements OptimizerState {
 
 /** {parameter, first element, elements, quantised, first element of the state, first block of scales, 0, 0}. */
 function chunkTable(set: CudaParameterSet, slots?: AdamW8bitState['slots']): Int32Array {
-  const words: number[] = [];
+  const count = set.parameters.reduce((sum, { size }) => sum + Math.ceil(size / CHUNK), 0);
+  const words = new Int32Array(CHUNK_WORDS * count);
+  let end = 0;
   for (const [parameter, { offset, size }] of set.parameters.entries()) {
     const slot = slots?.[parameter];
     for (let at = 0; at < size; at += CHUNK) {
-      const count = Math.min(CHUNK, size - at);
+      const elements = Math.min(CHUNK, size - at);
       const state = slot ? [slot.quantised ? 1 : 0, slot.start + at, slot.firstBlock + at / 256] : [0, offset + at, 0];
-      words.push(parameter, offset + at, count, ...state, 0, 0);
+      words.set([parameter, offset + at, elements, ...state], end);
+      end += CHUNK_WORDS;
     }
   }
-  return Int32Array.from(words);
+  return words;
 }
 
 /**
