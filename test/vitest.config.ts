@@ -20,6 +20,7 @@ export default defineConfig({
   test: {
     root,
     testTimeout: 60_000,
+    hookTimeout: 60_000,
     // The second says which tests were left out, and why.
     reporters: ['default', './test/skip-reporter.ts'],
     // The engine itself uses every core, so files run a few at a time.

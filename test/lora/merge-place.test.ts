@@ -1,3 +1,4 @@
+import { renameSync, writeFileSync } from 'node:fs';
 import { mkdir, mkdtemp, readdir, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -91,7 +92,12 @@ describe('a merge that is under way', () => {
     await leave('merged', lockOf(elsewhere));
     let beats = 0;
     const path = join(parent, '.merged.merge.lock');
-    const beating = setInterval(() => void writeFile(path, lockOf({ ...elsewhere, beats: ++beats })), 20);
+    // In one step: half of a file is nobody's.
+    const beat = (): void => {
+      writeFileSync(join(parent, 'beat'), lockOf({ ...elsewhere, beats: ++beats }));
+      renameSync(join(parent, 'beat'), path);
+    };
+    const beating = setInterval(beat, 20);
     const one = place();
     await expect(one.open()).rejects.toThrow('being written by a merge: process 12');
     clearInterval(beating);

@@ -6,7 +6,7 @@ import type { DType, HeldFormat, StackPlace } from '../../../src/formats/weight-
 import { DTYPE_BYTES, sizeOf } from '../../../src/formats/weight-source.js';
 import { MersenneTwister } from '../../../src/random.js';
 import { plainHeldValues } from './plain-quantization.js';
-import { roundBfloat16 } from './plain-reference.js';
+import { joined, roundBfloat16 } from './plain-reference.js';
 
 const view = new DataView(new ArrayBuffer(4));
 
@@ -117,7 +117,7 @@ export class Laboratory {
     }));
     const set = this.engine.createParameters(full);
     this.#sets.push(set);
-    const values = Float64Array.from(full.flatMap(({ initial }) => [...initial]));
+    const values = joined(full.map(({ initial }) => initial));
     return { set, values, byName: (name) => set.parameters.find((parameter) => parameter.name === name)! };
   }
 

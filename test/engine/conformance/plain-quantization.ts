@@ -21,10 +21,10 @@ const NF4_THRESHOLDS = [
 const MAP = new DynamicMap(true).values;
 const MAP_THRESHOLDS = Array.from({ length: 255 }, (_, i) => fround(fround(MAP[i]! + MAP[i + 1]!) / 2));
 
-/** Number of thresholds below x. */
+/** Number of thresholds below x. @param thresholds ascending */
 function codeOf(x: number, thresholds: readonly number[]): number {
   let code = 0;
-  for (const threshold of thresholds) if (x > threshold) code++;
+  while (code < thresholds.length && x > thresholds[code]!) code++;
   return code;
 }
 
@@ -78,6 +78,8 @@ function e4m3CodeOf(x: number): number {
   let best = 0;
   for (let code = 1; code < E4M3.length; code++) {
     const closer = Math.abs(E4M3[best]! - magnitude) - Math.abs(E4M3[code]! - magnitude);
+    // They ascend: those behind are further away still.
+    if (closer < 0) break;
     if (closer > 0 || (closer === 0 && code % 2 === 0)) best = code;
   }
   return x < 0 || Object.is(x, -0) ? best | 0x80 : best;

@@ -54,11 +54,19 @@ function plus(a: Values, b: Values): Values {
 function product(a: Values, b: Values, [m, n, k]: readonly number[], transposed: 'a' | 'b' | 'none'): Values {
   const y = new Float64Array(m! * n!);
   for (let i = 0; i < m!; i++) {
-    for (let p = 0; p < k!; p++) {
+    // Along the rows of b: each element is the same sum in the same order.
+    for (let j = 0; transposed === 'b' && j < n!; j++) {
+      let sum = 0;
+      for (let p = 0; p < k!; p++) {
+        const left = a[i * k! + p]!;
+        if (left !== 0) sum += left * b[j * k! + p]!;
+      }
+      y[i * n! + j] = sum;
+    }
+    for (let p = 0; transposed !== 'b' && p < k!; p++) {
       const left = transposed === 'a' ? a[p * m! + i]! : a[i * k! + p]!;
       if (left === 0) continue;
-      const [first, step] = transposed === 'b' ? [p, k!] : [p * n!, 1];
-      for (let j = 0; j < n!; j++) y[i * n! + j]! += left * b[first + j * step]!;
+      for (let j = 0; j < n!; j++) y[i * n! + j]! += left * b[p * n! + j]!;
     }
   }
   return y;
@@ -249,7 +257,9 @@ export function plainAttention(run: PlainRun, [q, k, v]: readonly Values[], shap
   };
   const out = new Float64Array(q!.length);
   rowsOf((query, key, probabilities) => {
-    for (const [j, p] of run.store(probabilities).entries()) add(out, query, v!, key(j), p);
+    run.store(probabilities).forEach((p, j) => {
+      add(out, query, v!, key(j), p);
+    });
   });
   const stored = run.store(out);
   return {
@@ -260,11 +270,13 @@ export function plainAttention(run: PlainRun, [q, k, v]: readonly Values[], shap
       rowsOf((query, key, probabilities) => {
         const delta = dot(dOut, query, stored, query);
         const dScores = probabilities.map((p, j) => p * (dot(dOut, query, v!, key(j)) - delta));
-        for (const [j, p] of run.store(probabilities).entries()) add(dv, key(j), dOut, query, p);
-        for (const [j, ds] of run.store(dScores).entries()) {
+        run.store(probabilities).forEach((p, j) => {
+          add(dv, key(j), dOut, query, p);
+        });
+        run.store(dScores).forEach((ds, j) => {
           add(dq, query, k!, key(j), scale * ds);
           add(dk, key(j), q!, query, scale * ds);
-        }
+        });
       });
       return [dq, dk, dv].map((gradient) => run.store(gradient));
     },
@@ -327,9 +339,20 @@ export function plainAdd(run: PlainRun, [a, b]: readonly Values[]): Plain {
   return { outputs: [run.store(plus(a!, b!))], backward: ([dy]) => [filled(dy, a!.length), filled(dy, a!.length)] };
 }
 
+/** Arrays one after the other. */
+export function joined(arrays: readonly ArrayLike<number>[]): Values {
+  const all = new Float64Array(arrays.reduce((sum, { length }) => sum + length, 0));
+  let end = 0;
+  for (const values of arrays) {
+    all.set(values, end);
+    end += values.length;
+  }
+  return all;
+}
+
 /** Results whose element i is element from[i] of all inputs in a row: gathers, scatters, patches. */
 export function plainMoved(inputs: readonly Values[], from: readonly number[]): Plain {
-  const all = Float64Array.from(inputs.flatMap((values) => [...values]));
+  const all = joined(inputs);
   return {
     outputs: [Float64Array.from(from, (at) => all[at]!)],
     backward: ([dy]) => {
