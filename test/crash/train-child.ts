@@ -35,7 +35,8 @@ const { values } = parseArgs({
   },
 });
 const outputDir = values.out!;
-const engine = await createEngine(values.engine as EngineChoice);
+// Threads would wait in loops for kernels that are too small for them, beside other tests.
+const engine = await createEngine(values.engine as EngineChoice, values.engine === 'cpu' ? { threads: 1 } : {});
 const { adapter, parts } = await childParts(values.checkpoint!, engine, 8, values);
 /** Follows from the bits of the parameters alone, grows with them, and is rough, so that the best comes at any time. */
 async function score(): Promise<number> {

@@ -11,7 +11,6 @@ vi.mock('../../src/generated/pool-worker.js', async (original) => {
   const { dyingWorker } = await import('../engine/cpu/dying-worker.js');
   return { default: dyingWorker((await original<{ default: string }>()).default) };
 });
-vi.mock('node:os', async (original) => ({ ...(await original<object>()), availableParallelism: () => 2 }));
 
 /** Trains until a thread dies in a kernel. */
 async function train(world: TinyWorld, out: string): Promise<{ error: EngineError; events: TrainingEvent[] }> {
@@ -43,7 +42,7 @@ describe('a run whose engine loses a thread', () => {
   let world: TinyWorld;
   beforeAll(async () => {
     process.env.TEST_POOL = 'exit:matmulTiles:400';
-    world = await makeTinyWorld();
+    world = await makeTinyWorld({ threads: 2 });
   });
   afterAll(async () => {
     delete process.env.TEST_POOL;

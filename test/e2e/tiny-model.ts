@@ -26,11 +26,12 @@ export interface TinyWorld {
 const PROMPT = 'Which of these is it: left hand, right foot, or the skull of a whale?';
 export const ANSWERS = ['left hand', 'right foot', 'skull'];
 
-export async function makeTinyWorld(): Promise<TinyWorld> {
+/** @param options.threads of the engine: more wait in loops for kernels that are too small for them, beside other tests */
+export async function makeTinyWorld({ threads = 1 } = {}): Promise<TinyWorld> {
   const dir = await mkdtemp(join(tmpdir(), 'ministral-tune-e2e-'));
   const checkpoint = join(dir, 'checkpoint');
   await writeTinyModel(checkpoint);
-  const engine = createCpuEngine();
+  const engine = createCpuEngine({ threads });
   const model = await loadModel(checkpoint, { engine });
   const processor = await loadProcessor(checkpoint);
   const collator = new VlmCollator({ ...processor, chatTemplate: processor.chatTemplate! });
