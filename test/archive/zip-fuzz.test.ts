@@ -13,7 +13,7 @@ import { extractZip } from '../../src/archive/extract-zip.js';
 import { DataError } from '../../src/errors.js';
 import { makeZip, type ZipItem } from './zip-writer.js';
 
-const RUNS = Number(process.env['ZIP_FUZZ_RUNS'] ?? 500);
+const RUNS = Number(process.env['ZIP_FUZZ_RUNS'] ?? 250);
 const SEED = process.env['ZIP_FUZZ_SEED'];
 
 /** Buffers that do not depend on the archive: one record of its directory and zlib's smallest output. */
