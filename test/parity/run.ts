@@ -6,7 +6,8 @@
  *
  * The cuda engine computes in bfloat16. It is judged by the gap that transformers itself leaves there, in a file that
  * `python3 test/parity/add-bf16.py DIR` makes (default: DIR/bfloat16.safetensors).
- * `--engine webgpu --software` runs on SwiftShader (test/engine/webgpu/open.ts), which takes a minute or two.
+ * `--engine webgpu --software` runs on SwiftShader (test/engine/webgpu/open.ts), with products in small tiles
+ * (software-tiles.ts there); it takes a minute or two.
  * Prints a line per check (with --quiet only the failed ones) and ends with `N passed, N failed`; the exit status is 1
  * if any failed.
  */
@@ -17,6 +18,7 @@ import type { Engine } from '../../src/engine/engine.js';
 import { loadTfjs, type TfjsPackage } from '../../src/engine/tfjs/load-tfjs.js';
 import { SafetensorsFile } from '../../src/formats/safetensors.js';
 import { openTestEngine } from '../engine/webgpu/open.js';
+import { useSmallTiles } from '../engine/webgpu/software-tiles.js';
 import { CheckList } from './check-list.js';
 import { checkData } from './data-checks.js';
 import { Judge } from './judge.js';
@@ -26,7 +28,10 @@ import { checkTraining } from './training-checks.js';
 
 async function openEngine(name: string): Promise<Engine> {
   if (name.startsWith('tfjs')) return createEngine('tfjs', { tf: await loadTfjs(name as TfjsPackage) });
-  if (name === 'webgpu') return openTestEngine({ software: values.software });
+  if (name === 'webgpu') {
+    if (values.software) useSmallTiles();
+    return openTestEngine({ software: values.software });
+  }
   return createEngine(name as EngineChoice);
 }
 

@@ -2,9 +2,9 @@
  * The suite as one program, for a machine with a card: every operation and every fused path with its errors and limits.
  *
  *   npm run conformance -- [--engine cuda|cpu|webgpu] [--software] [--emulated [--capability 80|86|89|90]] [--only TEXT]
- *                          [--e4m3-scales rows|tensor] [--seconds N]
+ *                          [--e4m3-scales rows|tensor]
  *
- * --seconds: no check begins after so many of them; how many are left out is said at the end.
+ * --software: the webgpu engine on the processor, with products in small tiles (../webgpu/software-tiles.ts).
  * It exits with 1 if a check fails, or if none reaches a kernel that this card can run. A whole run on a card with e4m3
  * scales for each row checks the products with one scale too. On machines without the modules for development, bundle it
  * with esbuild.
@@ -27,7 +27,6 @@ const { values: options } = parseArgs({
     only: { type: 'string' },
     'e4m3-scales': { type: 'string' },
     software: { type: 'boolean', default: false },
-    seconds: { type: 'string' },
   },
 });
 
@@ -48,6 +47,7 @@ async function openEngine(e4m3Scales: E4m3Scales | undefined): Promise<Engine> {
   }
   if (options.engine === 'webgpu') {
     const { openTestEngine } = await import('../webgpu/open.js');
+    if (options.software) (await import('../webgpu/software-tiles.js')).useSmallTiles();
     const engine = await openTestEngine({ software: options.software });
     engine.store.kernels.onLaunch = (file) => launched.add(file);
     return engine;
@@ -56,8 +56,7 @@ async function openEngine(e4m3Scales: E4m3Scales | undefined): Promise<Engine> {
 }
 
 const all = new Set<string>();
-let [passed, failed, late] = [0, 0, 0];
-const end = performance.now() + 1000 * Number(options.seconds ?? Number.POSITIVE_INFINITY);
+let [passed, failed] = [0, 0];
 const skipped: string[] = [];
 
 async function runCheck(engine: Engine, check: ReturnType<typeof conformanceChecks>[number], name: string) {
@@ -91,22 +90,12 @@ async function runCheck(engine: Engine, check: ReturnType<typeof conformanceChec
   if (fault) console.log(`      ${fault instanceof Error ? (fault.stack ?? fault.message) : String(fault)}`);
 }
 
-/** One of each group, then the next of each: where time ends early, every operation was seen. */
-function inTurns<T extends { readonly group: string }>(checks: readonly T[]): T[] {
-  const names = [...new Set(checks.map(({ group }) => group))];
-  const groups = names.map((name) => checks.filter(({ group }) => group === name));
-  const longest = Math.max(...groups.map(({ length }) => length));
-  return Array.from({ length: longest }, (_, i) => groups.flatMap((group) => group.slice(i, i + 1))).flat();
-}
-
 const scales = options['e4m3-scales'] as E4m3Scales | undefined;
 const engine = await openEngine(scales);
 console.log(engine.description);
-for (const check of options.seconds === undefined ? conformanceChecks() : inTurns(conformanceChecks())) {
+for (const check of conformanceChecks()) {
   const name = `${check.group}, ${check.title}`;
-  if (options.only && !name.includes(options.only)) continue;
-  if (performance.now() > end) late++;
-  else await runCheck(engine, check, name);
+  if (!options.only || name.includes(options.only)) await runCheck(engine, check, name);
 }
 await engine.dispose();
 const isWhole = engine.name === 'cuda' && !options.only && !scales;
@@ -137,6 +126,5 @@ if (isWhole) {
   // What no check reaches is not known to be right.
   failed += idle.size;
 }
-if (late > 0) console.log(`${late} checks were not begun within ${options.seconds} s`);
 console.log(`${passed} passed, ${failed} failed, ${skipped.length} skipped`);
 process.exitCode = failed > 0 ? 1 : 0;

@@ -3,7 +3,8 @@
  *
  *   MINISTRAL_TUNE_WEBGPU=DIR npx vitest run --config test/vitest.config.ts test/engine/webgpu/conformance.test.ts
  *
- * DIR/node_modules holds it. `npm run conformance -- --engine webgpu` runs the same on a GPU.
+ * DIR/node_modules holds it. `npm run conformance -- --engine webgpu` runs the same on a GPU; with --software, which is much
+ * faster, in small tiles.
  */
 import { leftOut } from '../../where.js';
 import { describeConformance } from '../conformance/conformance.js';
