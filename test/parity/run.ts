@@ -7,7 +7,7 @@
  * The cuda engine computes in bfloat16. It is judged by the gap that transformers itself leaves there, in a file that
  * `python3 test/parity/add-bf16.py DIR` makes (default: DIR/bfloat16.safetensors).
  * `--engine webgpu --software` runs on SwiftShader (test/engine/webgpu/open.ts), with products in small tiles
- * (software-tiles.ts there); it takes a minute or two.
+ * (software-tiles.ts there); it takes several minutes.
  * Prints a line per check (with --quiet only the failed ones) and ends with `N passed, N failed`; the exit status is 1
  * if any failed.
  */
