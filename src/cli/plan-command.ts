@@ -1,7 +1,7 @@
 /** `npx ministral-tune plan`: what a run takes. */
 import { LINK_NAMES, type LinkName } from '../plan/links.js';
 import type { TrainingPlanOptions } from '../plan/plan.js';
-import type { WeightFormat } from '../plan/training-plan.js';
+import type { PlannedEngine, WeightFormat } from '../plan/training-plan.js';
 import type { SftConfigInput } from '../train/sft-config.js';
 import { defineCommand } from './command.js';
 import { defined, GIB, list, oneOf, positive, requireOption, whole } from './option-values.js';
@@ -16,7 +16,9 @@ interface PlanValues {
   readonly prompt?: string;
   readonly promptFile?: string;
   readonly maxLength?: number;
+  readonly engine?: PlannedEngine;
   readonly cards?: string[];
+  readonly machines?: string[];
   readonly formats?: string[];
   readonly gpus?: number[];
   readonly link?: LinkName;
@@ -37,8 +39,8 @@ interface PlanValues {
 export const planCommand = defineCommand<PlanValues>({
   name: 'plan',
   description:
-    'Tells what a run takes before a card is rented: tokens, memory, time. No image is decoded, no weight is read or ' +
-    'fetched, no card is needed.',
+    'Tells what a run takes before a card is rented: tokens, memory, time; with --engine webgpu what fits on a Mac, an AMD ' +
+    'or an Intel GPU. No image is decoded, no weight is read or fetched, no card is needed.',
   define: (program) =>
     program
       .optionsGroup('What is learned:')
@@ -58,10 +60,20 @@ export const planCommand = defineCommand<PlanValues>({
       .option('--template <which>', 'own or tutorial: the chat template (default: own)')
       .option('--rank <r>', 'of LoRA (default: 16)', positive('plan: --rank'))
       .option('--alpha <a>', 'of LoRA (default: 32)', positive('plan: --alpha'))
-      .optionsGroup('Cards:')
+      .optionsGroup('Cards and machines:')
+      .option(
+        '--engine <name>',
+        'cuda, or webgpu (default: webgpu with --machines, else cuda)',
+        oneOf('plan: --engine', ['cuda', 'webgpu']),
+      )
       .option('--cards <names>', 'e.g. h100,h200 (default: 12, 16, 24, 40, 48, 80, 141 GB)', list)
+      .option(
+        '--machines <names>',
+        "for webgpu, by memory in GB: mac16, card24 (its own), integrated32 (the system's) (default: usual ones)",
+        list,
+      )
       .option('--formats <names>', 'bf16, fp8, nf4 (default: all)', list)
-      .option('--memory-budget <gib>', 'most memory that the run may take on a card', positive('plan: --memory-budget'))
+      .option('--memory-budget <gib>', 'most memory that the run may take on each', positive('plan: --memory-budget'))
       .option('--gpus <numbers>', 'compute runs on several cards, one process each, e.g. 1,2,4,8', counts)
       .option(
         '--link <name>',
@@ -79,8 +91,8 @@ export const planCommand = defineCommand<PlanValues>({
       .option('--no-share-prefix', 'common prefixes are computed for each sample')
       .optionsGroup('Output:')
       .option('--json', 'the plan as JSON, with the tokens of each sample'),
-  epilogue: `Exit code: 0 planned and at least one card takes the run, 1 none does or it
-failed, 2 the command line was not understood.`,
+  epilogue: `Exit code: 0 planned and at least one card or machine takes the run, 1 none does
+or it failed, 2 the command line was not understood.`,
   async run(values, { print }) {
     const options = await planOptions(values);
     const { plan } = await import('../plan/plan.js');
@@ -94,7 +106,8 @@ failed, 2 the command line was not understood.`,
 async function planOptions(values: PlanValues): Promise<TrainingPlanOptions> {
   const data = requireOption(values.data, 'plan', '--data');
   const model = requireOption(values.model, 'plan', '--model');
-  const { processor, template, precision, optim, cards, maxLength, memoryBudget, gpus, link, pricePerHour } = values;
+  const { processor, template, precision, optim, maxLength, memoryBudget } = values;
+  const { engine = values.machines ? 'webgpu' : 'cuda', cards, machines, gpus, link, pricePerHour } = values;
   const prompt = await promptOf(values);
   const config: Record<string, unknown> = {
     numTrainEpochs: 1,
@@ -127,12 +140,14 @@ async function planOptions(values: PlanValues): Promise<TrainingPlanOptions> {
       prompt,
       chatTemplate: template as 'own' | undefined,
       maxLength,
+      engine,
       cards,
+      machines,
       gpus,
       link,
       pricePerHour,
       formats: values.formats as WeightFormat[] | undefined,
-      cuda: memoryBudget === undefined ? undefined : { memoryBudget: memoryBudget * GIB },
+      [engine]: memoryBudget === undefined ? undefined : { memoryBudget: memoryBudget * GIB },
     }),
   };
 }

@@ -6,19 +6,28 @@ import { ConfigError, EngineError } from '../errors.js';
 import { sizeOf } from '../formats/weight-source.js';
 import type { LoraConfig } from '../lora/lora-config.js';
 import { modulesOf } from '../model/network/modules.js';
-import { trainingFlops } from '../model/network/pass-costs.js';
 import type { PlannedPass } from '../train/pass-plan.js';
 import type { PlannerEngine } from '../train/pass-planner.js';
 import type { SftConfig } from '../train/sft-config.js';
-import { largestPassOf, memoryOf, misfitOf, planWindows } from './card-run.js';
+import {
+  courseOf,
+  largestPassOf,
+  misfitOf,
+  type PlannedRun,
+  planUnlimited,
+  planWindows,
+  recomputationOf,
+  type UnlimitedRun,
+} from './card-run.js';
 import { type Card, cardNamed, MEASURED_CARD } from './cards.js';
+import type { PlannedModel } from './counted-model.js';
 import { onSeveral } from './data-parallel.js';
 import type { DealtWindows } from './dealt-windows.js';
 import { type Link, linkOf } from './links.js';
-import { asLoaded, onCard, type PlannedModel, type Rehearsal, rehearse } from './rehearsal.js';
+import { asLoaded, onCard, type Rehearsal, rehearse } from './rehearsal.js';
 import type { RunWindows } from './run-windows.js';
 import { computationSeconds, secondsOf, type TimedRun } from './step-time.js';
-import type { CardPlan, CardRun, FormatPlan, RecomputationPlan, WeightFormat } from './training-plan.js';
+import type { CardPlan, CardRun, FormatPlan, RecomputationPlan, RunTimes, WeightFormat } from './training-plan.js';
 
 /** What all cards and formats of a plan have in common. */
 export interface CommonParts {
@@ -45,39 +54,51 @@ interface RehearsedFormat {
   readonly format: WeightFormat;
   readonly plan: FormatPlan;
   readonly rehearsal: Rehearsal;
-  readonly trainableParameters: number;
-  /** Of the run. */
-  readonly flops: number;
-  readonly sharedTokenShare: number;
+  readonly unlimited: UnlimitedRun;
 }
 
 const ROOMY_BYTES = 2 ** 41;
 
-/** Plans the run as if memory were no matter. @param known of another format, with the same adapter */
-export async function rehearseFormat(
-  format: WeightFormat,
+/**
+ * Plans the run on each card, with the decoder in each format.
+ * @throws the signal's reason
+ */
+export async function planOnCards(
+  cards: readonly Card[],
+  formats: readonly WeightFormat[],
   common: CommonParts,
-  known?: Rehearsal,
-): Promise<RehearsedFormat> {
-  const { model, lora, config, engine, run } = common;
+  signal?: AbortSignal,
+): Promise<PlannedRun> {
+  const planned: { readonly formats: FormatPlan[]; readonly cards: CardPlan[] } = { formats: [], cards: [] };
+  let known: Rehearsal | undefined;
+  let last: RehearsedFormat | undefined;
+  for (const format of formats) {
+    signal?.throwIfAborted();
+    const first = await rehearseFormat(format, common, known);
+    last = first;
+    known ??= first.rehearsal;
+    planned.formats.push(first.plan);
+    for (const card of cards) {
+      signal?.throwIfAborted();
+      planned.cards.push(await planOnCard(first, card, common));
+    }
+    await first.rehearsal.engine.dispose();
+  }
+  const { flops, sharedTokenShare } = last!.unlimited;
+  return { ...planned, flops, sharedTokenShare, trainableParameters: last!.rehearsal.trainableParameters };
+}
+
+/** Plans the run as if memory were no matter. @param known of another format, with the same adapter */
+async function rehearseFormat(format: WeightFormat, common: CommonParts, known?: Rehearsal): Promise<RehearsedFormat> {
+  const { model, lora, config, engine } = common;
   const card = { ...cardNamed(MEASURED_CARD, 'plan'), memoryBytes: ROOMY_BYTES };
   const rehearsal = await rehearse({ model, lora, config, format, engine, card, known });
-  const { costs, modules } = rehearsal;
-  const planned = planWindows(asLoaded(rehearsal), costs, run.windows, {
-    gradientCheckpointing: config.gradientCheckpointing,
-    autoMicroBatch: config.autoMicroBatch,
-  });
-  const evenly = planned.slice(0, run.representative);
-  const passes = evenly.flatMap(({ plan }) => plan.passes);
-  const flops = passes.reduce((sum, { size }) => sum + trainingFlops(model.config, modules, size), 0);
-  const tokens = evenly.reduce((sum, { window }) => sum + window.size.tokens, 0);
-  const computed = passes.reduce((sum, { size }) => sum + size.tokens, 0);
+  const unlimited = planUnlimited(asLoaded(rehearsal), rehearsal, common);
+  const { planned } = unlimited;
   return {
     format,
     rehearsal,
-    trainableParameters: rehearsal.trainableParameters,
-    flops: tokens === 0 ? 0 : (flops * run.tokens) / tokens,
-    sharedTokenShare: tokens === 0 ? 0 : 1 - computed / tokens,
+    unlimited,
     plan: {
       format,
       weightBytes: rehearsal.weightBytes,
@@ -88,7 +109,7 @@ export async function rehearseFormat(
 }
 
 /** Plans the run on a card; a run that does not fit is no error. */
-export async function planOnCard(first: RehearsedFormat, card: Card, common: CommonParts): Promise<CardPlan> {
+async function planOnCard(first: RehearsedFormat, card: Card, common: CommonParts): Promise<CardPlan> {
   const { model, lora, config, engine, memoryBudget } = common;
   const { format } = first;
   const budget = Math.min(memoryBudget ?? card.memoryBytes, config.memoryBudget ?? card.memoryBytes);
@@ -125,23 +146,13 @@ function runOn(
 ): CardRun {
   const { config, run } = common;
   const planned = planWindows(engine, rehearsal.costs, run.windows, config);
-  const all = planned.flatMap(({ plan }) => plan.passes);
-  const most = (value: (pass: PlannedPass) => number): number =>
-    all.reduce((max, pass) => Math.max(max, value(pass)), 0);
   const evenly = planned.slice(0, run.representative);
   const time = timed(format, card, { ...rehearsal, storage: engine.storage }, common);
   const seconds = secondsOf(evenly, time);
   const tokens = evenly.reduce((sum, { window }) => sum + window.size.tokens, 0);
   const total = tokens === 0 ? 0 : (seconds * run.tokens) / tokens;
-  const single: CardRun = {
-    memory: memoryOf(rehearsal, largestPassOf(planned)),
-    passes: planned.reduce((max, { plan }) => Math.max(max, plan.passes.length), 0),
-    microBatchSize: planned.reduce((least, { plan }) => Math.min(least, plan.microBatchSize), Number.POSITIVE_INFINITY),
-    recomputedLayers: {
-      vision: most(({ recompute }) => recompute.vision),
-      text: most(({ recompute }) => recompute.text),
-    },
-    offloadsInputs: all.some(({ recompute }) => recompute.offloadInputs === true),
+  const single: CardRun & RunTimes = {
+    ...courseOf(planned, rehearsal),
     streamedBytes: engine.storage.streamedBytes ?? 0,
     samplesPerSecond: total === 0 ? 0 : run.samples / total,
     tokensPerSecond: total === 0 ? 0 : run.tokens / total,
@@ -177,22 +188,9 @@ function timed(
 
 /** What the pass takes, and how long, by what is recomputed. */
 function waysOf(rehearsal: Rehearsal, pass: PlannedPass, run: TimedRun): RecomputationPlan[] {
-  const { costs } = rehearsal;
-  const { vision, text } = costs.layers;
-  const ways = [
-    ['nothing', { vision: 0, text: 0 }],
-    ['vision tower', { vision, text: 0 }],
-    ['decoder', { vision: 0, text }],
-    ['everything', { vision, text }],
-    ['everything, inputs in host memory', { vision, text, offloadInputs: true }],
-  ] as const;
   const seconds = (recompute: PlannedPass['recompute']): number => computationSeconds({ ...pass, recompute }, run);
   const shortest = seconds({ vision: 0, text: 0 });
-  return ways.map(([name, recompute]) => {
-    const way = { ...pass, recompute, bytes: costs.peakBytes(pass.size, recompute) };
-    const { activationBytes, totalBytes } = memoryOf(rehearsal, way);
-    return { recompute: name, activationBytes, totalBytes, relativeTime: seconds(recompute) / shortest };
-  });
+  return recomputationOf(rehearsal, pass, ({ recompute }) => seconds(recompute) / shortest);
 }
 
 /** Σ (patches of an image)² over Σ (patches of a sample)²; 1 without images. */

@@ -11,7 +11,7 @@ import { type DealtWindows, rankWindows } from './dealt-windows.js';
 import { allReduceSeconds, type Link } from './links.js';
 import type { StepBatch } from './run-windows.js';
 import { secondsOfPass, type TimedRun } from './step-time.js';
-import type { CardRun, DataParallelPlan } from './training-plan.js';
+import type { DataParallelPlan, RunTimes } from './training-plan.js';
 
 /** Gradients are float32. */
 const GRADIENT_BYTES = 4;
@@ -38,7 +38,7 @@ interface ParallelRun {
   readonly timed: TimedRun;
   readonly trainableParameters: number;
   /** On one card. */
-  readonly single: CardRun;
+  readonly single: Pick<RunTimes, 'samplesPerSecond'>;
   readonly pricePerHour?: number | undefined;
 }
 

@@ -6,7 +6,7 @@ import { describeGiven, isObject, isPromise } from '../messages/given-kind.js';
 import { oneLine } from '../messages/one-line.js';
 import { duration, rate, row, WIDTH, wrapped } from './format-cells.js';
 import { dataParallelLines } from './format-data-parallel.js';
-import type { CardPlan, DataPlan, FormatPlan, SampleFault, TrainingPlan } from './training-plan.js';
+import type { CardPlan, CardRun, DataPlan, FormatPlan, SampleFault, TrainingPlan } from './training-plan.js';
 
 const GIB = 2 ** 30;
 /** Faulty samples that are named of each kind. */
@@ -28,7 +28,7 @@ export function formatTrainingPlan(plan: TrainingPlan): string {
     ...runLines(plan),
     ...plan.formats.flatMap((format) => ['', ...formatLines(format)]),
     '',
-    ...cardLines(plan.cards),
+    ...(plan.engine === 'webgpu' ? machineLines(plan.cards) : cardLines(plan.cards)),
     ...dataParallelLines(plan.cards),
     ...memoryLines(plan.cards),
     '',
@@ -98,7 +98,7 @@ function formatLines({ format, weightBytes, recomputation }: FormatPlan): string
   return [
     `Weights in ${format}: ${formatBytes(weightBytes)}; without a limit, by what is recomputed (GiB):`,
     ...recomputation.map(({ recompute, activationBytes, totalBytes, relativeTime }) => {
-      const extra = Math.round(100 * (relativeTime - 1));
+      const extra = Math.round(100 * ((relativeTime ?? 1) - 1));
       return row([
         [`  ${recompute}`, 35],
         [`pass ${gib(activationBytes)}`, -15],
@@ -116,17 +116,16 @@ function cardLines(cards: readonly CardPlan[]): string[] {
   const line = (...cells: readonly string[]): string => row(cells.map((cell, i) => [cell, COLUMNS[i]!] as const));
   const lines = cards.map(({ card, format, run, misfit }) => {
     if (!run) return wrapped(`${line(card, format)} does not run: ${oneLine(misfit ?? '')}`, ' '.repeat(24));
-    const { vision, text } = run.recomputedLayers;
     const about = run.basis === 'measured' ? '' : '~';
     return [
       line(
         card,
         format,
         (run.memory.totalBytes / GIB).toFixed(1),
-        `${about}${rate(run.samplesPerSecond)}`,
-        `${about}${duration(run.seconds)}`,
+        `${about}${rate(run.samplesPerSecond ?? 0)}`,
+        `${about}${duration(run.seconds ?? 0)}`,
         String(run.passes),
-        vision + text > 0 ? `${vision}+${text}` : '-',
+        recomputed(run),
         run.streamedBytes > 0 ? (run.streamedBytes / GIB).toFixed(1) : '-',
       ),
     ];
@@ -141,6 +140,35 @@ function cardLines(cards: readonly CardPlan[]): string[] {
       '',
     ),
   ];
+}
+
+/** Widths of the columns of the table of machines. */
+const MACHINE_COLUMNS = [16, 8, -8, -8, -8, -14, -14] as const;
+
+/** Where no times are known. */
+function machineLines(cards: readonly CardPlan[]): string[] {
+  const line = (...cells: readonly string[]): string =>
+    row(cells.map((cell, i) => [cell, MACHINE_COLUMNS[i]!] as const));
+  const lines = cards.map(({ card, format, cardBytes, budgetBytes = cardBytes, run, misfit }) => {
+    const start = [card, format, (budgetBytes / GIB).toFixed(1)];
+    if (!run) return wrapped(`${line(...start)} does not run: ${oneLine(misfit ?? '')}`, ' '.repeat(24));
+    const used = (run.memory.totalBytes / GIB).toFixed(1);
+    return [line(...start, used, String(run.passes), recomputed(run), String(run.microBatchSize))];
+  });
+  return [
+    line('Machine', 'weights', 'budget', 'GiB', 'passes', 'recomputed', 'micro-batch'),
+    '─'.repeat(WIDTH),
+    ...lines.flat(),
+    ...wrapped(
+      'budget and GiB, at the worst moment, in 2^30 bytes; passes of an optimizer step; recomputed: layers of the vision ' +
+        'tower + the decoder; micro-batch: samples, fewer than asked for where more do not fit',
+      '',
+    ),
+  ];
+}
+
+function recomputed({ recomputedLayers: { vision, text } }: CardRun): string {
+  return vision + text > 0 ? `${vision}+${text}` : '-';
 }
 
 /** Memory by part, of the last card on which each format runs. */

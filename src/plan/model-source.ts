@@ -12,7 +12,7 @@ import { showValue } from '../messages/show-value.js';
 import { loadProcessor, type ModelProcessor } from '../model/load.js';
 import { configJsonOf, MINISTRAL_SIZES, type MinistralSize, repositoryOf } from '../model/ministral3/sizes.js';
 import { parseModelConfig } from '../model/parse-config.js';
-import type { PlannedModel } from './rehearsal.js';
+import type { PlannedModel } from './counted-model.js';
 
 /** What is fetched of a repository: no weights. */
 const SMALL_FILES = [

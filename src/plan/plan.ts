@@ -6,6 +6,7 @@ import type { ImageFolder } from '../data/image-folder.js';
 import type { Dataset, TrainingExample } from '../data/types.js';
 import type { VlmCollator } from '../data/vlm-collator.js';
 import type { CudaEngineOptions } from '../engine/cuda/cuda-options.js';
+import type { WebgpuEngineOptions } from '../engine/webgpu/create-webgpu.js';
 import { ConfigError } from '../errors.js';
 import { sizeOf } from '../formats/weight-source.js';
 import { LAYER_PROJECTIONS, LoraConfig, type LoraConfigOptions } from '../lora/lora-config.js';
@@ -13,16 +14,16 @@ import { describeGiven } from '../messages/given-kind.js';
 import { wantedWeights } from '../model/network/modules.js';
 import { requireCallback, requireOneObject } from '../require-given.js';
 import { parseSftConfig, type SftConfig, type SftConfigInput } from '../train/sft-config.js';
-import type { CommonParts } from './card-plan.js';
+import type { PlannedRun } from './card-run.js';
 import { type Card, cardNamed, MEASURED_CARD, USUAL_CARDS } from './cards.js';
 import { trainingData } from './data-source.js';
 import { LINK_NAMES, type LinkName, linkNamed } from './links.js';
+import { notesOfMachines, wantedMachines } from './machines.js';
 import { collatorFrom, plannedModel } from './model-source.js';
 import { dealtRuns, gpusSchema, notesOfSeveral, wantedGpus } from './planned-gpus.js';
-import type { Rehearsal } from './rehearsal.js';
 import { type RunWindows, runWindows } from './run-windows.js';
 import { measureData } from './sample-tokens.js';
-import type { CardPlan, FormatPlan, TrainingPlan, WeightFormat } from './training-plan.js';
+import type { PlannedEngine, TrainingPlan, WeightFormat } from './training-plan.js';
 
 /** Options of {@link plan}. */
 export interface TrainingPlanOptions {
@@ -54,11 +55,18 @@ export interface TrainingPlanOptions {
   readonly config?: SftConfigInput | undefined;
   /** As `applyLora` takes it. Default: r 16, alpha 32, dropout 0.05, on the seven linear layers of both towers. */
   readonly lora?: LoraConfigOptions | undefined;
+  /** Which engine trains. Default: `webgpu` where `machines` or `webgpu` is given, else `cuda`. */
+  readonly engine?: PlannedEngine | undefined;
   /**
    * As `createEngine('cuda', { cuda })` takes it; `memoryBudget` holds for each card, `device` says nothing.
    * Default: none.
    */
   readonly cuda?: CudaEngineOptions | undefined;
+  /**
+   * As `createEngine('webgpu', { webgpu })` takes it; `memoryBudget` holds for each machine, `software` says nothing.
+   * Default: none.
+   */
+  readonly webgpu?: Omit<WebgpuEngineOptions, 'device'> | undefined;
   /**
    * Formats of the decoder's linear layers: `bf16`, `fp8` (e4m3), `nf4`, each with the defaults of `quantization`: NF4 in
    * blocks of 64 with double quantisation. Default: all three.
@@ -66,6 +74,12 @@ export interface TrainingPlanOptions {
   readonly formats?: readonly WeightFormat[] | undefined;
   /** Names of cards, also as `h200`. Default: one each of 12, 16, 24, 40, 48, 80 and 141 GB. */
   readonly cards?: readonly string[] | undefined;
+  /**
+   * For the `webgpu` engine, machines by the memory that their GPU has: `mac16` is a Mac with 16 GB, `card24` a GPU with
+   * 24 GB of its own, `integrated32` one that shares the 32 GB of its system. Default: what `webgpu.memoryBudget` says;
+   * without it Macs of 16, 24, 32 and 64 GB and cards of 8, 12, 16 and 24 GB.
+   */
+  readonly machines?: readonly string[] | undefined;
   /**
    * Numbers of cards, from 1 to 64, of which to compute runs with one process each: `CardRun.dataParallel`.
    * `gradientAccumulationSteps` is per device, so the effective batch grows with them; both are planned, and the batch of
@@ -98,13 +112,18 @@ const schema = z.strictObject({
   prompt: z.string().optional(),
   config: z.custom<SftConfigInput>().optional(),
   lora: z.custom<LoraConfigOptions>().optional(),
+  engine: z.enum(['cuda', 'webgpu'], { error: 'expected "cuda" or "webgpu": plans are for these' }).optional(),
   cuda: z.custom<CudaEngineOptions>((value) => typeof value === 'object' && value !== null).optional(),
+  webgpu: z
+    .custom<Omit<WebgpuEngineOptions, 'device'>>((value) => typeof value === 'object' && value !== null)
+    .optional(),
   formats: z
     .array(z.enum(['bf16', 'fp8', 'nf4']))
     .min(1)
     .readonly()
     .optional(),
   cards: z.array(z.string()).min(1).readonly().optional(),
+  machines: z.array(z.string()).min(1).readonly().optional(),
   gpus: gpusSchema.optional(),
   link: z.enum(LINK_NAMES).optional(),
   pricePerHour: z.number().positive().optional(),
@@ -123,6 +142,7 @@ const ALIASES: Readonly<Record<string, string>> = {
   worldsize: 'gpus',
   price: 'pricePerHour',
   card: 'cards',
+  machine: 'machines',
   template: 'chatTemplate',
 };
 
@@ -136,7 +156,8 @@ const WINDOWS_OF_MANY = 12;
 /**
  * Tells what a run takes: exact tokens of each sample, memory by part, operations, and on which cards it fits, how and how
  * fast. Reads texts and headers of images; no image is decoded, no weight is read, no card is needed. Memory and passes
- * are planned by the code that trains, on a card that only keeps the books.
+ * are planned by the code that trains, on a card that only keeps the books. For the `webgpu` engine: what fits on machines
+ * of so much memory, without times.
  * @throws ConfigError for wrong options; what the data set throws; HubError, explained, if small files of a model cannot be
  *   fetched; the signal's reason
  * @example
@@ -163,13 +184,19 @@ export async function plan(options: TrainingPlanOptions): Promise<TrainingPlan> 
       hint: 'Give it to the collator itself, or leave the collator out.',
     });
   }
+  const engine = engineOf(parsed);
   if (parsed.cuda !== undefined) {
     const { requireCudaOptions } = await import('../engine/cuda/cuda-options.js');
     requireCudaOptions(parsed.cuda, 'plan: `cuda`');
   }
+  if (parsed.webgpu !== undefined) {
+    const { parseWebgpuOptions } = await import('../engine/webgpu/create-webgpu.js');
+    parseWebgpuOptions(parsed.webgpu, 'plan: `webgpu`');
+  }
   const wanted = wantedGpus(parsed);
   // Named twice, a card is still one.
   const cards = [...new Set((parsed.cards ?? USUAL_CARDS).map((name) => cardNamed(name, 'plan')))];
+  const machines = engine === 'webgpu' ? wantedMachines(parsed) : [];
   const config = parseSftConfig(parsed.config);
   const lora = parsed.lora instanceof LoraConfig ? parsed.lora : new LoraConfig(parsed.lora ?? USUAL_LORA);
   const notes: string[] = [];
@@ -189,62 +216,85 @@ export async function plan(options: TrainingPlanOptions): Promise<TrainingPlan> 
       signal,
     ));
   const data = await measureData(dataset, { collator, model: model.config, signal });
-  const few = cards.length * formats.length <= FEW_COMBINATIONS;
-  const run = runWindows(data.packed, config, few ? WINDOWS_OF_FEW : WINDOWS_OF_MANY);
-  const { memoryBudget, device: _, ...engine } = parsed.cuda ?? {};
+  const combinations = formats.length * (engine === 'webgpu' ? machines : cards).length;
+  const most = combinations <= FEW_COMBINATIONS ? WINDOWS_OF_FEW : WINDOWS_OF_MANY;
+  const run = runWindows(data.packed, config, most);
+  const common = { model, lora, config, run };
   const parallel = wanted && {
-    dealt: dealtRuns(wanted, data.packed, config, few ? WINDOWS_OF_FEW : WINDOWS_OF_MANY),
+    dealt: dealtRuns(wanted, data.packed, config, most),
     link: parsed.link && linkNamed(parsed.link),
     pricePerHour: parsed.pricePerHour,
   };
+  const planned = await (engine === 'webgpu' ? onMachines() : onCards());
+
   // With the engine that it rehearses on, which is half of the package.
-  const { imageShareOf, planOnCard, rehearseFormat } = await import('./card-plan.js');
-  const imageShare = imageShareOf(data.packed);
-  const common: CommonParts = { model, lora, config, engine, memoryBudget, run, imageShare, parallel };
-  const planned: { readonly formats: FormatPlan[]; readonly cards: CardPlan[] } = { formats: [], cards: [] };
-  let trainableParameters = 0;
-  let flops = 0;
-  let sharedTokenShare = 0;
-  let known: Rehearsal | undefined;
-  for (const format of formats) {
-    signal?.throwIfAborted();
-    const first = await rehearseFormat(format, common, known);
-    known ??= first.rehearsal;
-    planned.formats.push(first.plan);
-    ({ trainableParameters, flops, sharedTokenShare } = first);
-    for (const card of cards) {
-      signal?.throwIfAborted();
-      planned.cards.push(await planOnCard(first, card, common));
-    }
-    await first.rehearsal.engine.dispose();
+  async function onCards(): Promise<PlannedRun> {
+    const { imageShareOf, planOnCards } = await import('./card-plan.js');
+    const { memoryBudget, device: _, ...options } = parsed.cuda ?? {};
+    const imageShare = imageShareOf(data.packed);
+    return planOnCards(cards, formats, { ...common, engine: options, memoryBudget, imageShare, parallel }, signal);
   }
-  const order = (name: string): number => cards.findIndex((card) => card.name === name);
+
+  async function onMachines(): Promise<PlannedRun> {
+    const { planOnMachines } = await import('./machine-plan.js');
+    const { memoryBudget, tokensPerPass } = parsed.webgpu ?? {};
+    return planOnMachines(machines, formats, { ...common, memoryBudget, tokensPerPass }, signal);
+  }
+
+  const names = (engine === 'webgpu' ? machines : cards).map(({ name }) => name);
   return {
+    engine,
     model: model.name,
     parameters: wantedWeights(model.config, model.tied).reduce((sum, { shape }) => sum + sizeOf(shape), 0),
-    trainableParameters,
+    trainableParameters: planned.trainableParameters,
     data: data.plan,
     steps: run.steps,
     effectiveBatchSize: config.perDeviceTrainBatchSize * config.gradientAccumulationSteps,
     runTokens: run.tokens,
-    sharedTokenShare,
-    flops,
+    sharedTokenShare: planned.sharedTokenShare,
+    flops: planned.flops,
     formats: planned.formats,
-    cards: planned.cards.sort((a, b) => order(a.card) - order(b.card)),
-    notes: [...notes, ...notesOf(cards, run, config), ...(parallel ? notesOfSeveral(parallel.dealt, config) : [])],
+    cards: [...planned.cards].sort((a, b) => names.indexOf(a.card) - names.indexOf(b.card)),
+    notes: [
+      ...notes,
+      ...notesOfData(run),
+      ...(engine === 'webgpu' ? notesOfMachines(machines, parsed.webgpu?.memoryBudget) : notesOfCards(cards, config)),
+      ...(parallel ? notesOfSeveral(parallel.dealt, config) : []),
+    ],
   };
 }
 
+/** Options that say something for one of the engines alone. */
+const OPTIONS_OF: Readonly<Record<PlannedEngine, readonly (keyof TrainingPlanOptions)[]>> = {
+  cuda: ['cards', 'cuda', 'gpus', 'link', 'pricePerHour'],
+  webgpu: ['machines', 'webgpu'],
+};
+
+/** @throws ConfigError for an option that the engine has no use for */
+function engineOf(parsed: z.output<typeof schema>): PlannedEngine {
+  const isGiven = (name: keyof TrainingPlanOptions): boolean => parsed[name] !== undefined;
+  const { engine = OPTIONS_OF.webgpu.some(isGiven) ? 'webgpu' : 'cuda' } = parsed;
+  const idle = OPTIONS_OF[engine === 'cuda' ? 'webgpu' : 'cuda'].find(isGiven);
+  if (idle === undefined) return engine;
+  throw new ConfigError(`plan: \`${idle}\` has no effect with the ${engine} engine`, {
+    hint:
+      engine === 'webgpu'
+        ? 'Name its machines by their memory: `machines: ["mac16", "card24"]` (--machines mac16,card24).'
+        : 'Cards of cuda are `cards`; for other GPUs plan for `engine: "webgpu"` (--engine webgpu).',
+  });
+}
+
 /** What the figures rest on. */
-function notesOf(
-  cards: readonly Card[],
-  { windows, steps, representative }: RunWindows,
-  { onNonFiniteLoss }: SftConfig,
-): string[] {
+function notesOfData({ windows, steps, representative }: RunWindows): string[] {
   const notes = ['images were read up to their headers: damage behind them is found by `verify`, or in the run'];
   if (representative < steps) {
     notes.push(`${windows.length} of ${steps} optimizer steps were planned, the heaviest among them`);
   }
+  return notes;
+}
+
+function notesOfCards(cards: readonly Card[], { onNonFiniteLoss }: SftConfig): string[] {
+  const notes: string[] = [];
   if (cards.some(({ name }) => name !== MEASURED_CARD)) {
     notes.push(`times on cards other than ${MEASURED_CARD} are scaled by data sheets from those measured on it`);
   }

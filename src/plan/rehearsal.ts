@@ -11,25 +11,19 @@ import { DeviceAllocator } from '../engine/cuda/memory.js';
 import { Overhead } from '../engine/cuda/process-memory.js';
 import { placeWeights } from '../engine/cuda/weight-placement.js';
 import type { Precision } from '../engine/operations.js';
-import type { Parameter, ParameterSet } from '../engine/tensor.js';
-import { EngineError, OutOfMemoryError } from '../errors.js';
-import { sizeOf, type WeightSource } from '../formats/weight-source.js';
+import { OutOfMemoryError } from '../errors.js';
+import type { WeightSource } from '../formats/weight-source.js';
 import { applyLora } from '../lora/apply-lora.js';
 import type { LoraConfig } from '../lora/lora-config.js';
-import type { LoraEngine } from '../lora/lora-host.js';
-import { selectTargetModules } from '../lora/target-modules.js';
-import type { LinearModule } from '../model/linear-module.js';
-import type { ModelConfig } from '../model/model-config.js';
-import { loadModules, type ModelModules, modulesOf, wantedWeights } from '../model/network/modules.js';
+import { modulesOf } from '../model/network/modules.js';
 import { PassCosts } from '../model/network/pass-costs.js';
-import { trainingBytes } from '../model/network/training-bytes.js';
-import { parseQuantizationOption, type QuantizationOptions } from '../model/quantization.js';
-import { QuantizationPlan } from '../model/quantization-plan.js';
-import { adapterTensorName } from '../model/tensor-names.js';
+import type { QuantizationOptions } from '../model/quantization.js';
 import type { PlannerEngine } from '../train/pass-planner.js';
 import { requirePrecision } from '../train/precision.js';
 import { optimizerKind, type SftConfig } from '../train/sft-config.js';
+import type { HeldParts } from './card-run.js';
 import type { Card } from './cards.js';
+import { loadCounted, type PlannedModel, withoutValues, zeroValues } from './counted-model.js';
 import type { WeightFormat } from './training-plan.js';
 
 const MIB = 2 ** 20;
@@ -38,16 +32,7 @@ const MIB = 2 ** 20;
  * little from card to card.
  */
 const CONTEXT_BYTES = 536 * MIB;
-export const RUNNING_CONTEXT_BYTES = 600 * MIB;
-
-/** The model that is planned for. */
-export interface PlannedModel {
-  /** Name, for messages. */
-  readonly name: string;
-  readonly config: ModelConfig;
-  /** Whether the embedding is the output head as well. */
-  readonly tied: boolean;
-}
+const RUNNING_CONTEXT_BYTES = 600 * MIB;
 
 interface RehearsalOptions {
   readonly model: PlannedModel;
@@ -76,17 +61,9 @@ class RehearsalEngine extends CudaEngine {
 type TrainingBytes = (tokens: number, offloadInputs?: boolean) => number;
 
 /** Everything is loaded, nothing computed. */
-export interface Rehearsal {
+export interface Rehearsal extends HeldParts {
   readonly engine: RehearsalEngine;
   readonly options: RehearsalOptions;
-  readonly modules: ModelModules;
-  readonly costs: PassCosts;
-  readonly weightBytes: number;
-  readonly adapterBytes: number;
-  readonly optimizerBytes: number;
-  /** Copies of weights for e4m3 products. */
-  readonly copyBytes: number;
-  readonly trainableParameters: number;
 }
 
 /**
@@ -94,7 +71,7 @@ export interface Rehearsal {
  *   ConfigError if no layer is to be adapted
  */
 export async function rehearse(options: RehearsalOptions): Promise<Rehearsal> {
-  const { model, lora, config, card, memoryBudget, known } = options;
+  const { model, lora, config, card, format, quantization, memoryBudget, known } = options;
   const memory = new CountedMemory(card.memoryBytes, CONTEXT_BYTES);
   const engine = new RehearsalEngine(countingParts(card, memory, CONTEXT_BYTES), {
     ...options.engine,
@@ -108,9 +85,9 @@ export async function rehearse(options: RehearsalOptions): Promise<Rehearsal> {
     return held - before;
   };
   try {
-    const modules = await load(engine, options);
+    const modules = await loadCounted(engine, model, format, quantization);
     const weightBytes = grown();
-    const host = known ? withoutValues(engine, known.adapterBytes) : engine;
+    const host = known ? withoutValues(() => engine.allocator.allocate(known.adapterBytes, 'adapter')) : engine;
     const adapter = applyLora({ engine: host, linearModules: modules.linear }, lora, {
       values: zeroValues(modules.linear, lora),
       onWarning: () => undefined,
@@ -137,6 +114,7 @@ export async function rehearse(options: RehearsalOptions): Promise<Rehearsal> {
       adapterBytes,
       optimizerBytes,
       copyBytes,
+      contextBytes: RUNNING_CONTEXT_BYTES,
       trainableParameters: adapter.parameters.size,
     };
   } catch (error) {
@@ -148,24 +126,6 @@ export async function rehearse(options: RehearsalOptions): Promise<Rehearsal> {
 /** A higher rank than the engine's costs a copy of each matrix at the first pass: in the end it is as if it had been known. */
 function rankOf({ lora, engine }: RehearsalOptions): number {
   return Math.max(engine?.adapterRank ?? 16, lora.r, ...Object.values(lora.rankPattern));
-}
-
-/** Makes parameters of which only the shapes are there, and the bytes. */
-function withoutValues({ allocator }: CudaEngine, bytes: number): LoraEngine {
-  const refuse = (): never => {
-    throw new EngineError('a rehearsal has no values');
-  };
-  return {
-    createParameters: (specs) => {
-      allocator.allocate(bytes, 'adapter');
-      const parameters = specs.map(({ name, shape }) => ({ name, shape, size: sizeOf(shape) }) as unknown as Parameter);
-      const size = parameters.reduce((sum, parameter) => sum + parameter.size, 0);
-      return { parameters, size } as unknown as ParameterSet;
-    },
-    readParameters: refuse,
-    writeParameters: refuse,
-    releaseParameters: refuse,
-  };
 }
 
 /** The engine as it is now: asked once, and not for each window. */
@@ -208,45 +168,4 @@ export function onCard(
   }
   const memory = { ...engine.memory(), limitBytes, overheadBytes };
   return { tokensPerPass: tokensPerPass ?? engine.tokensPerPass, storage: engine.storage, memory: () => memory };
-}
-
-const METHODS = { bf16: 'none', fp8: 'fp8', nf4: 'nf4' } as const;
-
-async function load(
-  engine: CudaEngine,
-  { model: { config, tied, name }, format, quantization }: RehearsalOptions,
-): Promise<ModelModules> {
-  const shapes = new Map(wantedWeights(config, tied).map((wanted) => [wanted.name, wanted.shape]));
-  const tensors = [...shapes].map(([tensor, shape]) => {
-    return { name: tensor, shape, bytes: 2 * sizeOf(shape), stored: undefined };
-  });
-  const method = METHODS[format];
-  const option = parseQuantizationOption({ ...quantization, method }, 'plan');
-  const plan = new QuantizationPlan(engine, tensors, option, 'plan');
-  const provider = {
-    description: name,
-    has: (tensor: string) => shapes.has(tensor),
-    source: (tensor: string) => {
-      const shape = shapes.get(tensor)!;
-      const byteLength = 2 * sizeOf(shape);
-      return plan.apply(tensor, { name: tensor, shape, dtype: 'bf16', byteLength, read: async () => {} });
-    },
-  };
-  const estimate = (modules: ModelModules) => trainingBytes(config, modules, engine);
-  return (await loadModules(engine, config, provider, estimate, false)).modules;
-}
-
-/** The start of an adapter that nobody computes with: drawing one takes longer than all else. */
-function zeroValues(linear: readonly LinearModule[], lora: LoraConfig): Map<string, Float32Array> {
-  const modules = new Map(linear.map((module) => [module.name, module]));
-  const sizes = selectTargetModules([...modules.keys()], lora).matched.flatMap((name) => {
-    const [out, input] = modules.get(name)!.weight.shape as readonly [number, number];
-    const { r } = lora.forModule(name);
-    return [
-      { name: adapterTensorName(name, 'A'), size: r * input },
-      { name: adapterTensorName(name, 'B'), size: out * r },
-    ];
-  });
-  const zeros = new Float32Array(Math.max(0, ...sizes.map(({ size }) => size)));
-  return new Map(sizes.map(({ name, size }) => [name, zeros.subarray(0, size)]));
 }

@@ -71,9 +71,9 @@ export interface MemoryPlan {
   readonly headBytes: number;
   /** Scratch of products, copies of the adapter in the format of products, and of weights for e4m3 products. */
   readonly workspaceBytes: number;
-  /** CUDA context, loaded code, buffers of libraries: as measured on an H200. */
+  /** CUDA context, loaded code, buffers of libraries; with `webgpu` what the driver takes: as measured on an H200. */
   readonly contextBytes: number;
-  /** What nvidia-smi is to show. */
+  /** What nvidia-smi, or the system, is to show of the process. */
   readonly totalBytes: number;
 }
 
@@ -83,21 +83,24 @@ export interface RecomputationPlan {
   readonly recompute: 'nothing' | 'vision tower' | 'decoder' | 'everything' | 'everything, inputs in host memory';
   /** Of the largest pass, as the run is written (passes as large as the engine prefers). */
   readonly activationBytes: number;
-  /** What nvidia-smi would show. */
+  /** Of the run, as `MemoryPlan` has it. */
   readonly totalBytes: number;
-  /** Time of the computation, by that without recomputation. */
-  readonly relativeTime: number;
+  /** Time of the computation, by that without recomputation; undefined where it is not known. */
+  readonly relativeTime?: number | undefined;
 }
 
 /** How a run goes on a card, with one format of weights. */
 export interface CardPlan {
-  /** Name in the table of cards, e.g. `H200 SXM 141GB`. */
+  /** Name in the table of cards, e.g. `H200 SXM 141GB`; with `webgpu` of a machine, e.g. `Mac 16GB`. */
   readonly card: string;
   /** Format in which the decoder's linear layers are held. */
   readonly format: WeightFormat;
-  /** Memory of the card. */
+  /** Memory of the card; of a machine whose GPU has none of its own, that of the system. */
   readonly cardBytes: number;
-  /** Bytes that the run may take there, if that is less: `memoryBudget` of the engine or of `SftConfig`. */
+  /**
+   * Bytes that the run may take there, if that is less: `memoryBudget` of the engine or of `SftConfig`; with `webgpu`
+   * also its default for the machine.
+   */
   readonly budgetBytes?: number | undefined;
   /** Why it does not run there; undefined if it does. */
   readonly misfit?: string | undefined;
@@ -105,8 +108,20 @@ export interface CardPlan {
   readonly run?: CardRun | undefined;
 }
 
-/** A run on a card. */
-export interface CardRun {
+/** How fast a run is expected to go on a card. */
+export interface RunTimes {
+  /** Once the run is under way. */
+  readonly samplesPerSecond: number;
+  /** Of the data's tokens. */
+  readonly tokensPerSecond: number;
+  /** Of the whole run without loading, evaluation and saving. */
+  readonly seconds: number;
+  /** Whether a run of this kind was measured on this card, or the figures are scaled from another one. */
+  readonly basis: 'measured' | 'estimated';
+}
+
+/** A run on a card. The times are missing where nothing is known of them: with the `webgpu` engine. */
+export interface CardRun extends Partial<RunTimes> {
   readonly memory: MemoryPlan;
   /** Most packed passes of an optimizer step. */
   readonly passes: number;
@@ -118,14 +133,6 @@ export interface CardRun {
   readonly offloadsInputs: boolean;
   /** Weights in host memory that are copied to the card in each forward and each backward. */
   readonly streamedBytes: number;
-  /** Expected, once the run is under way. */
-  readonly samplesPerSecond: number;
-  /** Expected, of the data's tokens. */
-  readonly tokensPerSecond: number;
-  /** Expected time of the whole run without loading, evaluation and saving. */
-  readonly seconds: number;
-  /** Whether a run of this kind was measured on this card, or the figures are scaled from another one. */
-  readonly basis: 'measured' | 'estimated';
   /**
    * On several cards of the kind, where `gpus` was asked for: for each number of cards first the batch of each device as it
    * is written, then the one with which the effective batch stays that of one card, if it divides.
@@ -179,6 +186,9 @@ export interface DataParallelPlan {
 /** Formats of the decoder's linear layers: as `quantization` names them, `bf16` is `none`. */
 export type WeightFormat = 'bf16' | 'fp8' | 'nf4';
 
+/** Engines that can be planned for. */
+export type PlannedEngine = 'cuda' | 'webgpu';
+
 /** Weights in one format. */
 export interface FormatPlan {
   readonly format: WeightFormat;
@@ -190,6 +200,8 @@ export interface FormatPlan {
 
 /** What a run takes, before a card is rented. */
 export interface TrainingPlan {
+  /** Which engine was planned for. */
+  readonly engine: PlannedEngine;
   /** Name or folder of the model. */
   readonly model: string;
   /** Of all weights. */

@@ -210,7 +210,7 @@ describe('plan with `gpus`', () => {
       expect(step.seconds * steps).toBeCloseTo(seconds, 9);
       expect(samplesPerSecond * seconds).toBeCloseTo(32, 6);
       expect(cost).toBeCloseTo((3 * gpus * seconds) / 3600, 9);
-      expect(speedup).toBeCloseTo(samplesPerSecond / single.samplesPerSecond, 9);
+      expect(speedup).toBeCloseTo(samplesPerSecond / single.samplesPerSecond!, 9);
       expect(speedup).toBeLessThanOrEqual(gpus);
       expect(basis).toBe('computed');
     }

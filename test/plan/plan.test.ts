@@ -160,7 +160,7 @@ describe('plan', () => {
     const [bf16] = plan.formats;
     const bytes = bf16!.recomputation.map(({ totalBytes }) => totalBytes);
     expect(Math.min(...bytes.slice(0, 3))).toBeGreaterThan(bytes[3]!);
-    expect(bf16!.recomputation.map(({ relativeTime }) => relativeTime >= 1)).toEqual(bytes.map(() => true));
+    expect(bf16!.recomputation.map(({ relativeTime }) => relativeTime! >= 1)).toEqual(bytes.map(() => true));
     expect(JSON.parse(JSON.stringify(plan))).toEqual(plan);
   });
 

@@ -46,6 +46,11 @@ type _Input = NoMismatch<
   Mismatch<Given<z.input<ReturnType<typeof optionsSchema>>>, Given<Omit<WebgpuEngineOptions, 'device'>>>
 >;
 
+/** @throws ConfigError for options that are wrong. @param what name of the public function, for messages */
+export function parseWebgpuOptions(options: unknown, what: string): z.output<ReturnType<typeof optionsSchema>> {
+  return parseOptions(optionsSchema(), options, what);
+}
+
 /** How a device is opened; a test gives a stand-in. */
 export type Opener = () => Promise<OpenDevice>;
 
@@ -58,7 +63,7 @@ export async function createWebgpuEngine(
   open: Opener = async () => openDevice(await loadWebgpu()),
 ): Promise<WebgpuEngine> {
   const { device, ...others } = options;
-  const { memoryBudget, tokensPerPass, software = false } = parseOptions(optionsSchema(), others, 'webgpu engine');
+  const { memoryBudget, tokensPerPass, software = false } = parseWebgpuOptions(others, 'webgpu engine');
   if (device !== undefined) requireDevice(device);
   const opened = device ? ownDevice(device) : await open();
   try {

@@ -22,16 +22,23 @@ export interface MachineFacts {
   amdMemory(): Promise<readonly number[]>;
 }
 
-/** Metal lets a GPU have about this much of the memory that it shares with the system. */
-const APPLE_SHARE = 2 / 3;
-/** Of the system's memory, where an integrated GPU or a processor computes with it. */
-const SHARED = 1 / 2;
-/** Of a card's own memory: the driver, and whatever draws the screen, have the rest. */
-const OWN_SHARE = 0.92;
+/** Whose memory a GPU computes with. */
+export type MemoryKind = 'mac' | 'card' | 'integrated';
+
+/** What the budget is of that memory where none is given, and why. */
+export const MEMORY_SHARES: Readonly<Record<MemoryKind, { readonly share: number; readonly words: string }>> = {
+  /** Metal lets a GPU have about this much of the memory that it shares with the system. */
+  mac: { share: 2 / 3, words: "two thirds of the system's memory" },
+  /** The driver, and whatever draws the screen, have the rest. */
+  card: { share: 0.92, words: "92 % of the card's memory" },
+  /** Of the system's memory, where an integrated GPU or a processor computes with it. */
+  integrated: { share: 1 / 2, words: "half of the system's memory" },
+};
+
 /** Cards with less than this are integrated ones, which take what they need from the system. */
 const SMALLEST_CARD = 2 * 2 ** 30;
 /** Where nothing is known: the smallest cards that models are trained on have so much. */
-const GUESS = 6 * 2 ** 30;
+export const UNKNOWN_MEMORY_BYTES = 6 * 2 ** 30;
 const MIB = 2 ** 20;
 const NVIDIA_SMI_MS = 5_000;
 
@@ -42,25 +49,26 @@ export async function memorySize(
 ): Promise<MemorySize> {
   const { systemBytes, platform } = facts;
   const vendor = `${info.vendor ?? ''} ${info.description ?? ''} ${info.device ?? ''}`.toLowerCase();
-  if (isSoftware) return { bytes: SHARED * systemBytes, source: "half of the system's memory" };
-  if (vendor.includes('apple') || platform === 'darwin') {
-    return { bytes: APPLE_SHARE * systemBytes, source: "two thirds of the system's memory" };
-  }
+  const ofSystem = (kind: 'mac' | 'integrated'): MemorySize => {
+    const { share, words } = MEMORY_SHARES[kind];
+    return { bytes: share * systemBytes, source: words };
+  };
+  if (isSoftware) return ofSystem('integrated');
+  if (vendor.includes('apple') || platform === 'darwin') return ofSystem('mac');
   if (vendor.includes('nvidia')) {
     const card = await nvidiaCard(vendor, facts).catch(() => undefined);
     if (card) return card;
   }
   if (/\bamd\b|radeon/.test(vendor) && platform === 'linux') {
     const most = Math.max(0, ...(await facts.amdMemory().catch(() => [])));
-    if (most >= SMALLEST_CARD) return { bytes: OWN_SHARE * most, source: '92 % of what Linux says the card has' };
-    if (most > 0) return { bytes: SHARED * systemBytes, source: "half of the system's memory" };
+    if (most >= SMALLEST_CARD)
+      return { bytes: MEMORY_SHARES.card.share * most, source: '92 % of what Linux says the card has' };
+    if (most > 0) return ofSystem('integrated');
   }
   // Intel's cards of their own are called Arc A or B and a number.
-  if (vendor.includes('intel') && !/\barc\b.*\b[ab]\d{2,3}/.test(vendor)) {
-    return { bytes: SHARED * systemBytes, source: "half of the system's memory" };
-  }
+  if (vendor.includes('intel') && !/\barc\b.*\b[ab]\d{2,3}/.test(vendor)) return ofSystem('integrated');
   return {
-    bytes: Math.min(GUESS, SHARED * systemBytes),
+    bytes: Math.min(UNKNOWN_MEMORY_BYTES, ofSystem('integrated').bytes),
     source: 'a guess, as nothing here says what the GPU has: set memoryBudget',
   };
 }
@@ -75,12 +83,15 @@ async function nvidiaCard(vendor: string, facts: MachineFacts): Promise<MemorySi
   const named = cards.filter(({ name }) => vendor.includes(name));
   const [card] = (named.length > 0 ? named : cards).sort((a, b) => a.total - b.total);
   if (!card) return undefined;
-  const usual = OWN_SHARE * card.total;
+  const usual = MEMORY_SHARES.card.share * card.total;
   // What others hold is not there.
   if (card.free >= usual || !Number.isFinite(card.free)) {
     return { bytes: Math.floor(usual * MIB), source: '92 % of what nvidia-smi says the card has' };
   }
-  return { bytes: Math.floor(OWN_SHARE * card.free * MIB), source: '92 % of what nvidia-smi says is free' };
+  return {
+    bytes: Math.floor(MEMORY_SHARES.card.share * card.free * MIB),
+    source: '92 % of what nvidia-smi says is free',
+  };
 }
 
 const MACHINE: MachineFacts = {
