@@ -179,7 +179,7 @@ async function automatic(options: CreateEngineOptions): Promise<Engine> {
     } catch (error) {
       if (error instanceof ConfigError) throw error;
       // createEngine with its name throws the whole message.
-      reasons.push(reasonOf(error));
+      reasons.push(reasonOf(error).replace(/\.$/, ''));
       continue;
     }
     const before = reasons.length > 0 ? `, and ${reasons.join(', and ')}` : '';

@@ -17,6 +17,9 @@ interface Shortage {
   lastBatch: number;
 }
 
+/** Why a device is lost that nobody destroyed. */
+const LOSSES = 'Its driver was reset, or it took too long for one launch, or the machine slept';
+
 export class DeviceFailures {
   readonly #device: GpuDevice;
   #failure: Error | undefined;
@@ -31,11 +34,11 @@ export class DeviceFailures {
   constructor(device: GpuDevice) {
     this.#device = device;
     device.addEventListener('uncapturederror', this.#onError);
-    void device.lost.then(({ message }) => {
+    void device.lost.then(({ reason, message }) => {
       this.fail(
         new EngineError(`the GPU was lost: ${message || 'its driver gave no reason'}`, {
           hint:
-            'Its driver was reset, or it took too long for one launch, or the machine slept. What is on a lost device ' +
+            `${reason === 'destroyed' ? 'Something called destroy() of its device' : LOSSES}. What is on a lost device ` +
             'cannot be read any more, so the last checkpoint that was saved is what there is: make a new engine and resume.',
         }),
       );

@@ -3,7 +3,8 @@ import { createRequire } from 'node:module';
 import { resolve } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { requirePath } from '../../config.js';
-import { EngineError, reasonOf } from '../../errors.js';
+import { ConfigError, EngineError, reasonOf } from '../../errors.js';
+import { describeGiven } from '../../messages/given-kind.js';
 import type { Gpu, GpuAdapter, GpuAdapterInfo, GpuDevice, GpuLimits } from './gpu-types.js';
 
 const INSTALL = 'npm install webgpu (Dawn: Metal, Vulkan, Direct3D 12; 132 MB)';
@@ -37,11 +38,17 @@ export interface OpenDevice {
  * `createEngine('webgpu', { device })` with a device of your own. Keep it as long as the device: collected before it,
  * nothing that was asked for is answered.
  * @param from folder of the project whose node_modules holds it. Default: the working directory
- * @param flags of Dawn
+ * @param flags of Dawn, e.g. `backend=vulkan`
+ * @throws ConfigError for flags that are no list of strings
  * @throws EngineError if it is not installed or cannot be loaded
  */
 export async function loadWebgpu(from: string = process.cwd(), flags: readonly string[] = []): Promise<Gpu> {
   requirePath(from, 'loadWebgpu: `from`');
+  if (!Array.isArray(flags) || !flags.every((flag) => typeof flag === 'string')) {
+    throw new ConfigError(`loadWebgpu: \`flags\`: expected a list of strings, got ${describeGiven(flags)}`, {
+      hint: "They are Dawn's, e.g. ['backend=vulkan'].",
+    });
+  }
   let path: string;
   try {
     path = createRequire(resolve(from, 'index.js')).resolve('webgpu');

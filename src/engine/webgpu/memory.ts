@@ -34,6 +34,7 @@ export class WebgpuMemory {
   #arena = new Arena();
   /** By number; addresses are never handed out again, so one that is given back leaves a hole. */
   readonly #slabs = new Map<number, Slab>();
+  readonly #slabBuffers = new Set<GpuBuffer>();
   #nextSlab = 0;
   #missing = 0;
   #slabBytes: number;
@@ -41,6 +42,7 @@ export class WebgpuMemory {
   readonly #fixed = new Set<GpuBuffer>();
   #fixedBytes = 0;
   #budget: number;
+  #isDisposed = false;
   peakBytes = 0;
 
   /** @param budget bytes */
@@ -87,6 +89,11 @@ export class WebgpuMemory {
     if (this.#slabs.size > 0) this.#arena.free(block);
   }
 
+  /** Whether tensors of this memory lie in the buffer; of memory that is disposed of nothing is known. */
+  holdsTensors(buffer: GpuBuffer): boolean {
+    return this.#slabBuffers.has(buffer) || this.#isDisposed;
+  }
+
   /** A buffer of its own, for what stays; whole vectors of four words may be read of it. @throws OutOfMemoryError */
   createFixed(bytes: number): BufferRange {
     const size = roundUp(Math.max(16, bytes), 16);
@@ -111,7 +118,9 @@ export class WebgpuMemory {
   dispose(): void {
     for (const { buffer } of this.#slabs.values()) this.#queue.destroyStorage(buffer);
     for (const buffer of this.#fixed) this.#queue.destroyStorage(buffer);
+    this.#isDisposed = true;
     this.#slabs.clear();
+    this.#slabBuffers.clear();
     this.#fixed.clear();
     this.#fixedBytes = 0;
     this.#arena = new Arena();
@@ -137,6 +146,7 @@ export class WebgpuMemory {
     });
     const slab: Slab = { address, size, buffer, isMissing: false };
     this.#slabs.set(number, slab);
+    this.#slabBuffers.add(buffer);
     this.#arena.grow(address, size, true);
     return this.#arena.allocate(bytes)!;
   }
@@ -157,6 +167,7 @@ export class WebgpuMemory {
       if (!hasGiven) this.#queue.flush();
       this.#queue.destroyStorage(slab.buffer);
       this.#slabs.delete(number);
+      this.#slabBuffers.delete(slab.buffer);
       hasGiven = true;
     }
     return hasGiven;

@@ -1,9 +1,10 @@
 /** Tensors of the `webgpu` engine: contiguous float32 in the arena. */
+import { EngineError } from '../../errors.js';
 import { sizeOf } from '../../formats/weight-source.js';
 import { WGSL } from '../../generated/wgsl-kernels.js';
 import { CountedTensor, CountedTensors } from '../counted-tensors.js';
 import { HeldWeights } from '../held-weights.js';
-import { requireFilled, type Weight } from '../tensor.js';
+import { requireFilled, type Tensor, type Weight } from '../tensor.js';
 import { type CommandQueue, TABLE_BYTES } from './command-queue.js';
 import type { WebgpuWeight } from './frozen-weight.js';
 import type { BufferRange } from './gpu-types.js';
@@ -137,6 +138,13 @@ export class TensorStore extends CountedTensors<WebgpuTensor> {
   /** Values of a vector weight of this length, float32, to be bound `read`. */
   vector(weight: Weight, length: number, operation: string): BufferRange {
     return this.weights.useVector(weight, length, operation).parts[0]!.values;
+  }
+
+  /** Another engine of this kind has other buffers, of which Dawn would only say that they do not fit. */
+  protected override known(tensor: Tensor | undefined, operation: string, what = 'the tensor'): WebgpuTensor {
+    const known = super.known(tensor, operation, what);
+    if (this.memory.holdsTensors(known.range.buffer)) return known;
+    throw new EngineError(`${operation}: ${what} belongs to another engine`);
   }
 
   protected drop({ span }: WebgpuTensor): void {

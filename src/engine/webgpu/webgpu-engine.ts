@@ -71,7 +71,8 @@ export class WebgpuEngine extends CountingEngine implements Engine {
     this.tokensPerPass = tokensPerPass;
     this.operations = webgpuOperations(store);
     const name = info.description || info.device || info.vendor || 'unknown GPU';
-    const most = `up to ${(budget.bytes / 1e9).toFixed(1)} GB (${budget.source})`;
+    const bytes = Number.isFinite(budget.bytes) ? `up to ${(budget.bytes / 1e9).toFixed(1)} GB` : 'without a limit';
+    const most = `${bytes} (${budget.source})`;
     this.description = `webgpu: float32 with weights as stored, ${name}, ${most}`;
   }
 

@@ -48,6 +48,11 @@ describe('loadWebgpu', () => {
       'webgpu is installed but cannot be loaded: no binary for this system',
     );
     await expect(loadWebgpu(3 as never)).rejects.toThrow('loadWebgpu: `from`');
+    for (const flags of ['backend=vulkan', [1]]) {
+      await expect(loadWebgpu(project, flags as never)).rejects.toThrow(
+        'loadWebgpu: `flags`: expected a list of strings',
+      );
+    }
   });
 });
 
@@ -83,6 +88,9 @@ describe('the webgpu engine', () => {
     );
     expect(engine.memory().limitBytes).toBe(2 ** 30);
     await engine.dispose();
+    const unlimited = await createWebgpuEngine({ device, memoryBudget: Number.POSITIVE_INFINITY });
+    expect(unlimited.description).toMatch(/, without a limit \(as memoryBudget says\)$/);
+    await unlimited.dispose();
   });
 
   it("takes a device of one's own, and only where it is used", async () => {
@@ -158,7 +166,7 @@ describe('auto', () => {
       name: 'webgpu',
       line: 'auto: webgpu, because the package webgpu is installed and finds a GPU, and there is no driver',
     });
-    expect(await choose({ cuda: 'there is no driver', webgpu: 'webgpu is not installed' })).toEqual({
+    expect(await choose({ cuda: 'there is no driver.', webgpu: 'webgpu is not installed' })).toEqual({
       name: 'cpu',
       line: 'auto: cpu, because there is no driver, and webgpu is not installed',
     });
