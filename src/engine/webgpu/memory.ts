@@ -131,7 +131,13 @@ export class WebgpuMemory {
     if (bytes > limit) {
       throw new OutOfMemoryError(
         `an array of ${formatBytes(bytes)} is larger than the ${formatBytes(limit)} that the device binds`,
-        { neededBytes: bytes, limitBytes: limit },
+        {
+          hint:
+            'A device of your own has what it was asked for: give requestDevice the maxBufferSize and ' +
+            'maxStorageBufferBindingSize of adapter.limits as requiredLimits. Or take smaller passes or a lower rank.',
+          neededBytes: bytes,
+          limitBytes: limit,
+        },
       );
     }
     const size = this.#slabFor(bytes, limit) ?? (this.#giveBack() ? this.#slabFor(bytes, limit) : undefined);
