@@ -9,6 +9,7 @@ import { kernelCacheFolder } from '../engine/cuda/cache-file.js';
 import type { FoundLibrary, FoundMachine } from '../engine/cuda/inspect-machine.js';
 import type { GpuAdapter } from '../engine/webgpu/gpu-types.js';
 import { adapterIsSoftware, findAdapter, loadWebgpu } from '../engine/webgpu/load-webgpu.js';
+import { memorySize } from '../engine/webgpu/memory-size.js';
 import { reasonOf, TuneError } from '../errors.js';
 import { hubCacheFolder } from '../hub/environment.js';
 import { findHubToken, TOKEN_HINT } from '../hub/token.js';
@@ -245,7 +246,10 @@ async function webgpuCheck(find: () => Promise<GpuAdapter>): Promise<Check> {
     const adapter = await find();
     const { info } = adapter;
     const found = oneLine([info?.description, info?.device, info?.architecture].filter(Boolean).join(', ') || 'a GPU');
-    if (!adapterIsSoftware(adapter)) return { name, state: 'ok', found };
+    if (!adapterIsSoftware(adapter)) {
+      const { bytes, source } = await memorySize({ info: info ?? {}, isSoftware: false });
+      return { name, state: 'ok', found: `${found}, up to ${formatBytes(bytes)} (${source})` };
+    }
     const cure = 'only the processor computes there: check the Vulkan driver of the GPU (vulkaninfo --summary)';
     return { name, state: 'optional', found: `${found}: no GPU`, cure };
   } catch (error) {

@@ -127,6 +127,9 @@ describe('doctor', () => {
     expect(found).toMatchObject({ state: 'ok', found: expect.stringMatching(/^Metal driver, Apple M3/) });
     expect(found.text).toContain('The cuda engine cannot run here; the webgpu engine can.');
     expect(found.text).not.toContain('\u001b');
+    expect(found.found).toMatch(/, up to [\d.]+ GiB \(two thirds of the system's memory\)$/);
+    const unknown = await check(adapter({ vendor: 'intel', description: 'Intel(R) Arc(TM) A770 Graphics' }));
+    expect(unknown).toMatchObject({ state: 'ok', found: expect.stringMatching(/a guess.*set memoryBudget/) });
     const software = await check(adapter({ architecture: 'swiftshader' }));
     expect(software).toMatchObject({ state: 'optional', found: 'swiftshader: no GPU' });
     expect(software.text).toContain('the cpu engine can');
