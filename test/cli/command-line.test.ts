@@ -68,6 +68,13 @@ describe('the command line', () => {
     });
     const number = await run('plan', '--model', '3B', '--data', folder, '--rank', 'many');
     expect(number).toMatchObject({ code: 2, err: expect.stringContaining('--rank: expected a number above 0') });
+    const metal = await run('plan', '--model', '3B', '--data', folder, '--engine', 'metal');
+    expect(metal).toMatchObject({ code: 2, err: expect.stringContaining('expected cuda, webgpu, got "metal"') });
+    const machine = await run('plan', '--model', '3B', '--data', folder, '--machines', 'mac16,m3');
+    expect(machine).toMatchObject({
+      code: 1,
+      err: expect.stringContaining('expected a kind and its gigabytes, got "m3"'),
+    });
     const prompts = await run('plan', '--model', '3B', '--data', folder, '--prompt', 'a', '--prompt-file', 'b');
     expect(prompts).toMatchObject({ code: 2, err: expect.stringContaining('one of them is enough') });
     expect(await run('constructor')).toMatchObject({ code: 2 });
