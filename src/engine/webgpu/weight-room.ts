@@ -57,7 +57,7 @@ export function requireWeightRoom(sources: readonly Shaped[], room: number, besi
     `the model does not fit: its weights take ${formatBytes(needed)} as they are to be held and a pass at least ` +
       `${formatBytes(beside)}, the memory budget of the webgpu engine leaves ${formatBytes(room)}`,
     {
-      hint: `${smaller} webgpu: { memoryBudget } if the GPU has more.`,
+      hint: `${smaller} webgpu: { memoryBudget } to ${formatBytes(needed + beside)} or more if the GPU has it.`,
       neededBytes: needed + beside,
       freeBytes: room,
       details: { weightBytes: needed, besideBytes: beside, room },
