@@ -7,6 +7,7 @@ import { createRequire } from 'node:module';
 import { join, resolve } from 'node:path';
 import type { Gpu } from '../../../src/engine/webgpu/gpu-types.js';
 import { loadWebgpu, openDevice } from '../../../src/engine/webgpu/load-webgpu.js';
+import { MATRIX_FLAGS } from '../../../src/engine/webgpu/subgroup-matrices.js';
 import { WebgpuEngine } from '../../../src/engine/webgpu/webgpu-engine.js';
 
 const SWIFTSHADER = ['/usr/lib/chromium/vk_swiftshader_icd.json'];
@@ -32,17 +33,21 @@ export function missingForSoftware(): string | undefined {
     : `there is no SwiftShader: ${SWIFTSHADER.join(', ')}, or the file SWIFTSHADER names`;
 }
 
-/** @param software on SwiftShader, if it is here */
+/** @param software on what VK_DRIVER_FILES names, else on SwiftShader, if it is here */
 export async function testGpu(software = true): Promise<Gpu> {
   const driver = findSwiftShader();
-  if (software && driver) process.env.VK_DRIVER_FILES = driver;
-  return loadWebgpu(folder());
+  if (software && driver) process.env.VK_DRIVER_FILES ??= driver;
+  return loadWebgpu(folder(), MATRIX_FLAGS);
 }
 
-/** @param budget bytes */
+/**
+ * On subgroup matrices where the device has them; in software products of any size, as those of tests are small.
+ * @param budget bytes
+ */
 export async function openTestEngine({ software = true, budget = 1 << 30 } = {}): Promise<WebgpuEngine> {
-  return new WebgpuEngine(await openDevice(await testGpu(software)), {
-    bytes: budget,
-    source: 'for a test',
-  });
+  const engine = new WebgpuEngine(await openDevice(await testGpu(software)), { bytes: budget, source: 'for a test' });
+  await engine.useMatrices();
+  const { store } = engine;
+  if (software && store.matrices) store.matrices = { ...store.matrices, leastExtent: 1 };
+  return engine;
 }
