@@ -9,6 +9,7 @@ import { kernelCacheFolder } from '../engine/cuda/cache-file.js';
 import type { FoundLibrary, FoundMachine } from '../engine/cuda/inspect-machine.js';
 import type { GpuAdapter } from '../engine/webgpu/gpu-types.js';
 import { adapterIsSoftware, findAdapter, loadWebgpu } from '../engine/webgpu/load-webgpu.js';
+import { describeUnit, findUnit, MATRIX_FLAGS } from '../engine/webgpu/subgroup-matrices.js';
 import { reasonOf, TuneError } from '../errors.js';
 import { hubCacheFolder } from '../hub/environment.js';
 import { findHubToken, TOKEN_HINT } from '../hub/token.js';
@@ -235,7 +236,7 @@ async function tokenCheck(name: string, cure: string, find: () => Promise<string
 }
 
 async function findGpu(): Promise<GpuAdapter> {
-  return findAdapter(await loadWebgpu());
+  return findAdapter(await loadWebgpu(process.cwd(), MATRIX_FLAGS));
 }
 
 /** Whether the webgpu engine can run: its package, and a GPU that it finds. Opens no device. */
@@ -245,7 +246,8 @@ async function webgpuCheck(find: () => Promise<GpuAdapter>): Promise<Check> {
     const adapter = await find();
     const { info } = adapter;
     const found = oneLine([info?.description, info?.device, info?.architecture].filter(Boolean).join(', ') || 'a GPU');
-    if (!adapterIsSoftware(adapter)) return { name, state: 'ok', found };
+    if (!adapterIsSoftware(adapter))
+      return { name, state: 'ok', found: `${found}; ${describeUnit(findUnit(adapter, info ?? {}))}` };
     const cure = 'only the processor computes there: check the Vulkan driver of the GPU (vulkaninfo --summary)';
     return { name, state: 'optional', found: `${found}: no GPU`, cure };
   } catch (error) {

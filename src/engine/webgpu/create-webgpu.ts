@@ -75,8 +75,13 @@ export async function createWebgpuEngine(
     const size =
       memoryBudget === undefined ? await memorySize(opened) : { bytes: memoryBudget, source: 'as memoryBudget says' };
     const engine = new WebgpuEngine(opened, size, tokensPerPass);
-    if (subgroupMatrices) await engine.useMatrices();
-    return engine;
+    if (!subgroupMatrices || (await engine.useMatrices())) return engine;
+    if (device) engine.store.queue.requireSound();
+    // The experiment cost the device: a new one goes on without.
+    await engine.dispose();
+    const plain = await createWebgpuEngine({ ...options, subgroupMatrices: false }, open);
+    plain.products = engine.products;
+    return plain;
   } catch (error) {
     if (!device) opened.device.destroy();
     throw error;

@@ -34,10 +34,8 @@ export interface MatrixPlan {
   readonly splits: number;
 }
 
-/** Of one packed operand at most; where it takes more, the product is computed by blocks of rows or columns. */
-const PACKED_BYTES = 64 << 20;
-/** What a product takes beside its operands at most, without partial sums. */
-export const PACKING_BYTES = 2 * PACKED_BYTES;
+/** Halves of a value of A, which is float32. */
+const A_PLANES = 2;
 /** Workgroups that keep a large GPU busy. */
 const ENOUGH_GROUPS = 128;
 /** Steps of a split at least: fewer are not worth writing and adding up their sums. */
@@ -46,24 +44,46 @@ const STEPS_OF_SPLIT = 16;
 const MAX_SUMS = 64;
 /** Values of the partial sums of all splits at most: 32 MiB. */
 const MAX_PARTIALS = 1 << 23;
+/** Values of k that are packed at once: with more, blocks have too few rows and columns to keep a GPU busy. */
+const MAX_DEPTH = 1 << 14;
 /** Columns that a workgroup of matrix-operand.wgsl takes where vectors are columns. */
 const PACKED_COLUMNS = 32;
+
+/** What is packed at once. */
+interface Extents {
+  readonly rows: number;
+  readonly columns: number;
+  readonly depth: number;
+}
+
+function blockOf({ m, n, k, b }: Product, { bm, bn, kBlock }: MatrixTile, { packedBytes }: MatrixUnit): Extents {
+  const depth = Math.min(k, MAX_DEPTH);
+  const vectorBytes = 2 * kBlock * Math.ceil(depth / kBlock);
+  const most = (step: number, planes: number): number =>
+    step * Math.max(1, Math.floor(packedBytes / (planes * vectorBytes * step)));
+  return { rows: Math.min(m, most(bm, A_PLANES)), columns: Math.min(n, most(bn, planesOf(b))), depth };
+}
 
 /** The plan of a product whose extents and strides are multiples of 4; undefined where other kernels are the better ones. */
 export function planMatrices(what: Product, unit: MatrixUnit): MatrixPlan | undefined {
   const { m, n, k, bias } = what;
   if (Math.min(m, n, k) < unit.leastExtent) return undefined;
-  const fitting = Object.values(MATRIX_TILES).filter((tile) => tileFits(tile, unit, planesOf(what.b)));
-  const groups = ({ bm, bn }: MatrixTile): number => Math.ceil(m / bm) * Math.ceil(n / bn);
-  const matrixTile = fitting.find((tile) => groups(tile) >= ENOUGH_GROUPS) ?? fitting.at(-1);
-  if (!matrixTile) return undefined;
+  const fitting = Object.values(MATRIX_TILES)
+    .filter((tile) => tileFits(tile, unit, planesOf(what.b)))
+    .map((tile) => {
+      const block = blockOf(what, tile, unit);
+      return { tile, block, groups: Math.ceil(block.rows / tile.bm) * Math.ceil(block.columns / tile.bn) };
+    });
+  const chosen = fitting.find(({ groups }) => groups >= ENOUGH_GROUPS) ?? fitting.at(-1);
+  if (!chosen) return undefined;
+  const { tile, block, groups } = chosen;
   const splits = Math.min(
-    Math.floor(Math.ceil(k / matrixTile.kBlock) / STEPS_OF_SPLIT),
-    Math.floor(MAX_PARTIALS / (m * n)),
-    Math.floor((2 * ENOUGH_GROUPS) / groups(matrixTile)),
+    Math.floor(Math.ceil(block.depth / tile.kBlock) / STEPS_OF_SPLIT),
+    Math.floor(MAX_PARTIALS / (block.rows * block.columns)),
+    Math.floor((2 * ENOUGH_GROUPS) / groups),
   );
   // The bias is added once, by one split.
-  return { matrixTile, splits: bias ? 1 : Math.max(1, splits) };
+  return { matrixTile: tile, splits: bias ? 1 : Math.max(1, splits) };
 }
 
 /** Whether the device has the threads, workgroup memory and registers of a tile, which is made of whole matrices. */
@@ -89,9 +109,6 @@ function workgroupOf(tile: MatrixTile, { M, subgroupSize }: MatrixUnit, bPlanes:
   const sums = subgroups * M * (sn / 4 + 1);
   return { threads: subgroups * subgroupSize, bytes: 16 * Math.max(tiles, sums) };
 }
-
-/** A is float32. */
-const A_PLANES = 2;
 
 /** One half holds the values of every weight format but float32: quantised ones are rounded to bf16. */
 function planesOf(b: Product['b']): 1 | 2 {
@@ -135,46 +152,57 @@ export function matrixProduct(
   const right: Operand = {
     ...{ source: b, isFixed: false, isAcross: !transB, planes: planesOf(b), first: 0, stride: transB ? k : n },
   };
-  const kBlocks = Math.ceil(k / tile.kBlock);
-  const most = ({ planes }: Operand, step: number): number =>
-    step * Math.max(1, Math.floor(PACKED_BYTES / (2 * planes * kBlocks * tile.kBlock * step)));
-  const [rows, columns] = [Math.min(m, most(left, tile.bm)), Math.min(n, most(right, tile.bn))];
-  const mark: WebgpuTensor[] = [];
+  const { rows, columns, depth } = blockOf(what, tile, store.matrices!);
+  const kBlocks = Math.ceil(depth / tile.kBlock);
+  const scratch: WebgpuTensor[] = [];
+  const create = (shape: readonly number[]): WebgpuTensor => {
+    const tensor = store.create(shape);
+    scratch.push(tensor);
+    return tensor;
+  };
   const room = (vectors: number, step: number, { planes }: Operand): Packed => {
     const padded = step * Math.ceil(vectors / step);
-    const values = store.create([(planes * kBlocks * tile.kBlock * padded) / 2]);
-    mark.push(values);
-    const exponents = store.create([vectors]);
-    mark.push(exponents);
-    return { values, exponents, padded };
+    const values = create([(planes * kBlocks * tile.kBlock * padded) / 2]);
+    return { values, exponents: create([vectors]), padded };
   };
   try {
     const packedA = room(rows, tile.bm, left);
     const packedB = room(columns, tile.bn, right);
-    const partial = splits > 1 ? store.create([splits, rows, columns]) : undefined;
-    if (partial) mark.push(partial);
+    const partial = splits > 1 ? create([splits, rows, columns]) : undefined;
     before();
-    for (let n0 = 0; n0 < n; n0 += columns) {
-      const width = Math.min(columns, n - n0);
-      pack(store, right, n0, width, k, packedB, tile.kBlock);
-      for (let m0 = 0; m0 < m; m0 += rows) {
-        const height = Math.min(rows, m - m0);
-        // Blocks of A follow each other in one place; a single one stays.
-        if (n0 === 0 || rows < m) pack(store, left, m0, height, k, packedA, tile.kBlock);
-        multiply(store, what, tile, { m0, n0, height, width, kBlocks, splits, packedA, packedB, partial });
+    const blocks = { packedA, packedB, partial, splits };
+    for (let k0 = 0; k0 < k; k0 += depth) {
+      const long = Math.min(depth, k - k0);
+      const part = k0 === 0 ? what : { ...what, beta: 1, bias: undefined };
+      for (let n0 = 0; n0 < n; n0 += columns) {
+        const width = Math.min(columns, n - n0);
+        pack(store, right, { firstVector: n0, vectors: width, k0, k: long }, packedB, tile.kBlock);
+        for (let m0 = 0; m0 < m; m0 += rows) {
+          const height = Math.min(rows, m - m0);
+          // Blocks of A follow each other in one place; a single one stays.
+          if (n0 === 0 || rows < m)
+            pack(store, left, { firstVector: m0, vectors: height, k0, k: long }, packedA, tile.kBlock);
+          multiply(store, part, tile, { ...blocks, m0, n0, height, width, k: long });
+        }
       }
     }
   } finally {
-    for (const tensor of mark) store.release(tensor);
+    for (const tensor of scratch) store.release(tensor);
   }
+}
+
+/** Of an operand: so many vectors, and of each k values from k0 on. */
+interface Piece {
+  readonly firstVector: number;
+  readonly vectors: number;
+  readonly k0: number;
+  readonly k: number;
 }
 
 function pack(
   store: TensorStore,
   operand: Operand,
-  firstVector: number,
-  vectors: number,
-  k: number,
+  { firstVector, vectors, k0, k }: Piece,
   { values, exponents, padded }: Packed,
   kBlock: number,
 ): void {
@@ -189,7 +217,13 @@ function pack(
     fixed_source: isFixed ? range : undefined,
     weight: weight?.weight,
     factors: weight?.factors,
-    ...{ vectors, padded, k, stride, first: first + firstVector * (isAcross ? 1 : stride) },
+    ...{
+      vectors,
+      padded,
+      k,
+      stride,
+      first: first + (isAcross ? firstVector + k0 * stride : firstVector * stride + k0),
+    },
     weight_columns: weight?.weight_columns ?? 1,
     block_rows: weight?.block_rows ?? 1,
     block_columns: weight?.block_columns ?? 1,
@@ -209,7 +243,7 @@ interface Block {
   readonly n0: number;
   readonly height: number;
   readonly width: number;
-  readonly kBlocks: number;
+  readonly k: number;
   readonly splits: number;
   readonly packedA: Packed;
   readonly packedB: Packed;
@@ -217,7 +251,8 @@ interface Block {
 }
 
 function multiply(store: TensorStore, what: Product, tile: MatrixTile, block: Block): void {
-  const { m0, n0, height, width, kBlocks, splits, packedA, packedB, partial } = block;
+  const { m0, n0, height, width, k, splits, packedA, packedB, partial } = block;
+  const kBlocks = Math.ceil(k / tile.kBlock);
   const { n, b, c, alpha = 1, beta = 0, bias, firstColumn = 0 } = what;
   const c_stride = c.stride ?? n;
   const c_first = (c.first ?? 0) + m0 * c_stride + n0;

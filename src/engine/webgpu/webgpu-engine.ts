@@ -26,7 +26,6 @@ import type { ParameterSet, ParameterSpec, Tensor, Weight } from '../tensor.js';
 import { CommandQueue } from './command-queue.js';
 import { Kernels } from './kernels.js';
 import type { OpenDevice } from './load-webgpu.js';
-import { PACKING_BYTES } from './matrix-products.js';
 import { WebgpuMemory } from './memory.js';
 import type { MemorySize } from './memory-size.js';
 import { MAX_LOGITS } from './operations/cross-entropy.js';
@@ -60,7 +59,7 @@ export class WebgpuEngine extends CountingEngine implements Engine {
   readonly #open: OpenDevice;
   readonly #budget: MemorySize;
   /** What products run on, in a few words. */
-  #products = 'plain products';
+  products = 'subgroup matrices off';
   #isDisposed = false;
 
   /** @param budget bytes for everything that the engine keeps on the device, and where that is from */
@@ -77,10 +76,14 @@ export class WebgpuEngine extends CountingEngine implements Engine {
     this.operations = webgpuOperations(store);
   }
 
-  /** For an engine that has computed nothing yet: products run on subgroup matrices where the device has them. */
-  async useMatrices(): Promise<void> {
-    this.#products = await useMatrices(this.store, this.#open.device, this.#open.info);
+  /**
+   * For an engine that has computed nothing yet: products run on subgroup matrices where the device has them.
+   * @returns false if the device did not survive trying them
+   */
+  async useMatrices(): Promise<boolean> {
+    this.products = await useMatrices(this.store, this.#open.device, this.#open.info);
     this.resetPeak();
+    return this.store.queue.failures.isSound;
   }
 
   get description(): string {
@@ -88,7 +91,7 @@ export class WebgpuEngine extends CountingEngine implements Engine {
     const { bytes, source } = this.#budget;
     const most = `up to ${(bytes / 1e9).toFixed(1)} GB (${source})`;
     const name = description || device || vendor || 'unknown GPU';
-    return `webgpu: float32 with weights as stored, ${name}, ${this.#products}, ${most}`;
+    return `webgpu: float32 with weights as stored, ${name}, ${this.products}, ${most}`;
   }
 
   get storage(): StorageCosts {
@@ -99,7 +102,7 @@ export class WebgpuEngine extends CountingEngine implements Engine {
       keepsMasks: false,
       logits: { most: MAX_LOGITS, bytes: LOGIT_BYTES },
       temporaries: 1,
-      scratchBytes: SCRATCH_BYTES + (this.store.matrices ? PACKING_BYTES : 0),
+      scratchBytes: SCRATCH_BYTES + 2 * (this.store.matrices?.packedBytes ?? 0),
       rowTile: 1,
       // Free memory lies in holes about as large as the tensors of a pass.
       reserveBytes: Number.isFinite(budget) ? Math.round(RESERVE_SHARE * budget) : 0,

@@ -6,6 +6,7 @@ import { createEngine } from '../../../src/engine/create-engine.js';
 import { createWebgpuEngine } from '../../../src/engine/webgpu/create-webgpu.js';
 import type { GpuAdapter } from '../../../src/engine/webgpu/gpu-types.js';
 import { loadWebgpu, openDevice } from '../../../src/engine/webgpu/load-webgpu.js';
+import { MATRIX_FEATURES } from '../../../src/engine/webgpu/subgroup-matrices.js';
 import { ConfigError } from '../../../src/errors.js';
 import { FakeDevice } from './fake-device.js';
 
@@ -70,6 +71,42 @@ describe('the webgpu engine', () => {
     });
   });
 
+  it('opens without the features of subgroup matrices where the device refuses them', async () => {
+    const device = new FakeDevice();
+    const adapter = { ...adapterOf(device, {}), features: new Set(['subgroups', ...MATRIX_FEATURES]) };
+    const request = vi.spyOn(adapter, 'requestDevice').mockRejectedValueOnce(new Error('an experiment failed'));
+    expect((await openDevice({ requestAdapter: async () => adapter })).device).toBe(device);
+    expect(request.mock.calls.map(([given]) => (given as { requiredFeatures: string[] }).requiredFeatures)).toEqual([
+      ['subgroups', 'shader-f16', 'chromium-experimental-subgroup-matrix'],
+      ['subgroups'],
+    ]);
+    // What fails without them as well is the user's to know.
+    request.mockRejectedValue(new Error('no memory'));
+    await expect(openDevice({ requestAdapter: async () => adapter })).rejects.toThrow(
+      'WebGPU gives no device of the GPU: no memory',
+    );
+  });
+
+  it('uses subgroup matrices only where they compute what plain kernels do', async () => {
+    const device = Object.assign(new FakeDevice(), { features: new Set(MATRIX_FEATURES) });
+    const config = { M: 16, N: 16, K: 16, componentType: 'f16', resultComponentType: 'f32' };
+    const info = { description: 'a card', subgroupMatrixConfigs: [config] };
+    const asked: boolean[] = [];
+    const open = async (subgroupMatrices: boolean) => {
+      asked.push(subgroupMatrices);
+      return { device, info, isSoftware: false };
+    };
+    // Its kernels compute nothing, so that both products are zero.
+    const same = await createWebgpuEngine({ memoryBudget: 2 ** 30 }, open);
+    expect(same.description).toContain(
+      'a card, no subgroup matrices 16x16x16 (f16, split): the check computed nothing, up',
+    );
+    expect(same.store.matrices).toBeUndefined();
+    const off = await createWebgpuEngine({ memoryBudget: 2 ** 30, subgroupMatrices: false }, open);
+    expect(off.description).toContain('a card, subgroup matrices off, up');
+    expect(asked).toEqual([true, false]);
+  });
+
   it('computes on the processor only if it is asked to', async () => {
     const device = new FakeDevice();
     const open = () => openDevice({ requestAdapter: async () => adapterOf(device, SOFTWARE) });
@@ -79,7 +116,7 @@ describe('the webgpu engine', () => {
     expect(device.isDestroyed).toBe(true);
     const engine = await createWebgpuEngine({ software: true, memoryBudget: 2 ** 30 }, open);
     expect(engine.description).toBe(
-      'webgpu: float32 with weights as stored, SwiftShader, up to 1.1 GB (as memoryBudget says)',
+      'webgpu: float32 with weights as stored, SwiftShader, no subgroup matrices: no shader-f16, up to 1.1 GB (as memoryBudget says)',
     );
     expect(engine.memory().limitBytes).toBe(2 ** 30);
     await engine.dispose();
@@ -111,6 +148,7 @@ describe('the webgpu engine', () => {
       [{ memoryBudgte: 2 ** 33 }, 'did you mean `memoryBudget`?'],
       [{ tokensPerPass: 1.5 }, 'tokensPerPass'],
       [{ software: 'yes' }, 'software'],
+      [{ subgroupMatrices: 'auto' }, 'subgroupMatrices'],
     ] as const) {
       await expect(createEngine('webgpu', { device: new FakeDevice(), webgpu: webgpu as object })).rejects.toThrow(
         message,
