@@ -54,21 +54,28 @@ fn scale_of(shift: i32) -> f32 { return bitcast<f32>(u32(shift + 127) << 23u); }
 
 struct Halves { high: u32, low: u32 }
 
+// To the 11 bits of a half, ties to even. As integers: of x - unpack(pack(x)) some driver makes 0.
+fn rounded(x: vec2f) -> vec2f {
+  let bits = bitcast<vec2u>(x);
+  return bitcast<vec2f>((bits + vec2u(0xfffu) + ((bits >> vec2u(13u)) & vec2u(1u))) & vec2u(0xffffe000u));
+}
+
 // What packing does to values that are not finite is up to the device, so their bits are made here.
 fn halves_of(x: vec2f, scale: f32) -> Halves {
   let bits = bitcast<vec2u>(x);
   let magnitude = bits & vec2u(0x7fffffffu);
   let is_finite = magnitude < vec2u(0x7f800000u);
   let scaled = select(vec2f(), x * scale, is_finite);
-  let packed = pack2x16float(scaled);
   let special = select(vec2u(0x7c00u), vec2u(0x7e00u), magnitude > vec2u(0x7f800000u)) | ((bits >> vec2u(16u)) & vec2u(0x8000u));
   let forced = select(special, vec2u(), is_finite);
 //#if LOW
-  let low = pack2x16float(scaled - unpack2x16float(packed));
+  let high = rounded(scaled);
+  let low = pack2x16float(scaled - high);
 //#else
+  let high = scaled;
   let low = 0u;
 //#endif
-  return Halves(packed | forced.x | (forced.y << 16u), low);
+  return Halves(pack2x16float(high) | forced.x | (forced.y << 16u), low);
 }
 
 // Eight values of a vector, of k from 8 · chunk on.
