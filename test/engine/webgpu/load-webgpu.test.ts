@@ -87,24 +87,44 @@ describe('the webgpu engine', () => {
     );
   });
 
-  it('uses subgroup matrices only where they compute what plain kernels do', async () => {
-    const device = Object.assign(new FakeDevice(), { features: new Set(MATRIX_FEATURES) });
+  describe('with subgroup matrices', () => {
     const config = { M: 16, N: 16, K: 16, componentType: 'f16', resultComponentType: 'f32' };
     const info = { description: 'a card', subgroupMatrixConfigs: [config] };
-    const asked: boolean[] = [];
-    const open = async (subgroupMatrices: boolean) => {
-      asked.push(subgroupMatrices);
-      return { device, info, isSoftware: false };
+    const REFUSED = 'a card, no subgroup matrices 16x16x16 (f16, split): ';
+    const withMatrices = (): FakeDevice => {
+      const device = new FakeDevice();
+      const limits = { ...device.limits, maxComputeWorkgroupStorageSize: 32768 };
+      return Object.assign(device, { features: new Set(MATRIX_FEATURES), limits });
     };
-    // Its kernels compute nothing, so that both products are zero.
-    const same = await createWebgpuEngine({ memoryBudget: 2 ** 30 }, open);
-    expect(same.description).toContain(
-      'a card, no subgroup matrices 16x16x16 (f16, split): the check computed nothing, up',
-    );
-    expect(same.store.matrices).toBeUndefined();
-    const off = await createWebgpuEngine({ memoryBudget: 2 ** 30, subgroupMatrices: false }, open);
-    expect(off.description).toContain('a card, subgroup matrices off, up');
-    expect(asked).toEqual([true, false]);
+
+    it('uses them only where they compute what plain kernels do', async () => {
+      const asked: boolean[] = [];
+      const open = async (subgroupMatrices: boolean) => {
+        asked.push(subgroupMatrices);
+        return { device: withMatrices(), info, isSoftware: false };
+      };
+      // Its kernels compute nothing, so that both products are zero.
+      const checked = await createWebgpuEngine({ memoryBudget: 2 ** 30 }, open);
+      expect(checked.description).toContain(`${REFUSED}the check computed nothing, up`);
+      expect(checked.store.matrices).toBeUndefined();
+      const off = await createWebgpuEngine({ memoryBudget: 2 ** 30, subgroupMatrices: false }, open);
+      expect(off.description).toContain('a card, subgroup matrices off, up');
+      expect(asked).toEqual([true, false]);
+    });
+
+    it('opens the device again if it is lost in their check', async () => {
+      const [lost, next] = [withMatrices(), withMatrices()];
+      vi.spyOn(lost, 'createComputePipeline').mockImplementation(() => {
+        lost.lose('a fault of its driver');
+        return {};
+      });
+      const open = async (isFirst: boolean) => ({ device: isFirst ? lost : next, info, isSoftware: false });
+      const engine = await createWebgpuEngine({ memoryBudget: 2 ** 30 }, open);
+      expect(engine.description).toContain(`${REFUSED}the GPU was lost: a fault of its driver`);
+      expect([lost.isDestroyed, next.isDestroyed]).toEqual([true, false]);
+      expect(await engine.read(engine.fromArray(Float32Array.of(1, 2), [2]))).toEqual(Float32Array.of(1, 2));
+      await expect(createWebgpuEngine({ device: lost, memoryBudget: 2 ** 30 })).rejects.toThrow('the GPU was lost');
+    });
   });
 
   it('computes on the processor only if it is asked to', async () => {
