@@ -90,24 +90,22 @@ const OTHER_TILES: Record<string, Tile> = {
 };
 
 /** Rows and columns of a workgroup and a subgroup, values of k in a step. */
-function matrixTile(bm: number, bn: number, sm: number, sn: number, kBlock = 32, isStaged = true): MatrixTile {
-  return { bm, bn, sm, sn, kBlock, isStaged };
+function matrixTile(bm: number, bn: number, sm: number, sn: number, kBlock: number): MatrixTile {
+  return { bm, bn, sm, sn, kBlock };
 }
 
 const OTHER_MATRIX_TILES: Record<string, MatrixTile> = {
   'matrices large': MATRIX_TILES.large,
   'matrices small': MATRIX_TILES.small,
   'matrices tiny': MATRIX_TILES.tiny,
-  'matrices 128x128x32, 64x32': matrixTile(128, 128, 64, 32),
-  'matrices 128x128x32, 64x64': matrixTile(128, 128, 64, 64),
+  'matrices 128x128x32, 32x64': matrixTile(128, 128, 32, 64, 32),
   'matrices 128x128x16, 32x64': matrixTile(128, 128, 32, 64, 16),
+  'matrices 128x128x16, 64x32': matrixTile(128, 128, 64, 32, 16),
   'matrices 128x128x16, 64x64': matrixTile(128, 128, 64, 64, 16),
-  'matrices 128x64x32, 32x32': matrixTile(128, 64, 32, 32),
-  'matrices 128x64x32, 64x32': matrixTile(128, 64, 64, 32),
-  'matrices 64x128x32, 32x64': matrixTile(64, 128, 32, 64),
-  'matrices 128x256x16, 64x64': matrixTile(128, 256, 64, 64, 16),
-  'matrices 128x128x32, 64x64, not staged': matrixTile(128, 128, 64, 64, 32, false),
-  'matrices 64x128x32, 32x64, not staged': matrixTile(64, 128, 32, 64, 32, false),
+  'matrices 128x64x32, 64x32': matrixTile(128, 64, 64, 32, 32),
+  'matrices 128x64x16, 64x32': matrixTile(128, 64, 64, 32, 16),
+  'matrices 64x128x16, 32x64': matrixTile(64, 128, 32, 64, 16),
+  'matrices 64x64x16, 32x32': matrixTile(64, 64, 32, 32, 16),
 };
 
 const driver = findSwiftShader();

@@ -18,15 +18,13 @@ export interface MatrixTile {
   readonly sm: number;
   readonly sn: number;
   readonly kBlock: number;
-  /** Whether tiles are brought into workgroup memory. */
-  readonly isStaged: boolean;
 }
 
 export const MATRIX_TILES = {
-  large: { bm: 128, bn: 128, sm: 32, sn: 64, kBlock: 32, isStaged: true },
-  small: { bm: 64, bn: 64, sm: 32, sn: 32, kBlock: 32, isStaged: true },
+  large: { bm: 128, bn: 128, sm: 64, sn: 32, kBlock: 32 },
+  small: { bm: 64, bn: 64, sm: 32, sn: 32, kBlock: 32 },
   /** For subgroups of few lanes. */
-  tiny: { bm: 32, bn: 32, sm: 16, sn: 16, kBlock: 16, isStaged: true },
+  tiny: { bm: 32, bn: 32, sm: 16, sn: 16, kBlock: 16 },
 } as const satisfies Record<string, MatrixTile>;
 
 export interface MatrixPlan {
@@ -40,7 +38,9 @@ const A_PLANES = 2;
 const ENOUGH_GROUPS = 128;
 /** Steps of a split at least: fewer are not worth writing and adding up their sums. */
 const STEPS_OF_SPLIT = 16;
-/** Sums that a lane holds at most, which are registers. */
+/** Matrices that are added up before sums are rounded: see matrix-product.wgsl. Each may cost 2^-23 of the sum. */
+const MAX_CUTS = 32;
+/** Sums that a lane holds at most, which are registers, as are as many totals. */
 const MAX_SUMS = 64;
 /** Values of the partial sums of all splits at most: 32 MiB. */
 const MAX_PARTIALS = 1 << 23;
@@ -98,14 +98,15 @@ export function tileFits(tile: MatrixTile, unit: MatrixUnit, bPlanes: number, ma
     bytes <= maxWorkgroupBytes &&
     isWhole(bm) &&
     isWhole(bn) &&
-    (M * sn) % (4 * subgroupSize) === 0
+    (M * sn) % (4 * subgroupSize) === 0 &&
+    subgroupSize % (sn / 4) === 0
   );
 }
 
 function workgroupOf(tile: MatrixTile, { M, subgroupSize }: MatrixUnit, bPlanes: number) {
-  const { bm, bn, sm, sn, kBlock, isStaged } = tile;
+  const { bm, bn, sm, sn, kBlock } = tile;
   const subgroups = (bm / sm) * (bn / sn);
-  const tiles = isStaged ? (A_PLANES * bm + bPlanes * bn) * (kBlock / 8 + 1) : 0;
+  const tiles = (A_PLANES * bm + bPlanes * bn) * (kBlock / 8 + 1);
   const sums = subgroups * M * (sn / 4 + 1);
   return { threads: subgroups * subgroupSize, bytes: 16 * Math.max(tiles, sums) };
 }
@@ -275,14 +276,15 @@ function multiply(store: TensorStore, what: Product, tile: MatrixTile, block: Bl
 }
 
 function tileDefines(tile: MatrixTile, unit: MatrixUnit, bPlanes: number): Defines {
-  const { bm, bn, sm, sn, kBlock, isStaged } = tile;
+  const { bm, bn, sm, sn, kBlock } = tile;
   const { M, N, K, subgroupSize } = unit;
   const { threads } = workgroupOf(tile, unit, bPlanes);
   return {
-    ...{ M, N, K, BM: bm, BN: bn, SM: sm, SN: sn, K_BLOCK: kBlock, SUBGROUP: subgroupSize, STAGED: isStaged },
+    ...{ M, N, K, BM: bm, BN: bn, SM: sm, SN: sn, K_BLOCK: kBlock, SUBGROUP: subgroupSize },
     ...{ A_PLANES, B_PLANES: bPlanes, ROWS: sm / M, COLUMNS: sn / N, K_MATRICES: kBlock / K },
     ...{ A_LOADS: (bm * kBlock) / 8 / threads, B_LOADS: (bn * kBlock) / 8 / threads },
     STORES: (M * sn) / 4 / subgroupSize,
+    SUM_STEPS: Math.max(1, Math.floor((MAX_CUTS * K) / (kBlock * (A_PLANES + bPlanes - 1)))),
   };
 }
 

@@ -89,7 +89,7 @@ const TOLERANCE = 1e-5;
 
 /** Compares a product with that of the plain kernels. */
 async function differences(store: TensorStore, unit: MatrixUnit): Promise<string | undefined> {
-  const [m, n, k] = [132, 136, 72];
+  const [m, n, k] = [132, 136, 264];
   const values = (size: number, seed: number): Float32Array =>
     Float32Array.from({ length: size }, (_, i) => Math.sin(seed + 1.7 * i) * 2 ** ((i % 5) - 2));
   const [a, b] = [store.fromArray(values(m * k, 1), [m, k]), store.fromArray(values(n * k, 2), [n, k])];

@@ -3,13 +3,16 @@ enable chromium_experimental_subgroup_matrix;
 diagnostic(off, chromium.subgroup_matrix_uniformity);
 // C = alpha · A · Bᵀ + beta · C + bias on subgroup matrices, for operands of matrix-operand.wgsl: A [m, k] and B [n, k] in
 // halves, packed, each with its high plane and, as A_PLANES and B_PLANES say, the low one. The product of two low planes is
-// below what float32 holds. Sums are float32.
+// below what float32 holds.
+//
+// Tensor cores add up in float32 but cut off what does not fit, instead of rounding it, so that sums of one sign lose a little
+// with every matrix of k: after SUM_STEPS steps what they hold goes to totals in registers, which are rounded.
 //
 // Launch: BN columns by BM rows a workgroup, `splits` of the blocks of k in z: each computes `steps` of them and writes its
 // own C, split_size further on (sum-splits.wgsl adds them up). n, c_first and c_stride are multiples of 4.
 //
-// A subgroup computes SM x SN of them in matrices of M x N. STAGED: a step's tiles lie in workgroup memory, rows a chunk of 8
-// halves further apart than they are long, which spreads them over the banks; else matrices are read where they are packed.
+// A subgroup computes SM x SN of them in matrices of M x N. The tiles of a step lie in workgroup memory, rows a chunk of 8
+// halves further apart than they are long, which spreads them over the banks.
 struct Params {
   m: u32, n: u32, k_blocks: u32, a_padded: u32, b_padded: u32,
   c_first: u32, c_stride: u32, n_first: u32,
@@ -42,13 +45,11 @@ const THREADS = SUBGROUPS * SUBGROUP;
 const CHUNKS = K_BLOCK / 8u;
 const PITCH = CHUNKS + 1u;
 const B_START = ${A_PLANES}u * BM * PITCH;
-//#if STAGED
 const TILES = B_START + ${B_PLANES}u * BN * PITCH;
-//#else
-const TILES = 0u;
-//#endif
 const SUM_PITCH = SN / 4u + 1u;
 const SUMS = SUBGROUPS * M * SUM_PITCH;
+const LANE_ROWS = SUBGROUP / (SN / 4u);
+const SUM_STRIDE = LANE_ROWS * SUM_PITCH;
 
 var<workgroup> tiles: array<vec4u, max(TILES, SUMS)>;
 
@@ -89,9 +90,18 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) la
 //#endfor
 //#endfor
 
+  // Of a row of matrices a lane takes four columns, in rows LANE_ROWS apart.
+  let row = lane % SUBGROUP / (SN / 4u);
+  let column = lane % SUBGROUP % (SN / 4u);
+  let sum_start = (subgroup * M + row) * SUM_PITCH + column;
+//#for R ${ROWS}
+//#for I ${STORES}
+  var total${R}_${I} = vec4f();
+//#endfor
+//#endfor
+
   let first = group.z * params.steps;
   let end = min(first + params.steps, params.k_blocks);
-//#if STAGED
 //#for P ${A_PLANES}
 //#for L ${A_LOADS}
   var a${P}_${L} = a[${P}u * a_plane + (first * params.a_padded + m0) * CHUNKS + lane + ${L}u * THREADS];
@@ -102,9 +112,7 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) la
   var b${P}_${L} = b[${P}u * b_plane + (first * params.b_padded + n0) * CHUNKS + lane + ${L}u * THREADS];
 //#endfor
 //#endfor
-//#endif
   for (var step = first; step < end; step++) {
-//#if STAGED
     workgroupBarrier();
 //#for P ${A_PLANES}
 //#for L ${A_LOADS}
@@ -135,29 +143,18 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) la
 //#endfor
 //#endfor
     }
-//#endif
 //#for J ${K_MATRICES}
     {
 //#for P ${A_PLANES}
 //#for R ${ROWS}
-//#if STAGED
       let left${P}_${R} = subgroupMatrixLoad<subgroup_matrix_left<f16, K, M>, row_major>(
         &tiles, (${P}u * BM + sm + ${R}u * M) * PITCH + ${J}u * (K / 8u), PITCH);
-//#else
-      let left${P}_${R} = subgroupMatrixLoad<subgroup_matrix_left<f16, K, M>, row_major>(
-        &a, ${P}u * a_plane + (step * params.a_padded + m0 + sm + ${R}u * M) * CHUNKS + ${J}u * (K / 8u), CHUNKS);
-//#endif
 //#endfor
 //#endfor
 //#for C ${COLUMNS}
 //#for P ${B_PLANES}
-//#if STAGED
       let right${P}_${C} = subgroupMatrixLoad<subgroup_matrix_right<f16, N, K>, col_major>(
         &tiles, B_START + (${P}u * BN + sn + ${C}u * N) * PITCH + ${J}u * (K / 8u), PITCH);
-//#else
-      let right${P}_${C} = subgroupMatrixLoad<subgroup_matrix_right<f16, N, K>, col_major>(
-        &b, ${P}u * b_plane + (step * params.b_padded + n0 + sn + ${C}u * N) * CHUNKS + ${J}u * (K / 8u), CHUNKS);
-//#endif
 //#endfor
 //#for R ${ROWS}
 //#if A_PLANES == 2
@@ -171,23 +168,25 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) la
 //#endfor
     }
 //#endfor
+    if ((step - first) % ${SUM_STEPS}u == ${SUM_STEPS}u - 1u || step + 1u == end) {
+      // Through workgroup memory, as elements of a matrix have no names: a row of matrices at a time, each subgroup in its part.
+//#for R ${ROWS}
+      workgroupBarrier();
+//#for C ${COLUMNS}
+      subgroupMatrixStore<row_major>(&tiles, subgroup * M * SUM_PITCH + ${C}u * (N / 4u), sum${R}_${C}, SUM_PITCH);
+      sum${R}_${C} = subgroup_matrix_result<f32, N, M>();
+//#endfor
+      workgroupBarrier();
+//#for I ${STORES}
+      total${R}_${I} += bitcast<vec4f>(tiles[sum_start + ${I}u * SUM_STRIDE]);
+//#endfor
+//#endfor
+    }
   }
 
-  // Through workgroup memory, as elements of a matrix have no names: a row of matrices at a time, each subgroup in its own part.
 //#for R ${ROWS}
-  workgroupBarrier();
-//#for C ${COLUMNS}
-  subgroupMatrixStore<row_major>(&tiles, subgroup * M * SUM_PITCH + ${C}u * (N / 4u), sum${R}_${C}, SUM_PITCH);
-//#endfor
-  workgroupBarrier();
 //#for I ${STORES}
-  {
-    let place = lane % SUBGROUP + ${I}u * SUBGROUP;
-    let row = place / (SN / 4u);
-    let column = place % (SN / 4u);
-    let values = bitcast<vec4f>(tiles[(subgroup * M + row) * SUM_PITCH + column]);
-    store_values(m0 + sm + ${R}u * M + row, n0 + sn + 4u * column, values, group.z);
-  }
+  store_values(m0 + sm + ${R}u * M + row + ${I}u * LANE_ROWS, n0 + sn + 4u * column, total${R}_${I}, group.z);
 //#endfor
 //#endfor
 }
