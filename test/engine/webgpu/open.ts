@@ -41,13 +41,13 @@ export async function testGpu(software = true): Promise<Gpu> {
 }
 
 /**
- * On subgroup matrices where the device has them; in software products of any size, as those of tests are small.
+ * On subgroup matrices where the device has them: products of any size, as those of tests are small.
  * @param budget bytes
  */
 export async function openTestEngine({ software = true, budget = 1 << 30 } = {}): Promise<WebgpuEngine> {
   const engine = new WebgpuEngine(await openDevice(await testGpu(software)), { bytes: budget, source: 'for a test' });
   await engine.useMatrices();
   const { store } = engine;
-  if (software && store.matrices) store.matrices = { ...store.matrices, leastExtent: 1 };
+  if (store.matrices) store.matrices = { ...store.matrices, leastExtent: 1 };
   return engine;
 }
