@@ -235,9 +235,8 @@ const cases = (): void => {
     return { weight, part, decoded };
   }
 
-  it.for(['f32', 'bf16', 'nf4'] as const)(
-    'takes weights in %s',
-    async (format, { skip }) => {
+  for (const format of ['f32', 'bf16', 'nf4'] as const) {
+    it(`takes weights in ${format}`, async ({ skip }) => {
       unsupported(skip);
       const [rows, columns, m] = [48, 64, 36];
       const { weight, part, decoded } = weightOf(format, rows, columns);
@@ -246,9 +245,8 @@ const cases = (): void => {
       await expectProduct({ m, n: columns, k: rows, b }, values(m * rows, 1), decoded);
       store.queue.flush();
       for (const range of [part.values, part.factors]) if (range) store.memory.freeFixed(range);
-    },
-    300_000,
-  );
+    }, 300_000);
+  }
 
   it('keeps what is not finite, and only that', async ({ skip }) => {
     unsupported(skip);
