@@ -1,5 +1,6 @@
 /** Products on subgroup matrices: when they are used, and that they are products of float32. */
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { createWebgpuEngine } from '../../../src/engine/webgpu/create-webgpu.js';
 import type { WebgpuWeight, WeightFormat } from '../../../src/engine/webgpu/frozen-weight.js';
 import type { BufferRange, GpuAdapterInfo } from '../../../src/engine/webgpu/gpu-types.js';
 import { MATRIX_TILES, tileFits } from '../../../src/engine/webgpu/matrix-products.js';
@@ -63,6 +64,28 @@ describe('the plan of a product on subgroup matrices', () => {
     expect(planOf(4096, 4096, 4096, { unit: { ...UNIT, maxWorkgroupBytes: 2048 } }).matrixTile).toBeUndefined();
     expect(planOf(4096, 4096, 4096, { unit: { ...UNIT, M: 24 } }).matrixTile).toBeUndefined();
   });
+});
+
+it('a product goes to the plain kernels where there is no memory to pack its operands', async () => {
+  const device = new FakeDevice({ bindingBytes: 2 ** 30 });
+  const engine = await createWebgpuEngine({ device, memoryBudget: 33 << 20 });
+  const { store } = engine;
+  store.matrices = UNIT;
+  const launched: string[] = [];
+  store.kernels.onLaunch = (name) => launched.push(name);
+  const [a, b, c, u] = [1024, 1024, 1024, 16].map((columns) => store.create([1024, columns]));
+  const low = { u: u!.range, b: store.create([16, 1024]).range, rank: 16, scale: 1 };
+  const what = { m: 1024, n: 1024, k: 1024, a: a!, b: b!.range, c: c!, low };
+  const held = store.memory.bytesInUse;
+  product(store, what);
+  expect(launched).toEqual(['product.wgsl', 'matrix-operand.wgsl', 'matrix-operand.wgsl', 'matrix-product.wgsl']);
+  // Of 33 MiB; a, b and c take 12, and each of them packed 4.
+  store.create([4352, 1024]);
+  launched.length = 0;
+  product(store, what);
+  expect(launched).toEqual(['product.wgsl']);
+  expect(store.memory.bytesInUse).toBe(held + (17 << 20));
+  await engine.dispose();
 });
 
 describe('the unit of a device', () => {
