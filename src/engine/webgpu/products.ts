@@ -200,7 +200,7 @@ export function product(store: TensorStore, what: Product, plan: Plan = planProd
   store.release(partial);
 }
 
-/** Where there is no memory to pack the operands, the kernels that need none compute it. */
+/** Where there is no memory to pack the operands, plain kernels compute it in one split, which needs none. */
 function onMatrices(store: TensorStore, what: Product, plan: MatrixPlan): void {
   const { low } = what;
   const lowFirst = (): void => {
@@ -211,7 +211,7 @@ function onMatrices(store: TensorStore, what: Product, plan: MatrixPlan): void {
     matrixProduct(store, low ? { ...what, low: undefined, beta: 1 } : what, plan, lowFirst);
   } catch (error) {
     if (!(error instanceof OutOfMemoryError)) throw error;
-    product(store, what, planProduct(what));
+    product(store, what, { ...planProduct(what), splits: 1 });
   }
 }
 
