@@ -89,7 +89,7 @@ async function openEngine(): Promise<Engine> {
     if (typeof found === 'string') throw new Error(found);
     return found.createEngine(found.backends[0]!);
   }
-  return openTestEngine({ software: false, budget: limits.memoryBudget ?? 24 * 2 ** 30 });
+  return openTestEngine({ software: false, budget: limits.memoryBudget ?? 24 * 2 ** 30, smallProducts: false });
 }
 
 const batches = workloadBatches(values.workload!, micro);

@@ -41,13 +41,18 @@ export async function testGpu(software = true): Promise<Gpu> {
 }
 
 /**
- * On subgroup matrices where the device has them: products of any size, as those of tests are small.
+ * On subgroup matrices where the device has them.
  * @param budget bytes
+ * @param smallProducts also those that are not worth it, as the products of tests are small
  */
-export async function openTestEngine({ software = true, budget = 1 << 30 } = {}): Promise<WebgpuEngine> {
+export async function openTestEngine({
+  software = true,
+  budget = 1 << 30,
+  smallProducts = true,
+} = {}): Promise<WebgpuEngine> {
   const engine = new WebgpuEngine(await openDevice(await testGpu(software)), { bytes: budget, source: 'for a test' });
   await engine.useMatrices();
   const { store } = engine;
-  if (store.matrices) store.matrices = { ...store.matrices, leastExtent: 1 };
+  if (smallProducts && store.matrices) store.matrices = { ...store.matrices, leastExtent: 1 };
   return engine;
 }
