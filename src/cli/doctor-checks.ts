@@ -10,6 +10,7 @@ import type { FoundLibrary, FoundMachine } from '../engine/cuda/inspect-machine.
 import type { GpuAdapter } from '../engine/webgpu/gpu-types.js';
 import { adapterIsSoftware, findAdapter, loadWebgpu } from '../engine/webgpu/load-webgpu.js';
 import { memorySize } from '../engine/webgpu/memory-size.js';
+import { describeUnit, findUnit, MATRIX_FLAGS } from '../engine/webgpu/subgroup-matrices.js';
 import { reasonOf, TuneError } from '../errors.js';
 import { hubCacheFolder } from '../hub/environment.js';
 import { findHubToken, TOKEN_HINT } from '../hub/token.js';
@@ -236,7 +237,7 @@ async function tokenCheck(name: string, cure: string, find: () => Promise<string
 }
 
 async function findGpu(): Promise<GpuAdapter> {
-  return findAdapter(await loadWebgpu());
+  return findAdapter(await loadWebgpu(process.cwd(), MATRIX_FLAGS));
 }
 
 /** Whether the webgpu engine can run: its package, and a GPU that it finds. Opens no device. */
@@ -248,7 +249,8 @@ async function webgpuCheck(find: () => Promise<GpuAdapter>): Promise<Check> {
     const found = oneLine([info?.description, info?.device, info?.architecture].filter(Boolean).join(', ') || 'a GPU');
     if (!adapterIsSoftware(adapter)) {
       const { bytes, source } = await memorySize({ info: info ?? {}, isSoftware: false });
-      return { name, state: 'ok', found: `${found}, up to ${formatBytes(bytes)} (${source})` };
+      const unit = describeUnit(findUnit(adapter, info ?? {}));
+      return { name, state: 'ok', found: `${found}; ${unit}; up to ${formatBytes(bytes)} (${source})` };
     }
     const cure = 'only the processor computes there: check the Vulkan driver of the GPU (vulkaninfo --summary)';
     return { name, state: 'optional', found: `${found}: no GPU`, cure };

@@ -98,7 +98,7 @@ async function openEngine(): Promise<Engine> {
   if (values.engine === 'cuda') return createCudaEngine(limits);
   if (values.engine === 'cpu') return createCpuEngine();
   if (values.engine === 'tfjs') return openTfjs();
-  return openTestEngine({ software: false, budget: limits.memoryBudget ?? 24 * 2 ** 30 });
+  return openTestEngine({ software: false, budget: limits.memoryBudget ?? 24 * 2 ** 30, smallProducts: false });
 }
 
 async function openTfjs(): Promise<Engine> {

@@ -1,18 +1,22 @@
 /**
  * Speed of the webgpu engine's products: plain ones of all transposes, those with frozen weights at the shapes of Ministral
- * 3B, low-rank ones, whole linear layers, and cross-entropy. A few values of each are checked against plain sums.
+ * 3B, low-rank ones, whole linear layers, and cross-entropy. A few values of each are checked against plain sums. On subgroup
+ * matrices where the device has them.
  *
  *   npx tsx test/bench/webgpu-products.ts [--from FOLDER] [--flag TOGGLE]... [--only square|weights|low|layer|loss]
- *     [--sizes 1024,2048,4096] [--rows 1,512,2048,4096] [--tiles] [--tile TEXT] [--fixed] [--seconds 0.5] [--software]
+ *     [--sizes 1024,2048,4096] [--rows 1,512,2048,4096] [--tiles] [--tile TEXT]... [--fixed] [--seconds 0.5] [--software] [--no-matrices]
+ *     [--errors]
  *
  * --from: the project whose node_modules has `webgpu`. --flag: of Dawn, such as enable-dawn-features=disable_robustness.
- * --tiles: every tile beside the one that the engine takes, --tile TEXT: those of that name. --fixed: A is bound `read`, as
- * if it were a weight.
+ * --tiles: every tile beside the one that the engine takes, --tile TEXT: those whose names have it; those of subgroup matrices
+ * begin with "matrices". --fixed: A is bound `read`, as if it were a weight. --no-matrices: plain ones alone.
+ * --errors: how far the values are off that are checked.
  */
 import { parseArgs } from 'node:util';
 import type { WebgpuWeight, WeightFormat } from '../../src/engine/webgpu/frozen-weight.js';
 import type { BufferRange } from '../../src/engine/webgpu/gpu-types.js';
 import { loadWebgpu, openDevice } from '../../src/engine/webgpu/load-webgpu.js';
+import { MATRIX_TILES, type MatrixTile, tileFits } from '../../src/engine/webgpu/matrix-products.js';
 import {
   backwardProduct,
   forwardProduct,
@@ -23,6 +27,7 @@ import {
   TILES,
   type Tile,
 } from '../../src/engine/webgpu/products.js';
+import { findUnit, MATRIX_FLAGS } from '../../src/engine/webgpu/subgroup-matrices.js';
 import type { WebgpuTensor } from '../../src/engine/webgpu/tensor-store.js';
 import { WebgpuEngine } from '../../src/engine/webgpu/webgpu-engine.js';
 import { e4m3ToNumber } from '../../src/formats/float8.js';
@@ -41,10 +46,12 @@ const { values: options } = parseArgs({
     vocabulary: { type: 'string', default: '131072' },
     'loss-rows': { type: 'string', default: '256' },
     tiles: { type: 'boolean', default: false },
-    tile: { type: 'string' },
+    tile: { type: 'string', multiple: true },
+    'no-matrices': { type: 'boolean', default: false },
     fixed: { type: 'boolean', default: false },
     seconds: { type: 'string', default: '0.3' },
     software: { type: 'boolean', default: false },
+    errors: { type: 'boolean', default: false },
   },
 });
 const numbers = (list: string): number[] => list.split(',').map(Number);
@@ -82,9 +89,28 @@ const OTHER_TILES: Record<string, Tile> = {
   '256x128x8, 16x8': tile(256, 128, 8, 4, 2),
 };
 
+/** Rows and columns of a workgroup and a subgroup, values of k in a step. */
+function matrixTile(bm: number, bn: number, sm: number, sn: number, kBlock: number): MatrixTile {
+  return { bm, bn, sm, sn, kBlock };
+}
+
+const OTHER_MATRIX_TILES: Record<string, MatrixTile> = {
+  'matrices large': MATRIX_TILES.large,
+  'matrices small': MATRIX_TILES.small,
+  'matrices tiny': MATRIX_TILES.tiny,
+  'matrices 128x128x32, 32x64': matrixTile(128, 128, 32, 64, 32),
+  'matrices 128x128x16, 32x64': matrixTile(128, 128, 32, 64, 16),
+  'matrices 128x128x16, 64x32': matrixTile(128, 128, 64, 32, 16),
+  'matrices 128x128x16, 64x64': matrixTile(128, 128, 64, 64, 16),
+  'matrices 128x64x32, 64x32': matrixTile(128, 64, 64, 32, 32),
+  'matrices 128x64x16, 64x32': matrixTile(128, 64, 64, 32, 16),
+  'matrices 64x128x16, 32x64': matrixTile(64, 128, 32, 64, 16),
+  'matrices 64x64x16, 32x32': matrixTile(64, 64, 32, 32, 16),
+};
+
 const driver = findSwiftShader();
-if (options.software && driver) process.env.VK_DRIVER_FILES = driver;
-const gpu = await loadWebgpu(options.from, options.flag);
+if (options.software && driver) process.env.VK_DRIVER_FILES ??= driver;
+const gpu = await loadWebgpu(options.from, [...MATRIX_FLAGS, ...options.flag]);
 const adapter = await gpu.requestAdapter({ powerPreference: 'high-performance' });
 console.log(`features: ${[...(adapter?.features ?? [])].join(' ')}`);
 const info = adapter?.info as { subgroupMatrixConfigs?: Iterable<object> } | undefined;
@@ -99,7 +125,12 @@ for (const name of ['maxComputeWorkgroupStorageSize', 'maxStorageBufferBindingSi
 const budget = { bytes: (options.software ? 1 : 24) * 2 ** 30, source: 'for the benchmark' };
 const engine = new WebgpuEngine(open, budget);
 const { store } = engine;
+await engine.useMatrices();
 console.log(engine.description);
+// Measured also where the engine refuses them: the checks say what is wrong.
+const found = findUnit(open.device, open.info);
+const unit = typeof found === 'string' || options['no-matrices'] ? undefined : found;
+store.matrices = unit;
 
 /** Fast and repeatable, in ±1. */
 let state = 1;
@@ -154,12 +185,13 @@ async function check(
   const [rows, columns] = tensor.shape as [number, number];
   const found = await engine.read(tensor);
   let worst = 0;
-  for (let i = 0; i < 12; i++) {
+  for (let i = 0; i < 40; i++) {
     const row = i === 0 ? rows - 1 : (i * 7919) % rows;
     const column = i === 0 ? columns - 1 : (i * 104729) % columns;
     const [value, magnitude] = plain(row, column);
     worst = Math.max(worst, Math.abs(found[row * columns + column]! - value) / magnitude);
   }
+  if (options.errors) console.log(`       off by at most ${worst.toExponential(1)} of the sum of magnitudes`);
   if (worst < 1e-6) return;
   faults++;
   console.log(`WRONG  ${label}: off by ${worst.toExponential(1)} of the sum of magnitudes`);
@@ -176,22 +208,30 @@ function dot(k: number, a: (i: number) => number, b: (i: number) => number): rea
   return [sum, magnitude];
 }
 
-const tileName = (tile: Tile | undefined): string =>
-  Object.entries(OTHER_TILES).find(([, other]) => other === tile)?.[0] ?? 'few rows';
+const planName = ({ tile, matrixTile }: Plan): string =>
+  Object.entries({ ...OTHER_TILES, ...OTHER_MATRIX_TILES }).find(([, other]) => other === (matrixTile ?? tile))?.[0] ??
+  'few rows';
 
-/** The plan of the engine, and others where they are asked for and the device has the memory. */
+/** The plan of the engine, the plain one beside it, and others where they are asked for and the device has the memory. */
 function plansOf(what: Product): Plan[] {
-  const own = planProduct(what);
-  if (!options.tiles) return [own];
+  const own = planProduct(what, store.matrices);
+  const plain = own.matrixTile ? [planProduct(what)] : [];
+  if (!options.tiles) return [own, ...plain];
+  const isWanted = (name: string): boolean => !options.tile || options.tile.some((text) => name.includes(text));
+  const planes = 'weight' in what.b ? 1 : 2;
+  const onMatrices = Object.entries(OTHER_MATRIX_TILES)
+    .filter(([name, other]) => unit && isWanted(name) && tileFits(other, unit, planes, 128) && other !== own.matrixTile)
+    .map(([, other]) => ({ matrixTile: other, splits: 1 }));
   const most = open.device.limits.maxComputeWorkgroupStorageSize;
   const others = Object.entries(OTHER_TILES)
-    .filter(([name]) => !options.tile || name.includes(options.tile))
+    .filter(([name]) => isWanted(name))
     .map(([, other]) => other)
     .filter(
       ({ bm, bn, bk, stages }) =>
         4 * (bm + bn) * bk * stages <= most && bm <= 2 * Math.max(16, what.m) && bn <= 2 * Math.max(16, what.n),
     );
-  return [own, ...others.filter((tile) => tile !== own.tile || own.splits > 1).map((tile) => ({ tile, splits: 1 }))];
+  const onTiles = others.filter((tile) => tile !== own.tile || own.splits > 1).map((tile) => ({ tile, splits: 1 }));
+  return [own, ...plain, ...onMatrices, ...onTiles];
 }
 
 function report(label: string, milliseconds: number, operations: number, bytes: number): void {
@@ -213,7 +253,7 @@ async function measurePlain(
   const aRows = fixed ? { range: fixed, isFixed: true } : { range: a.tensor.range };
   const whole = { ...what, a: aRows, b: b.tensor.range, c: { range: c.range } };
   for (const plan of plansOf(whole)) {
-    const name = `${label}, ${tileName(plan.tile)}${plan.splits > 1 ? ` in ${plan.splits} splits` : ''}`;
+    const name = `${label}, ${planName(plan)}${plan.splits > 1 ? ` in ${plan.splits} splits` : ''}`;
     const run = (): void => product(store, whole, plan);
     const took = await time(run);
     report(name, took, 2 * m * n * k, 4 * (m * k + n * k + m * n));
@@ -300,7 +340,10 @@ async function weights(): Promise<void> {
         const operations = 2 * m * inputs * outputs;
         const label = `${m} x ${inputs} -> ${outputs} ${format}`;
         const forward = (): void => forwardProduct(store, weight, x.tensor, m, y);
-        report(`${label}, forward`, await time(forward), operations, bytes);
+        const b = { weight, part: weight.parts[0]! };
+        const what = { m, n: outputs, k: inputs, a: x.tensor, b, transB: true, c: y };
+        const plans = plansOf(what);
+        report(`${label}, forward, ${planName(plans[0]!)}`, await time(forward), operations, bytes);
         const plain = (row: number, column: number): readonly [number, number] =>
           dot(
             inputs,
@@ -308,24 +351,29 @@ async function weights(): Promise<void> {
             (i) => made.value(column, i),
           );
         await check(`${label}, forward`, y, plain);
-        const b = { weight, part: weight.parts[0]! };
-        const what = { m, n: outputs, k: inputs, a: x.tensor, b, transB: true, c: y };
-        for (const plan of plansOf(what).slice(1)) {
-          const name = `${label}, forward, ${tileName(plan.tile)}`;
+        for (const plan of plans.slice(1)) {
+          const name = `${label}, forward, ${planName(plan)}`;
           report(name, await time(() => product(store, what, plan)), operations, bytes);
           await check(name, y, plain);
         }
         if (m > 16) {
           const dy = held(m, outputs);
           const backward = (): void => backwardProduct(store, weight, dy.tensor, m, x.tensor);
-          report(`${label}, backward`, await time(backward), operations, bytes);
-          await check(`${label}, backward`, x.tensor, (row, column) =>
+          const plain = (row: number, column: number): readonly [number, number] =>
             dot(
               outputs,
               (i) => dy.values[row * outputs + i]!,
               (i) => made.value(i, column),
-            ),
-          );
+            );
+          const what = { m, n: inputs, k: outputs, a: dy.tensor, b, c: x.tensor };
+          const plans = plansOf(what);
+          report(`${label}, backward, ${planName(plans[0]!)}`, await time(backward), operations, bytes);
+          await check(`${label}, backward`, x.tensor, plain);
+          for (const plan of plans.slice(1)) {
+            const name = `${label}, backward, ${planName(plan)}`;
+            report(name, await time(() => product(store, what, plan)), operations, bytes);
+            await check(name, x.tensor, plain);
+          }
           store.release(dy.tensor);
         }
         for (const tensor of [x.tensor, y]) store.release(tensor);

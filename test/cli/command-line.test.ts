@@ -6,6 +6,7 @@ import manifest from '../../package.json' with { type: 'json' };
 import { doctorChecks } from '../../src/cli/doctor-checks.js';
 import { formatChecks } from '../../src/cli/doctor-command.js';
 import type { GpuAdapter } from '../../src/engine/webgpu/gpu-types.js';
+import { MATRIX_FEATURES } from '../../src/engine/webgpu/subgroup-matrices.js';
 import { EngineError } from '../../src/errors.js';
 // Loaded before the tests, as it takes a while.
 import '../../src/cli/plan-command.js';
@@ -125,16 +126,23 @@ describe('doctor', () => {
 
   it('says whether the webgpu engine finds a GPU', async () => {
     const bare = machine({ cards: [], driverVersion: undefined });
-    const adapter = (info: object) => async () => ({ info }) as GpuAdapter;
+    const adapter =
+      (info: object, ...features: string[]) =>
+      async () =>
+        ({ info, features: new Set(features), limits: {} }) as unknown as GpuAdapter;
     const check = async (find: () => Promise<GpuAdapter>) => {
       const checks = await doctorChecks({ env: EMPTY, home: folder, machine: bare, adapter: find });
       return { text: formatChecks(checks), ...checks.find(({ name }) => name === 'webgpu engine')! };
     };
     const found = await check(adapter({ description: 'Metal driver', device: 'Apple M3\u001b[2J' }));
     expect(found).toMatchObject({ state: 'ok', found: expect.stringMatching(/^Metal driver, Apple M3/) });
+    expect(found.found).toContain('; no subgroup matrices: no shader-f16; up to ');
+    const config = { M: 16, N: 16, K: 16, componentType: 'f16', resultComponentType: 'f32' };
+    const tensorCores = adapter({ description: 'a card', subgroupMatrixConfigs: [config] }, ...MATRIX_FEATURES);
+    expect((await check(tensorCores)).found).toMatch(/^a card; subgroup matrices 16x16x16 \(f16, split\); up to /);
     expect(found.text).toContain('The cuda engine cannot run here; the webgpu engine can.');
     expect(found.text).not.toContain('\u001b');
-    expect(found.found).toMatch(/, up to [\d.]+ GiB \(two thirds of the system's memory\)$/);
+    expect(found.found).toMatch(/; up to [\d.]+ GiB \(two thirds of the system's memory\)$/);
     const unknown = await check(adapter({ vendor: 'intel', description: 'Intel(R) Arc(TM) A770 Graphics' }));
     expect(unknown).toMatchObject({ state: 'ok', found: expect.stringMatching(/a guess.*set memoryBudget/) });
     const software = await check(adapter({ architecture: 'swiftshader' }));

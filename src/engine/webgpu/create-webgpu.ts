@@ -7,6 +7,7 @@ import { memoryBudgetSchema } from '../memory-budget.js';
 import type { GpuDevice } from './gpu-types.js';
 import { loadWebgpu, type OpenDevice, openDevice } from './load-webgpu.js';
 import { memorySize } from './memory-size.js';
+import { MATRIX_FLAGS } from './subgroup-matrices.js';
 import { WebgpuEngine } from './webgpu-engine.js';
 
 /** Options of the `webgpu` engine: `createEngine('webgpu', { webgpu: … })`. */
@@ -33,6 +34,12 @@ export interface WebgpuEngineOptions {
    * tests. Default: false.
    */
   software?: boolean;
+  /**
+   * Products run on subgroup matrices (tensor cores and their like) where the device has them: in f16, float32 values as two
+   * halves, with sums and accuracy of float32. They are an experiment of Dawn, so that a small product is compared with a
+   * plain one first; the engine's description says which it is. Default: true.
+   */
+  subgroupMatrices?: boolean;
 }
 
 const optionsSchema = lazySchema(() =>
@@ -40,6 +47,7 @@ const optionsSchema = lazySchema(() =>
     memoryBudget: memoryBudgetSchema().optional(),
     tokensPerPass: z.int().nonnegative().optional(),
     software: z.boolean().optional(),
+    subgroupMatrices: z.boolean().optional(),
   } satisfies Record<Exclude<keyof WebgpuEngineOptions, 'device'>, z.ZodType>),
 );
 type _Input = NoMismatch<
@@ -52,7 +60,7 @@ export function parseWebgpuOptions(options: unknown, what: string): z.output<Ret
 }
 
 /** How a device is opened; a test gives a stand-in. */
-export type Opener = () => Promise<OpenDevice>;
+export type Opener = (subgroupMatrices: boolean) => Promise<OpenDevice>;
 
 /**
  * @throws ConfigError for options that are wrong
@@ -60,17 +68,25 @@ export type Opener = () => Promise<OpenDevice>;
  */
 export async function createWebgpuEngine(
   options: WebgpuEngineOptions = {},
-  open: Opener = async () => openDevice(await loadWebgpu()),
+  open: Opener = async (matrices) => openDevice(await loadWebgpu(process.cwd(), matrices ? MATRIX_FLAGS : [])),
 ): Promise<WebgpuEngine> {
   const { device, ...others } = options;
-  const { memoryBudget, tokensPerPass, software = false } = parseWebgpuOptions(others, 'webgpu engine');
+  const given = parseWebgpuOptions(others, 'webgpu engine');
+  const { memoryBudget, tokensPerPass, software = false, subgroupMatrices = true } = given;
   if (device !== undefined) requireDevice(device);
-  const opened = device ? ownDevice(device) : await open();
+  const opened = device ? ownDevice(device) : await open(subgroupMatrices);
   try {
     if (opened.isSoftware && !software && !device) throw softwareOnly(opened);
     const size =
       memoryBudget === undefined ? await memorySize(opened) : { bytes: memoryBudget, source: 'as memoryBudget says' };
-    return new WebgpuEngine(opened, size, tokensPerPass);
+    const engine = new WebgpuEngine(opened, size, tokensPerPass);
+    if (!subgroupMatrices || (await engine.useMatrices())) return engine;
+    if (device) engine.store.queue.requireSound();
+    // The experiment cost the device: a new one goes on without.
+    await engine.dispose();
+    const plain = await createWebgpuEngine({ ...options, subgroupMatrices: false }, open);
+    plain.products = engine.products;
+    return plain;
   } catch (error) {
     if (!device) opened.device.destroy();
     throw error;

@@ -50,6 +50,10 @@ export class DeviceFailures {
     if (!this.#isDisposed) this.#failure ??= error;
   }
 
+  get isSound(): boolean {
+    return this.#failure === undefined;
+  }
+
   /** @throws what has gone wrong for good */
   requireSound(): void {
     if (this.#failure) throw this.#failure;

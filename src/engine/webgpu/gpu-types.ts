@@ -99,6 +99,15 @@ export interface GpuDevice {
   destroy(): void;
 }
 
+/** A product that subgroups compute at once: M x K by K x N. */
+interface GpuMatrixConfig {
+  readonly M: number;
+  readonly N: number;
+  readonly K: number;
+  readonly componentType: string;
+  readonly resultComponentType: string;
+}
+
 /** What `GPUAdapterInfo` says of a device; all of it may be empty. */
 export interface GpuAdapterInfo {
   readonly vendor?: string;
@@ -108,6 +117,8 @@ export interface GpuAdapterInfo {
   readonly isFallbackAdapter?: boolean;
   readonly subgroupMinSize?: number;
   readonly subgroupMaxSize?: number;
+  /** Dawn's, with the feature chromium-experimental-subgroup-matrix. */
+  readonly subgroupMatrixConfigs?: Iterable<GpuMatrixConfig>;
 }
 
 export interface GpuAdapter {

@@ -6,6 +6,7 @@ import { requirePath } from '../../config.js';
 import { ConfigError, EngineError, reasonOf } from '../../errors.js';
 import { describeGiven } from '../../messages/given-kind.js';
 import type { Gpu, GpuAdapter, GpuAdapterInfo, GpuDevice, GpuLimits } from './gpu-types.js';
+import { MATRIX_FEATURES } from './subgroup-matrices.js';
 
 const INSTALL = 'npm install webgpu (Dawn: Metal, Vulkan, Direct3D 12; 132 MB)';
 
@@ -19,7 +20,7 @@ const LIMITS = [
   'maxComputeWorkgroupSizeX',
   'maxComputeWorkgroupsPerDimension',
 ] as const satisfies readonly (keyof GpuLimits)[];
-const FEATURES = ['shader-f16', 'subgroups', 'timestamp-query', 'chromium-experimental-subgroup-matrix'] as const;
+const FEATURES = ['subgroups', 'timestamp-query'] as const;
 
 /** A device, with the adapter's description of itself. */
 export interface OpenDevice {
@@ -85,11 +86,21 @@ export async function findAdapter(gpu: Gpu): Promise<GpuAdapter> {
  */
 export async function openDevice(gpu: Gpu): Promise<OpenDevice> {
   const adapter = await findAdapter(gpu);
-  const requiredFeatures = FEATURES.filter((name) => adapter.features.has(name));
+  const requiredFeatures: string[] = FEATURES.filter((name) => adapter.features.has(name));
   const requiredLimits = Object.fromEntries(LIMITS.map((name) => [name, adapter.limits[name]]));
+  const matrixFeatures = MATRIX_FEATURES.filter(
+    (name) => adapter.features.has(name) && !requiredFeatures.includes(name),
+  );
   let device: GpuDevice;
   try {
-    device = await adapter.requestDevice({ requiredFeatures, requiredLimits });
+    device = await adapter
+      .requestDevice({ requiredFeatures: [...requiredFeatures, ...matrixFeatures], requiredLimits })
+      // An experiment that fails costs nobody the engine.
+      .catch(async (cause) => {
+        if (matrixFeatures.length === 0) throw cause;
+        // An adapter that was asked once may not answer again.
+        return (await findAdapter(gpu)).requestDevice({ requiredFeatures, requiredLimits });
+      });
   } catch (cause) {
     throw new EngineError(`WebGPU gives no device of ${adapter.info?.description || 'the GPU'}: ${reasonOf(cause)}`, {
       cause,

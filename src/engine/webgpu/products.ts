@@ -2,12 +2,15 @@
  * Matrix products: C = alpha · op(A) · op(B) + beta · C, where B is float32 or a frozen weight. Which tiles compute one, and
  * in how many splits of k, follows from the extents alone, so that results are the same on every run.
  */
+import { OutOfMemoryError } from '../../errors.js';
 import { WGSL } from '../../generated/wgsl-kernels.js';
 import { dropoutScale, dropoutThreshold } from '../../random.js';
 import type { WebgpuWeight, WeightPart } from './frozen-weight.js';
 import type { BufferRange } from './gpu-types.js';
 import type { Defines } from './kernel-source.js';
 import { flat, type Variant } from './kernels.js';
+import { type MatrixPlan, type MatrixTile, matrixProduct, planMatrices } from './matrix-products.js';
+import type { MatrixUnit } from './subgroup-matrices.js';
 import type { TensorStore } from './tensor-store.js';
 import { weightParameters } from './weight-reader.js';
 
@@ -109,13 +112,20 @@ const MAX_FEW_ROWS = 16;
 export interface Plan {
   /** Without one matrix-vector.wgsl computes it: B is read once, by rows. */
   readonly tile?: Tile | undefined;
+  /** On subgroup matrices; what is low-rank is computed before it. */
+  readonly matrixTile?: MatrixTile | undefined;
   readonly splits: number;
 }
 
-/** What computes a product of these extents. */
-export function planProduct(what: Product): Plan {
+/**
+ * What computes a product of these extents.
+ * @param unit subgroup matrices, where the device has them
+ */
+export function planProduct(what: Product, unit?: MatrixUnit): Plan {
   const { m, n, k, bias, low } = what;
   if (m <= MAX_FEW_ROWS && fitsFewRows(what)) return { splits: 1 };
+  const onMatrices = unit && isWide(what) ? planMatrices(what, unit) : undefined;
+  if (onMatrices) return onMatrices;
   // The bias is added once, by one split; what is low-rank is the first of all, and needs a step after it.
   const isLowSplit = !low || ((what.alpha ?? 1) === 1 && low.rank <= STEPS_OF_SPLIT * SMALLEST_STEP);
   const mayBeSplit = bias === undefined && isLowSplit;
@@ -140,6 +150,13 @@ function groupsOf({ bm, bn }: Tile, m: number, n: number): number {
   return Math.ceil(m / bm) * Math.ceil(n / bn);
 }
 
+/** Whether four neighbours of every operand can be read at once. */
+function isWide({ m, n, k, a, transA, b, transB, c }: Product): boolean {
+  const block = 'weight' in b && b.part.factors ? b.weight.block[1] : 0;
+  const [across, down] = [transA ? m : k, transB ? k : n];
+  return areMultiples(4, across, a.stride ?? 0, a.first ?? 0, down, n, c.stride ?? 0, c.first ?? 0, block);
+}
+
 /** Whether rows begin where eight values can be read at once. */
 function fitsFewRows({ k, a, transA, b, transB, low }: Product): boolean {
   const block = 'weight' in b && b.part.factors ? b.weight.block[1] : 0;
@@ -157,10 +174,14 @@ function narrowTile(m: number, n: number): Tile {
 }
 
 /** Queues a product. k must not be 0. */
-export function product(store: TensorStore, what: Product, plan: Plan = planProduct(what)): void {
+export function product(store: TensorStore, what: Product, plan: Plan = planProduct(what, store.matrices)): void {
   const { m, n, c, alpha = 1, beta = 0 } = what;
   if (m === 0 || n === 0) return;
-  const { tile, splits } = plan;
+  const { tile, matrixTile, splits } = plan;
+  if (matrixTile) {
+    onMatrices(store, what, { matrixTile, splits });
+    return;
+  }
   if (!tile) {
     launchFewRows(store, what);
     return;
@@ -179,31 +200,35 @@ export function product(store: TensorStore, what: Product, plan: Plan = planProd
   store.release(partial);
 }
 
+/** Where there is no memory to pack the operands, plain kernels compute it in one split, which needs none. */
+function onMatrices(store: TensorStore, what: Product, plan: MatrixPlan): void {
+  const { low } = what;
+  const lowFirst = (): void => {
+    // C becomes what is low-rank, and beta · C.
+    if (low) launchTiles(store, { ...what, k: 0, bias: undefined }, TILES.medium, 1);
+  };
+  try {
+    matrixProduct(store, low ? { ...what, low: undefined, beta: 1 } : what, plan, lowFirst);
+  } catch (error) {
+    if (!(error instanceof OutOfMemoryError)) throw error;
+    product(store, what, { ...planProduct(what), splits: 1 });
+  }
+}
+
 function launchTiles(store: TensorStore, what: Product, tile: Tile, splits: number): void {
-  const { m, n, k, a, transA = false, b, transB = false, c, low, bias } = what;
+  const { m, n, k, a, transA = false, b, transB = false, low, bias } = what;
   const { bm, bn, bk } = tile;
   const { mask } = low ?? {};
   const held = 'weight' in b ? b : undefined;
-  const isWide = areMultiples(
-    4,
-    transA ? m : k,
-    a.stride ?? 0,
-    a.first ?? 0,
-    transB ? k : n,
-    n,
-    c.stride ?? 0,
-    c.first ?? 0,
-    low?.rank ?? 0,
-    held?.part.factors ? held.weight.block[1] : 0,
-  );
+  const wide = isWide(what) && (low?.rank ?? 0) % 4 === 0;
   const totalSteps = Math.ceil(k / bk) + (low ? Math.ceil(low.rank / bk) : 0);
   const parameters = parametersOf(what);
   parameters.steps = Math.ceil(totalSteps / splits);
   parameters.split_size = m * n;
   const tileBytes = 4 * (bm + bn) * bk * tile.stages;
   const defines = {
-    ELEMENT: isWide ? 'vec4f' : 'f32',
-    WIDE: isWide,
+    ELEMENT: wide ? 'vec4f' : 'f32',
+    WIDE: wide,
     TRANS_A: transA,
     TRANS_B: transB,
     FORMAT: held ? held.weight.format : false,

@@ -10,6 +10,7 @@ import type { WebgpuWeight } from './frozen-weight.js';
 import type { BufferRange } from './gpu-types.js';
 import { flat, type Kernels } from './kernels.js';
 import type { Span, WebgpuMemory } from './memory.js';
+import type { MatrixUnit } from './subgroup-matrices.js';
 
 export class WebgpuTensor extends CountedTensor {
   /** Where the values lie. */
@@ -51,6 +52,8 @@ export class TensorStore extends CountedTensors<WebgpuTensor> {
   readonly queue: CommandQueue;
   readonly kernels: Kernels;
   readonly weights = new HeldWeights<WebgpuWeight>();
+  /** That products may use; undefined where the device has none, or they are off. */
+  matrices: MatrixUnit | undefined;
 
   constructor(memory: WebgpuMemory, queue: CommandQueue, kernels: Kernels) {
     super(WebgpuTensor);

@@ -37,6 +37,7 @@ import { webgpuOperations } from './operations.js';
 import { WebgpuOptimizerState } from './optimizer.js';
 import { zeroParameters } from './parameter-chunks.js';
 import { WebgpuParameterSet } from './parameters.js';
+import { useMatrices } from './subgroup-matrices.js';
 import { blocks, lanesOf, TensorStore } from './tensor-store.js';
 import { requireWeightRoom } from './weight-room.js';
 import { loadWeight, releaseWeight } from './weights.js';
@@ -53,27 +54,44 @@ export class WebgpuEngine extends CountingEngine implements Engine {
   readonly name = 'webgpu';
   readonly tokensPerPass: number;
   readonly heldFormats = ['nf4', 'f8_e4m3'] as const;
-  readonly description: string;
   readonly operations: Operations;
   readonly store: TensorStore;
   readonly #open: OpenDevice;
+  readonly #budget: MemorySize;
+  /** What products run on, in a few words. */
+  products = 'subgroup matrices off';
   #isDisposed = false;
 
   /** @param budget bytes for everything that the engine keeps on the device, and where that is from */
   constructor(open: OpenDevice, budget: MemorySize, tokensPerPass = TOKENS_PER_PASS) {
-    const { device, info } = open;
+    const { device } = open;
     const queue = new CommandQueue(device);
     const memory = new WebgpuMemory(device, queue, budget.bytes);
     const store = new TensorStore(memory, queue, new Kernels(device, queue));
     super(store);
     this.#open = open;
+    this.#budget = budget;
     this.store = store;
     this.tokensPerPass = tokensPerPass;
     this.operations = webgpuOperations(store);
-    const name = info.description || info.device || info.vendor || 'unknown GPU';
-    const bytes = Number.isFinite(budget.bytes) ? `up to ${(budget.bytes / 1e9).toFixed(1)} GB` : 'without a limit';
-    const most = `${bytes} (${budget.source})`;
-    this.description = `webgpu: float32 with weights as stored, ${name}, ${most}`;
+  }
+
+  /**
+   * For an engine that has computed nothing yet: products run on subgroup matrices where the device has them.
+   * @returns false if the device did not survive trying them
+   */
+  async useMatrices(): Promise<boolean> {
+    this.products = await useMatrices(this.store, this.#open.device, this.#open.info);
+    this.resetPeak();
+    return this.store.queue.failures.isSound;
+  }
+
+  get description(): string {
+    const { description, device, vendor } = this.#open.info;
+    const { bytes, source } = this.#budget;
+    const size = Number.isFinite(bytes) ? `up to ${(bytes / 1e9).toFixed(1)} GB` : 'without a limit';
+    const name = description || device || vendor || 'unknown GPU';
+    return `webgpu: float32 with weights as stored, ${name}, ${this.products}, ${size} (${source})`;
   }
 
   get storage(): StorageCosts {
@@ -84,7 +102,7 @@ export class WebgpuEngine extends CountingEngine implements Engine {
       keepsMasks: false,
       logits: { most: MAX_LOGITS, bytes: LOGIT_BYTES },
       temporaries: 1,
-      scratchBytes: SCRATCH_BYTES,
+      scratchBytes: SCRATCH_BYTES + 2 * (this.store.matrices?.packedBytes ?? 0),
       rowTile: 1,
       // Free memory lies in holes about as large as the tensors of a pass.
       reserveBytes: Number.isFinite(budget) ? Math.round(RESERVE_SHARE * budget) : 0,

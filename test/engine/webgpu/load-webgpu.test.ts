@@ -6,6 +6,7 @@ import { createEngine } from '../../../src/engine/create-engine.js';
 import { createWebgpuEngine } from '../../../src/engine/webgpu/create-webgpu.js';
 import type { GpuAdapter } from '../../../src/engine/webgpu/gpu-types.js';
 import { loadWebgpu, openDevice } from '../../../src/engine/webgpu/load-webgpu.js';
+import { MATRIX_FEATURES } from '../../../src/engine/webgpu/subgroup-matrices.js';
 import { ConfigError } from '../../../src/errors.js';
 import { FakeDevice } from './fake-device.js';
 
@@ -75,6 +76,62 @@ describe('the webgpu engine', () => {
     });
   });
 
+  it('opens without the features of subgroup matrices where the device refuses them', async () => {
+    const device = new FakeDevice();
+    const adapter = { ...adapterOf(device, {}), features: new Set(['subgroups', ...MATRIX_FEATURES]) };
+    const request = vi.spyOn(adapter, 'requestDevice').mockRejectedValueOnce(new Error('an experiment failed'));
+    expect((await openDevice({ requestAdapter: async () => adapter })).device).toBe(device);
+    expect(request.mock.calls.map(([given]) => (given as { requiredFeatures: string[] }).requiredFeatures)).toEqual([
+      ['subgroups', 'shader-f16', 'chromium-experimental-subgroup-matrix'],
+      ['subgroups'],
+    ]);
+    // What fails without them as well is the user's to know.
+    request.mockRejectedValue(new Error('no memory'));
+    await expect(openDevice({ requestAdapter: async () => adapter })).rejects.toThrow(
+      'WebGPU gives no device of the GPU: no memory',
+    );
+  });
+
+  describe('with subgroup matrices', () => {
+    const config = { M: 16, N: 16, K: 16, componentType: 'f16', resultComponentType: 'f32' };
+    const info = { description: 'a card', subgroupMatrixConfigs: [config] };
+    const REFUSED = 'a card, no subgroup matrices 16x16x16 (f16, split): ';
+    const withMatrices = (): FakeDevice => {
+      const device = new FakeDevice();
+      const limits = { ...device.limits, maxComputeWorkgroupStorageSize: 32768 };
+      return Object.assign(device, { features: new Set(MATRIX_FEATURES), limits });
+    };
+
+    it('uses them only where they compute what plain kernels do', async () => {
+      const asked: boolean[] = [];
+      const open = async (subgroupMatrices: boolean) => {
+        asked.push(subgroupMatrices);
+        return { device: withMatrices(), info, isSoftware: false };
+      };
+      // Its kernels compute nothing, so that both products are zero.
+      const checked = await createWebgpuEngine({ memoryBudget: 2 ** 30 }, open);
+      expect(checked.description).toContain(`${REFUSED}the check computed nothing, up`);
+      expect(checked.store.matrices).toBeUndefined();
+      const off = await createWebgpuEngine({ memoryBudget: 2 ** 30, subgroupMatrices: false }, open);
+      expect(off.description).toContain('a card, subgroup matrices off, up');
+      expect(asked).toEqual([true, false]);
+    });
+
+    it('opens the device again if it is lost in their check', async () => {
+      const [lost, next] = [withMatrices(), withMatrices()];
+      vi.spyOn(lost, 'createComputePipeline').mockImplementation(() => {
+        lost.lose('a fault of its driver');
+        return {};
+      });
+      const open = async (isFirst: boolean) => ({ device: isFirst ? lost : next, info, isSoftware: false });
+      const engine = await createWebgpuEngine({ memoryBudget: 2 ** 30 }, open);
+      expect(engine.description).toContain(`${REFUSED}the GPU was lost: a fault of its driver`);
+      expect([lost.isDestroyed, next.isDestroyed]).toEqual([true, false]);
+      expect(await engine.read(engine.fromArray(Float32Array.of(1, 2), [2]))).toEqual(Float32Array.of(1, 2));
+      await expect(createWebgpuEngine({ device: lost, memoryBudget: 2 ** 30 })).rejects.toThrow('the GPU was lost');
+    });
+  });
+
   it('computes on the processor only if it is asked to', async () => {
     const device = new FakeDevice();
     const open = () => openDevice({ requestAdapter: async () => adapterOf(device, SOFTWARE) });
@@ -84,7 +141,7 @@ describe('the webgpu engine', () => {
     expect(device.isDestroyed).toBe(true);
     const engine = await createWebgpuEngine({ software: true, memoryBudget: 2 ** 30 }, open);
     expect(engine.description).toBe(
-      'webgpu: float32 with weights as stored, SwiftShader, up to 1.1 GB (as memoryBudget says)',
+      'webgpu: float32 with weights as stored, SwiftShader, no subgroup matrices: no shader-f16, up to 1.1 GB (as memoryBudget says)',
     );
     expect(engine.memory().limitBytes).toBe(2 ** 30);
     await engine.dispose();
@@ -119,6 +176,7 @@ describe('the webgpu engine', () => {
       [{ memoryBudgte: 2 ** 33 }, 'did you mean `memoryBudget`?'],
       [{ tokensPerPass: 1.5 }, 'tokensPerPass'],
       [{ software: 'yes' }, 'software'],
+      [{ subgroupMatrices: 'auto' }, 'subgroupMatrices'],
     ] as const) {
       await expect(createEngine('webgpu', { device: new FakeDevice(), webgpu: webgpu as object })).rejects.toThrow(
         message,

@@ -7,6 +7,7 @@ import { createRequire } from 'node:module';
 import { join, resolve } from 'node:path';
 import type { Gpu } from '../../../src/engine/webgpu/gpu-types.js';
 import { loadWebgpu, openDevice } from '../../../src/engine/webgpu/load-webgpu.js';
+import { MATRIX_FLAGS } from '../../../src/engine/webgpu/subgroup-matrices.js';
 import { WebgpuEngine } from '../../../src/engine/webgpu/webgpu-engine.js';
 
 const SWIFTSHADER = ['/usr/lib/chromium/vk_swiftshader_icd.json'];
@@ -41,15 +42,24 @@ const SOFTWARE_FLAGS = ['disable-dawn-features=use_vulkan_zero_initialize_workgr
 /** @param software on SwiftShader, if it is here */
 export async function testGpu(software = true): Promise<Gpu> {
   const driver = findSwiftShader();
-  if (!software || !driver) return loadWebgpu(folder());
+  if (!software || !driver) return loadWebgpu(folder(), MATRIX_FLAGS);
   process.env.VK_DRIVER_FILES = driver;
-  return loadWebgpu(folder(), SOFTWARE_FLAGS);
+  return loadWebgpu(folder(), [...MATRIX_FLAGS, ...SOFTWARE_FLAGS]);
 }
 
-/** @param budget bytes */
-export async function openTestEngine({ software = true, budget = 1 << 30 } = {}): Promise<WebgpuEngine> {
-  return new WebgpuEngine(await openDevice(await testGpu(software)), {
-    bytes: budget,
-    source: 'for a test',
-  });
+/**
+ * On subgroup matrices where the device has them.
+ * @param budget bytes
+ * @param smallProducts also those that are not worth it, as the products of tests are small
+ */
+export async function openTestEngine({
+  software = true,
+  budget = 1 << 30,
+  smallProducts = true,
+} = {}): Promise<WebgpuEngine> {
+  const engine = new WebgpuEngine(await openDevice(await testGpu(software)), { bytes: budget, source: 'for a test' });
+  await engine.useMatrices();
+  const { store } = engine;
+  if (smallProducts && store.matrices) store.matrices = { ...store.matrices, leastExtent: 1 };
+  return engine;
 }

@@ -459,6 +459,18 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) la
     }
   }
 
+//#if LOW_RANK
+  // Of a product without k, which is its low-rank part alone.
+  if (end == low_steps) {
+//#for G ${ROW_GROUPS}
+//#for R 4
+//#for H ${COLUMN_GROUPS}
+    sum${G}${R}${H} = masked(m0 + 4u * (ty + ${G}u * DOWN) + ${R}u, n0 + 4u * (tx + ${H}u * ACROSS), sum${G}${R}${H});
+//#endfor
+//#endfor
+//#endfor
+  }
+//#endif
 //#for G ${ROW_GROUPS}
 //#for R 4
 //#for H ${COLUMN_GROUPS}
