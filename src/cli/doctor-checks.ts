@@ -9,7 +9,7 @@ import { kernelCacheFolder } from '../engine/cuda/cache-file.js';
 import type { FoundLibrary, FoundMachine } from '../engine/cuda/inspect-machine.js';
 import type { GpuAdapter } from '../engine/webgpu/gpu-types.js';
 import { adapterIsSoftware, findAdapter, loadWebgpu } from '../engine/webgpu/load-webgpu.js';
-import { describeUnit, findUnit, MATRIX_FLAGS } from '../engine/webgpu/subgroup-matrices.js';
+import { describeUnit, findUnit, MATRIX_FLAGS } from '../engine/webgpu/matrix-unit.js';
 import { reasonOf, TuneError } from '../errors.js';
 import { hubCacheFolder } from '../hub/environment.js';
 import { findHubToken, TOKEN_HINT } from '../hub/token.js';

@@ -5,7 +5,7 @@ import { pathToFileURL } from 'node:url';
 import { requirePath } from '../../config.js';
 import { EngineError, reasonOf } from '../../errors.js';
 import type { Gpu, GpuAdapter, GpuAdapterInfo, GpuDevice, GpuLimits } from './gpu-types.js';
-import { MATRIX_FEATURES } from './subgroup-matrices.js';
+import { MATRIX_FEATURES } from './matrix-unit.js';
 
 const INSTALL = 'npm install webgpu (Dawn: Metal, Vulkan, Direct3D 12; 132 MB)';
 

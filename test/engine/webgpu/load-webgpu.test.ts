@@ -6,7 +6,7 @@ import { createEngine } from '../../../src/engine/create-engine.js';
 import { createWebgpuEngine } from '../../../src/engine/webgpu/create-webgpu.js';
 import type { GpuAdapter } from '../../../src/engine/webgpu/gpu-types.js';
 import { loadWebgpu, openDevice } from '../../../src/engine/webgpu/load-webgpu.js';
-import { MATRIX_FEATURES } from '../../../src/engine/webgpu/subgroup-matrices.js';
+import { MATRIX_FEATURES } from '../../../src/engine/webgpu/matrix-unit.js';
 import { ConfigError } from '../../../src/errors.js';
 import { FakeDevice } from './fake-device.js';
 
