@@ -17,17 +17,17 @@ import type { WebgpuWeight, WeightFormat } from '../../src/engine/webgpu/frozen-
 import type { BufferRange } from '../../src/engine/webgpu/gpu-types.js';
 import { loadWebgpu, openDevice } from '../../src/engine/webgpu/load-webgpu.js';
 import { MATRIX_TILES, type MatrixTile, tileFits } from '../../src/engine/webgpu/matrix-products.js';
+import { findUnit, MATRIX_FLAGS } from '../../src/engine/webgpu/matrix-unit.js';
+import type { Product } from '../../src/engine/webgpu/product.js';
 import {
   backwardProduct,
   forwardProduct,
   type Plan,
-  type Product,
   planProduct,
   product,
   TILES,
   type Tile,
 } from '../../src/engine/webgpu/products.js';
-import { findUnit, MATRIX_FLAGS } from '../../src/engine/webgpu/subgroup-matrices.js';
 import type { WebgpuTensor } from '../../src/engine/webgpu/tensor-store.js';
 import { WebgpuEngine } from '../../src/engine/webgpu/webgpu-engine.js';
 import { e4m3ToNumber } from '../../src/formats/float8.js';

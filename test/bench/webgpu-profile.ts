@@ -12,7 +12,7 @@ import { parseArgs } from 'node:util';
 import type { VlmBatch } from '../../src/data/types.js';
 import type { GpuBuffer, GpuComputePass, GpuDevice, GpuPipeline } from '../../src/engine/webgpu/gpu-types.js';
 import { loadWebgpu, openDevice } from '../../src/engine/webgpu/load-webgpu.js';
-import { MATRIX_FLAGS } from '../../src/engine/webgpu/subgroup-matrices.js';
+import { MATRIX_FLAGS } from '../../src/engine/webgpu/matrix-unit.js';
 import { WebgpuEngine } from '../../src/engine/webgpu/webgpu-engine.js';
 import { applyLora } from '../../src/lora/apply-lora.js';
 import { LAYER_PROJECTIONS } from '../../src/lora/lora-config.js';

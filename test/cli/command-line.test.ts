@@ -6,7 +6,7 @@ import manifest from '../../package.json' with { type: 'json' };
 import { doctorChecks } from '../../src/cli/doctor-checks.js';
 import { formatChecks } from '../../src/cli/doctor-command.js';
 import type { GpuAdapter } from '../../src/engine/webgpu/gpu-types.js';
-import { MATRIX_FEATURES } from '../../src/engine/webgpu/subgroup-matrices.js';
+import { MATRIX_FEATURES } from '../../src/engine/webgpu/matrix-unit.js';
 import { EngineError } from '../../src/errors.js';
 // Loaded before the tests, as it takes a while.
 import '../../src/cli/plan-command.js';
@@ -129,7 +129,7 @@ describe('doctor', () => {
     const adapter =
       (info: object, ...features: string[]) =>
       async () =>
-        ({ info, features: new Set(features), limits: {} }) as unknown as GpuAdapter;
+        ({ info, features: new Set(features), limits: {} }) as object as GpuAdapter;
     const check = async (find: () => Promise<GpuAdapter>) => {
       const checks = await doctorChecks({ env: EMPTY, home: folder, machine: bare, adapter: find });
       return { text: formatChecks(checks), ...checks.find(({ name }) => name === 'webgpu engine')! };

@@ -6,8 +6,8 @@ import { describeGiven, isPromise } from '../../messages/given-kind.js';
 import { memoryBudgetSchema } from '../memory-budget.js';
 import type { GpuDevice } from './gpu-types.js';
 import { loadWebgpu, type OpenDevice, openDevice } from './load-webgpu.js';
+import { MATRIX_FLAGS } from './matrix-unit.js';
 import { memorySize } from './memory-size.js';
-import { MATRIX_FLAGS } from './subgroup-matrices.js';
 import { WebgpuEngine } from './webgpu-engine.js';
 
 /** Options of the `webgpu` engine: `createEngine('webgpu', { webgpu: … })`. */

@@ -6,7 +6,7 @@ import { requirePath } from '../../config.js';
 import { ConfigError, EngineError, reasonOf } from '../../errors.js';
 import { describeGiven } from '../../messages/given-kind.js';
 import type { Gpu, GpuAdapter, GpuAdapterInfo, GpuDevice, GpuLimits } from './gpu-types.js';
-import { MATRIX_FEATURES } from './subgroup-matrices.js';
+import { MATRIX_FEATURES } from './matrix-unit.js';
 
 const INSTALL = 'npm install webgpu (Dawn: Metal, Vulkan, Direct3D 12; 132 MB)';
 

@@ -6,8 +6,8 @@ import { WGSL } from '../../generated/wgsl-kernels.js';
 import type { BufferRange } from './gpu-types.js';
 import type { Defines } from './kernel-source.js';
 import { flat, type Variant } from './kernels.js';
-import type { Product } from './products.js';
-import type { MatrixUnit } from './subgroup-matrices.js';
+import type { MatrixUnit } from './matrix-unit.js';
+import type { Product } from './product.js';
 import type { TensorStore, WebgpuTensor } from './tensor-store.js';
 import { weightParameters } from './weight-reader.js';
 

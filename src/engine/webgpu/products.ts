@@ -5,68 +5,15 @@
 import { OutOfMemoryError } from '../../errors.js';
 import { WGSL } from '../../generated/wgsl-kernels.js';
 import { dropoutScale, dropoutThreshold } from '../../random.js';
-import type { WebgpuWeight, WeightPart } from './frozen-weight.js';
+import type { WebgpuWeight } from './frozen-weight.js';
 import type { BufferRange } from './gpu-types.js';
 import type { Defines } from './kernel-source.js';
 import { flat, type Variant } from './kernels.js';
 import { type MatrixPlan, type MatrixTile, matrixProduct, planMatrices } from './matrix-products.js';
-import type { MatrixUnit } from './subgroup-matrices.js';
+import type { MatrixUnit } from './matrix-unit.js';
+import type { Product, Rows } from './product.js';
 import type { TensorStore } from './tensor-store.js';
 import { weightParameters } from './weight-reader.js';
-
-/** Row-major values in the arena; row 0 begins at element `first`, and rows are `stride` apart. */
-interface Rows {
-  readonly range: BufferRange;
-  /** Default: 0. */
-  readonly first?: number | undefined;
-  /** Default: contiguous. */
-  readonly stride?: number | undefined;
-  /** Of A: it lies outside of the arena, where no launch writes, and is bound `read`. */
-  readonly isFixed?: boolean | undefined;
-}
-
-/** low.scale · mask ⊙ (u · op(b)), added to a product. */
-export interface LowRank {
-  /** [m, rank] */
-  readonly u: BufferRange;
-  /** [n, rank] where B is stored as [n, k], else [rank, n]. */
-  readonly b: BufferRange;
-  readonly rank: number;
-  readonly scale: number;
-  /** Of the sum's elements. */
-  readonly mask?: Mask | undefined;
-}
-
-/** Elements that dropout keeps: see random.ts. */
-interface Mask {
-  readonly dropout: number;
-  readonly seed: number;
-  /** [m], bound `read`. */
-  readonly rowKeys: BufferRange;
-}
-
-export interface Product {
-  readonly m: number;
-  readonly n: number;
-  readonly k: number;
-  /** [m, k], or [k, m] with transA. */
-  readonly a: Rows;
-  readonly transA?: boolean | undefined;
-  /** [k, n], or [n, k] with transB: contiguous. */
-  readonly b: BufferRange | { readonly weight: WebgpuWeight; readonly part: WeightPart };
-  readonly transB?: boolean | undefined;
-  /** [m, n] */
-  readonly c: Rows;
-  /** Default: 1. */
-  readonly alpha?: number | undefined;
-  /** 0 (the default) overwrites, whatever C holds. */
-  readonly beta?: number | undefined;
-  /** [..., n], bound `read`: from element `firstColumn` on. */
-  readonly bias?: BufferRange | undefined;
-  readonly low?: LowRank | undefined;
-  /** Of this product in what `bias` and `low.b` are for: B may be a part of a weight. Default: 0. */
-  readonly firstColumn?: number | undefined;
-}
 
 /** Of a workgroup: rows and columns of C, k-steps, and what a thread holds in groups of 4. */
 export interface Tile {

@@ -9,8 +9,8 @@ import { type CommandQueue, TABLE_BYTES } from './command-queue.js';
 import type { WebgpuWeight } from './frozen-weight.js';
 import type { BufferRange } from './gpu-types.js';
 import { flat, type Kernels } from './kernels.js';
+import type { MatrixUnit } from './matrix-unit.js';
 import type { Span, WebgpuMemory } from './memory.js';
-import type { MatrixUnit } from './subgroup-matrices.js';
 
 export class WebgpuTensor extends CountedTensor {
   /** Where the values lie. */

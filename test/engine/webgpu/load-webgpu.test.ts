@@ -6,7 +6,7 @@ import { createEngine } from '../../../src/engine/create-engine.js';
 import { createWebgpuEngine } from '../../../src/engine/webgpu/create-webgpu.js';
 import type { GpuAdapter } from '../../../src/engine/webgpu/gpu-types.js';
 import { loadWebgpu, openDevice } from '../../../src/engine/webgpu/load-webgpu.js';
-import { MATRIX_FEATURES } from '../../../src/engine/webgpu/subgroup-matrices.js';
+import { MATRIX_FEATURES } from '../../../src/engine/webgpu/matrix-unit.js';
 import { ConfigError } from '../../../src/errors.js';
 import { FakeDevice } from './fake-device.js';
 
@@ -145,7 +145,7 @@ describe('the webgpu engine', () => {
     );
     expect(engine.memory().limitBytes).toBe(2 ** 30);
     await engine.dispose();
-    const unlimited = await createWebgpuEngine({ device, memoryBudget: Number.POSITIVE_INFINITY });
+    const unlimited = await createWebgpuEngine({ device: new FakeDevice(), memoryBudget: Number.POSITIVE_INFINITY });
     expect(unlimited.description).toMatch(/, without a limit \(as memoryBudget says\)$/);
     await unlimited.dispose();
   });

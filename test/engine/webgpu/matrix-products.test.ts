@@ -4,8 +4,9 @@ import { createWebgpuEngine } from '../../../src/engine/webgpu/create-webgpu.js'
 import type { WebgpuWeight, WeightFormat } from '../../../src/engine/webgpu/frozen-weight.js';
 import type { BufferRange, GpuAdapterInfo } from '../../../src/engine/webgpu/gpu-types.js';
 import { MATRIX_TILES, tileFits } from '../../../src/engine/webgpu/matrix-products.js';
-import { type Product, planProduct, product } from '../../../src/engine/webgpu/products.js';
-import { findUnit, MATRIX_FEATURES, type MatrixUnit } from '../../../src/engine/webgpu/subgroup-matrices.js';
+import { findUnit, MATRIX_FEATURES, type MatrixUnit } from '../../../src/engine/webgpu/matrix-unit.js';
+import type { Product } from '../../../src/engine/webgpu/product.js';
+import { planProduct, product } from '../../../src/engine/webgpu/products.js';
 import type { TensorStore } from '../../../src/engine/webgpu/tensor-store.js';
 import type { WebgpuEngine } from '../../../src/engine/webgpu/webgpu-engine.js';
 import { bfloat16ToFloat32, float32ToBfloat16 } from '../../../src/formats/half-precision.js';

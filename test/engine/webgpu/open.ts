@@ -7,7 +7,7 @@ import { createRequire } from 'node:module';
 import { join, resolve } from 'node:path';
 import type { Gpu } from '../../../src/engine/webgpu/gpu-types.js';
 import { loadWebgpu, openDevice } from '../../../src/engine/webgpu/load-webgpu.js';
-import { MATRIX_FLAGS } from '../../../src/engine/webgpu/subgroup-matrices.js';
+import { MATRIX_FLAGS } from '../../../src/engine/webgpu/matrix-unit.js';
 import { WebgpuEngine } from '../../../src/engine/webgpu/webgpu-engine.js';
 
 const SWIFTSHADER = ['/usr/lib/chromium/vk_swiftshader_icd.json'];

@@ -2,14 +2,8 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { WebgpuWeight } from '../../../src/engine/webgpu/frozen-weight.js';
 import type { BufferRange } from '../../../src/engine/webgpu/gpu-types.js';
-import {
-  backwardProduct,
-  forwardProduct,
-  type Product,
-  planProduct,
-  product,
-  TILES,
-} from '../../../src/engine/webgpu/products.js';
+import type { Product } from '../../../src/engine/webgpu/product.js';
+import { backwardProduct, forwardProduct, planProduct, product, TILES } from '../../../src/engine/webgpu/products.js';
 import type { TensorStore } from '../../../src/engine/webgpu/tensor-store.js';
 import type { WebgpuEngine } from '../../../src/engine/webgpu/webgpu-engine.js';
 import { dropoutMask } from '../../../src/random.js';

@@ -9,7 +9,8 @@ import { rowKeysOf } from '../../row-lists.js';
 import type { Tensor } from '../../tensor.js';
 import type { WebgpuWeight } from '../frozen-weight.js';
 import type { BufferRange } from '../gpu-types.js';
-import { backwardProduct, forwardProduct, type LowRank, product } from '../products.js';
+import type { LowRank } from '../product.js';
+import { backwardProduct, forwardProduct, product } from '../products.js';
 import { blocks, type TensorStore, type WebgpuTensor } from '../tensor-store.js';
 
 const OPERATION = 'linear';
