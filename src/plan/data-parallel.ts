@@ -1,6 +1,6 @@
 /**
  * Time of a run on several cards, one process each: the slowest rank's passes, what is left of the all-reduce when backward
- * has ended, and what ranks cost each other. Computed, with a share from two measured runs; docs/planning.md says on what the
+ * has ended, and what ranks cost each other. Computed, with shares from measured runs; docs/planning.md says on what the
  * figures rest.
  */
 import type { PassCosts } from '../model/network/pass-costs.js';
@@ -18,18 +18,24 @@ const GRADIENT_BYTES = 4;
 /** The flat gradient is summed in a few pieces, the last layers' first: at most so many, each of at least so many bytes. */
 const PIECES = 8;
 const PIECE_BYTES = 4 * 2 ** 20;
+/** A sum that takes less goes out when backward has ended, as `SIZES.overlap` of the engine's gradient-sum.ts has it. */
+const EARLY_SECONDS = 0.01;
 /**
  * Share of a pass that is backward, at least: LoRA's backward multiplies by each frozen matrix as often as forward does, and
  * its attention and recomputed layers take more.
  */
 const BACKWARD_SHARE = 0.5;
 /**
- * Of the slowest rank's passes. Fitted to two points on two H200 of one host (NV18, driver 580.159.04, 2 × 4 a card): beside
- * imbalance and sum a step of 14B took 6.8 % more than on one card, one of 3B 4.2 %; two runs of 14B on one card differ by
- * 4.5 %. A constant number of seconds beside the share would come out negative. For more cards, PCI Express and networks it
- * is extrapolated.
+ * Of the slowest rank's passes, where sums wait for the end of backward. Fitted to two points on two H200 of one host (NV18,
+ * driver 580.159.04, 2 × 4 a card): beside imbalance and sum a step of 3B took 1.4 % more than on one card, one of 14B 0.4 %
+ * less, and 3.1 % more than by the fastest run of the day on one card. For more cards it is extrapolated.
  */
-const MUTUAL_SHARE = 0.055;
+const MUTUAL_SHARE = 0.02;
+/**
+ * The same where sums go out during backward, and take processors from it: 3B took 4.2 and 5.3 % more on the same cards, 14B
+ * 6.8 %. For more cards, PCI Express and networks it is extrapolated.
+ */
+const EARLY_MUTUAL_SHARE = 0.055;
 
 interface ParallelRun {
   readonly engine: PlannerEngine;
@@ -42,14 +48,22 @@ interface ParallelRun {
   readonly pricePerHour?: number | undefined;
 }
 
+/** The pieces of a flat gradient of so many bytes, the seconds of one sum, and whether they go out during backward. */
+function piecesOf(bytes: number, gpus: number, link: Link): { count: number; seconds: number; areEarly: boolean } {
+  const count = Math.min(PIECES, Math.max(1, Math.floor(bytes / PIECE_BYTES)));
+  const seconds = allReduceSeconds(bytes / count, gpus, link);
+  return { count, seconds, areEarly: count * seconds >= EARLY_SECONDS };
+}
+
 /**
- * What is left of the sum of a flat gradient when the backward in which it becomes final has ended. Pieces are final one
- * after the other, evenly over backward, and are summed one after the other meanwhile: the last is never hidden.
+ * What is left of the sum of a flat gradient when the backward in which it becomes final has ended: all of it where it is
+ * fast. Else pieces are final one after the other, evenly over backward, and are summed one after the other meanwhile: the
+ * last is never hidden.
  */
 export function exposedSeconds(bytes: number, backwardSeconds: number, gpus: number, link: Link): number {
-  const pieces = Math.min(PIECES, Math.max(1, Math.floor(bytes / PIECE_BYTES)));
-  const piece = allReduceSeconds(bytes / pieces, gpus, link);
-  return Math.max(piece, backwardSeconds / pieces + pieces * piece - backwardSeconds);
+  const { count, seconds, areEarly } = piecesOf(bytes, gpus, link);
+  if (!areEarly) return count * seconds;
+  return Math.max(seconds, backwardSeconds / count + count * seconds - backwardSeconds);
 }
 
 /** One process alone: what the plan of the card says. */
@@ -72,9 +86,10 @@ function onOne({ steps, samples, ...dealt }: DealtWindows, { single, pricePerHou
 /**
  * What a step on several cards takes beside passes and sum. Messages between hosts are not in it: they pass while the cards
  * compute.
+ * @param bytes of the flat gradient
  */
-export function mutualSeconds(slowestSeconds: number): number {
-  return MUTUAL_SHARE * slowestSeconds;
+export function mutualSeconds(slowestSeconds: number, bytes: number, gpus: number, link: Link): number {
+  return (piecesOf(bytes, gpus, link).areEarly ? EARLY_MUTUAL_SHARE : MUTUAL_SHARE) * slowestSeconds;
 }
 
 /** @throws OutOfMemoryError if the passes of a rank do not fit */
@@ -96,11 +111,12 @@ export function onSeveral(dealt: DealtWindows, link: Link, run: ParallelRun): Da
     tokens += ranks.reduce((sum, { size }) => sum + size.tokens, 0);
   }
   // By tokens, as on one card: the windows that were looked at may be heavier than others.
-  const mutual = mutualSeconds(slowest);
+  const mutual = mutualSeconds(slowest, bytes, gpus, link);
   const all = slowest + exposed + mutual;
   const seconds = (all * dealt.tokens) / tokens;
   const samplesPerSecond = dealt.samples / seconds;
   const perStep = dealt.tokens / tokens / steps;
+  const pieces = piecesOf(bytes, gpus, link);
   return {
     ...batchOf(dealt),
     link: link.name,
@@ -108,7 +124,7 @@ export function onSeveral(dealt: DealtWindows, link: Link, run: ParallelRun): Da
     step: {
       computeSeconds: mean * perStep,
       unevenSeconds: (slowest - mean) * perStep,
-      allReduceSeconds: allReduceSeconds(bytes, gpus, link),
+      allReduceSeconds: pieces.count * pieces.seconds,
       exposedSeconds: exposed * perStep,
       mutualSeconds: mutual * perStep,
       seconds: seconds / steps,

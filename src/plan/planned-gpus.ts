@@ -77,8 +77,8 @@ export function notesOfSeveral(dealt: readonly DealtWindows[], config: SftConfig
     `several cards: \`gradientAccumulationSteps\` is per device, so the effective batch of ${batch} grows with the cards: ` +
       kept.join('; '),
     'several cards: computed from the passes of one card, published rates of links, and a share of each step that was ' +
-      'fitted to two runs on two H200; other cards and numbers of cards were not measured; each takes the memory of one, beside the ' +
-      'buffers of NCCL',
+      'fitted to runs on two H200; other cards and numbers of cards were not measured; each takes the memory of one, beside ' +
+      'the buffers of NCCL',
     ...(sampled.length === 0
       ? []
       : [

@@ -146,18 +146,18 @@ export interface DataParallelStep {
   readonly computeSeconds: number;
   /** How much longer the slowest rank takes than the average: its samples are longer, or others have none. */
   readonly unevenSeconds: number;
-  /** The sum of the gradients by itself; most of it is hidden behind backward. */
+  /** The sum of the gradients by itself. It begins during backward if it takes 10 ms or more, else behind it. */
   readonly allReduceSeconds: number;
   /** What is left of it when backward has ended. */
   readonly exposedSeconds: number;
-  /** What the cards cost each other beside: a share of the slowest rank's passes, fitted to two runs on two H200. */
+  /** What the cards cost each other beside: a share of the slowest rank's passes, fitted to runs on two H200. */
   readonly mutualSeconds: number;
   readonly seconds: number;
 }
 
 /**
  * A run on several cards, one process each, with the memory of one card. Computed from the passes of one card, published
- * rates of links, and a share of a step that was fitted to two runs on two H200, the only ones that were measured.
+ * rates of links, and a share of a step that was fitted to runs on two H200, the only ones that were measured.
  */
 export interface DataParallelPlan {
   /** Cards, and processes. */

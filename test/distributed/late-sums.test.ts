@@ -189,6 +189,98 @@ describe('a rank that is lost while its sum is under way', () => {
   });
 });
 
+/** Rank `culprit` throws while it packs the window of step 6: it has queued step 5, whose sum is held until `thrown`. */
+function failingEarly(culprit: number, thrown: () => unknown, held: (rank: number) => Promise<unknown> | undefined) {
+  let hasQueued = false;
+  return trainRanks(2, config(), {
+    options: data,
+    device: (rank, device) => {
+      device.holdSum = (step) => (step === 5 ? held(rank) : undefined);
+      device.onQueued = (step) => {
+        if (rank === culprit && step === 5) hasQueued = true;
+      };
+    },
+    model: (rank) => {
+      const model = linearModel();
+      const { pack } = model;
+      model.pack = (...given) => {
+        if (rank !== culprit || !hasQueued) return pack(...given);
+        hasQueued = false;
+        thrown();
+        throw new TypeError('what the model threw');
+      };
+      return model;
+    },
+  });
+}
+
+describe('a rank that fails once it has queued a step', () => {
+  for (const culprit of [0, 1]) {
+    it(`lets the sums arrive that all have queued, so that the step counts on all, where that is rank ${culprit}`, async () => {
+      let release = (): void => undefined;
+      const released = new Promise<void>((resolve) => {
+        release = resolve;
+      });
+      const log: string[] = [];
+      const thrown = (): void => {
+        log.push('thrown');
+        // The other is told of a failure before that, if nothing is waited for.
+        setImmediate(() => {
+          log.push('released');
+          release();
+        });
+      };
+      const runs = await Promise.all(
+        failingEarly(culprit, thrown, (rank) => (rank === culprit ? released : undefined)),
+      );
+      expect(log).toEqual(['thrown', 'released']);
+      expect(runs[culprit]!.error).toBeInstanceOf(TypeError);
+      const other = runs[1 - culprit]!.error as DistributedError;
+      expect(other).toBeInstanceOf(DistributedError);
+      expect(other.message).toMatch(`rank ${culprit} has failed: what the model threw`);
+      const after = await undisturbed();
+      for (const { device, model } of runs) {
+        expect(device!.log.slice(-3)).toEqual(['update 5 queued', 'sum 5 arrived', 'update 5 done']);
+        expect([...model.values]).toEqual(after[5]);
+      }
+      expect(await savedSteps()).toEqual([5]);
+      expect(await savedState(5)).toMatchObject({ globalStep: 5, metrics: { totalSteps: 5, skippedSteps: 0 } });
+      expect(ofType(runs[0]!.events, 'step').map(({ step }) => step)).toEqual([1, 2, 3, 4, 5]);
+    });
+
+    it(`gives up a sum that does not come in time, with the step before saved, where that is rank ${culprit}`, async () => {
+      vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] });
+      try {
+        let hasThrown = false;
+        const runs = Promise.all(
+          failingEarly(
+            culprit,
+            () => {
+              hasThrown = true;
+            },
+            (rank) => (rank === culprit ? undefined : new Promise(() => {})),
+          ),
+        );
+        while (!hasThrown) await new Promise((resolve) => setImmediate(resolve));
+        await new Promise((resolve) => setImmediate(resolve));
+        // Of the 5 s.
+        await vi.advanceTimersByTimeAsync(4_900);
+        expect(await savedSteps()).toEqual([]);
+        await vi.advanceTimersByTimeAsync(200);
+        const [first, second] = await runs;
+        const failed = [first, second][culprit]!;
+        expect(failed.error).toBeInstanceOf(TypeError);
+        expect(String([first, second][1 - culprit]!.error)).toMatch(`rank ${culprit} has failed: what the model threw`);
+        expect(await savedSteps()).toEqual([4]);
+        const after = await undisturbed();
+        expect([...first!.model.values]).toEqual(after[4]);
+      } finally {
+        vi.useRealTimers();
+      }
+    });
+  }
+});
+
 /** On rank 1, in the window of step 4. */
 const withNaN = (rank: number) => {
   let windows = 0;
