@@ -84,7 +84,10 @@ export interface SftConfigOptions {
   gradientAccumulationSteps?: number | undefined;
   /** Leave out a last micro-batch that is not full. Default: false. */
   dataloaderDropLast?: boolean | undefined;
-  /** Micro-batches that are read and collated ahead while the engine works. Default: those of two optimizer steps. */
+  /**
+   * Micro-batches that are read and collated ahead while the engine works. 0: nothing is read before the step that needs it,
+   * but for the next window of several ranks. Default: those of two optimizer steps.
+   */
   dataloaderPrefetch?: number | undefined;
 
   /**
@@ -118,7 +121,10 @@ export interface SftConfigOptions {
    */
   warmupRatio?: number | undefined;
 
-  /** Log every so many steps, or every such share of all steps if below 1. Default: 10. */
+  /**
+   * Log every so many steps, or every such share of all steps if below 1. A line comes right after the event of its step, which
+   * as a rule is told while the next one is computed. Default: 10.
+   */
   loggingSteps?: number | undefined;
   /** Log the first step as well. Default: false. */
   loggingFirstStep?: boolean | undefined;
