@@ -134,12 +134,13 @@ export async function takeLogOf(
   metrics: StepMetrics,
   memory: EngineMemory,
   matrixTflops: number | undefined,
+  until?: number,
 ): Promise<LogEntry | undefined> {
   const { worldSize } = ranks.group;
   const take = (all: readonly Pick<EngineMemory, 'bytesInUse' | 'peakBytes'>[]) => {
     const most = (of: 'bytesInUse' | 'peakBytes') => Math.max(...all.map((one) => one[of]));
     const largest = { ...memory, bytesInUse: most('bytesInUse'), peakBytes: most('peakBytes') };
-    return metrics.takeLog(largest, matrixTflops === undefined ? undefined : worldSize * matrixTflops);
+    return metrics.takeLog(largest, matrixTflops === undefined ? undefined : worldSize * matrixTflops, until);
   };
   if (ranks.isAlone) return take([memory]);
   const { bytesInUse, peakBytes } = memory;

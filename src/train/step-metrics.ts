@@ -166,11 +166,16 @@ export class StepMetrics {
    * The values since the last log, with which a new interval begins; undefined if no step was taken in it. Call with
    * everything settled.
    * @param matrixTflops rate of the engine's matrix products, for the utilisation
+   * @param until where the interval ends, and the next one begins, of `performance.now()`
    */
-  takeLog({ bytesInUse, peakBytes }: EngineMemory, matrixTflops?: number): LogEntry | undefined {
+  takeLog(
+    { bytesInUse, peakBytes }: EngineMemory,
+    matrixTflops?: number,
+    until = performance.now(),
+  ): LogEntry | undefined {
     if (!this.#last || this.#sums.stepsSinceLog === 0) return undefined;
     const { step, epoch, gradNorm, learningRate } = this.#last;
-    const seconds = (performance.now() - this.#lastLog) / 1000;
+    const seconds = (until - this.#lastLog) / 1000;
     const modelTflops = this.#flopsSinceLog / Math.max(seconds, 1e-9) / 1e12;
     const entry: LogEntry = {
       step,
@@ -193,7 +198,7 @@ export class StepMetrics {
     this.#sharedSinceLog = 0;
     this.#waitSinceLog = 0;
     this.#flopsSinceLog = 0;
-    this.#lastLog = performance.now();
+    this.#lastLog = until;
     return entry;
   }
 

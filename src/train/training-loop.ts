@@ -4,7 +4,7 @@
  */
 
 import { afterAbort, orAborted } from '../async/or-aborted.js';
-import type { EngineMemory, OptimizerState } from '../engine/engine.js';
+import type { OptimizerState } from '../engine/engine.js';
 import type { ParameterSet } from '../engine/tensor.js';
 import { reasonOf, TrainingError, TuneError } from '../errors.js';
 import { BestModelTracker, judgeOf } from './best-model.js';
@@ -17,9 +17,10 @@ import type { EvalResult } from './evaluate-loss.js';
 import type { TrainOutput } from './events.js';
 import { RunLog } from './history.js';
 import { holdWhilePaused } from './hold-while-paused.js';
+import { IntervalLog } from './interval-log.js';
 import type { RankExchange } from './rank-exchange.js';
 import { identifyRun, onMain, RunOutputFolder, saveLast } from './rank-run.js';
-import { joinStep, takeLogOf } from './rank-window.js';
+import { joinStep } from './rank-window.js';
 import { ReaderLeft } from './reader-left.js';
 import { runOutput } from './run-output.js';
 import { learningRateFactor, type ScheduleRun } from './schedule.js';
@@ -39,6 +40,7 @@ const RANK_PATIENCE = 10_000;
 export class TrainingLoop {
   readonly #options: TrainingLoopOptions;
   readonly #log: RunLog;
+  readonly #lines: IntervalLog;
   readonly #schedule: ScheduleRun;
   readonly #leftOut = new LeftOutSteps();
   readonly #adapter: AdapterWriter;
@@ -55,7 +57,6 @@ export class TrainingLoop {
   #globalStep = 0;
   #epoch = 0;
   #firstStep = 0;
-  #matrixTflops: number | undefined;
   #saidUnlabelled = false;
   /** An evaluation is due, or was due when the checkpoint was written, and is not done. */
   #evaluationDue = false;
@@ -63,8 +64,6 @@ export class TrainingLoop {
   #isStepOpen = false;
   /** The parameters of the best step were loaded at the end. */
   #holdsBest = false;
-  /** A log line is due: the engine's memory after its step. */
-  #dueLog: EngineMemory | undefined;
   /** Stopped or failed: only the last save remains, which the signal does not end. */
   #isEnding = false;
 
@@ -72,6 +71,7 @@ export class TrainingLoop {
     this.#options = options;
     const { outputDir } = options.config;
     this.#log = new RunLog(outputDir, options.show, options.ranks?.isMain);
+    this.#lines = new IntervalLog({ engine: options.model.engine, log: this.#log, ranks: options.ranks });
     this.#folder = new RunOutputFolder(outputDir, options.ranks);
     this.#schedule = scheduleRun(options.config, options.sampler.totalSteps);
     this.#adapter = new AdapterWriter(options);
@@ -107,8 +107,7 @@ export class TrainingLoop {
     let feed: WindowFeed | undefined;
     try {
       await this.#begin(resumeFrom);
-      // Measured once, if at all: outside the time of any step.
-      this.#matrixTflops = model.engine.matrixTflops?.();
+      this.#lines.measure();
       model.engine.resetPeak();
       start = performance.now();
       this.#metrics.startClock();
@@ -124,7 +123,7 @@ export class TrainingLoop {
         await this.#afterStep();
       }
       await this.#settle();
-      await this.#logUnlogged();
+      await this.#lines.writeUnlogged(this.#metrics);
       this.#options.callbacks?.requireSound();
     } catch (thrown) {
       await ranks?.finishQueued(thrown);
@@ -215,6 +214,7 @@ export class TrainingLoop {
 
   async #step(feed: WindowFeed): Promise<void> {
     const { config, signal } = this.#options;
+    this.#lines.nextStep();
     const { whole, window, dataWait } = await feed.next(this.#globalStep, () => this.#settle());
     const step = whole.step + 1;
     const epoch = whole.epochAfter;
@@ -334,25 +334,11 @@ export class TrainingLoop {
     const isOnlyLog = step === totalSteps && resolveSteps(config.loggingSteps, totalSteps) > totalSteps;
     const isLogged = this.#isEvery(config.loggingSteps) || isOnlyLog || (step === 1 && config.loggingFirstStep);
     // Emitted when the step is reported: to wait for it here would leave a device without work.
-    if (isLogged) this.#dueLog = this.#options.model.engine.memory();
+    if (isLogged) this.#lines.note();
     if (isLogged && !this.#metrics.hasPending) await this.#settle();
     this.#isStepOpen = false;
     const isLate = config.evalDelay <= (config.evalStrategy === 'epoch' ? this.#epoch : step);
     this.#evaluationDue = isLate && this.#isDue(config.evalStrategy, config.evalSteps ?? config.loggingSteps);
-  }
-
-  async #logInterval(memory: EngineMemory): Promise<void> {
-    const { ranks } = this.#options;
-    const entry = ranks
-      ? await takeLogOf(ranks, this.#metrics, memory, this.#matrixTflops)
-      : this.#metrics.takeLog(memory, this.#matrixTflops);
-    if (entry) await this.#log.emit({ type: 'log', ...entry });
-  }
-
-  /** Early stopping may come before the first log line was due: then it comes at the end. */
-  async #logUnlogged(): Promise<void> {
-    if (this.#log.entries.some((entry) => 'loss' in entry)) return;
-    await this.#logInterval(this.#options.model.engine.memory());
   }
 
   get #endsEpoch(): boolean {
@@ -450,15 +436,13 @@ export class TrainingLoop {
     this.#epoch = broken > 1 ? this.#options.sampler.place(broken - 2).epochAfter : 0;
     this.#isStepOpen = false;
     this.#evaluationDue = false;
-    this.#dueLog = undefined;
+    this.#lines.forget();
   }
 
   /** Reports all steps that are under way, and logs what is due. */
   async #settle(): Promise<void> {
     await this.#report();
-    const memory = this.#dueLog;
-    this.#dueLog = undefined;
-    if (memory) await this.#logInterval(memory);
+    await this.#lines.write(this.#metrics);
   }
 
   async #report(): Promise<void> {

@@ -48,6 +48,8 @@ export class WindowFeed {
   /** By the one process of a run: what it reads ahead. */
   #reading: { readonly step: number; readonly read: Promise<ReadWindow> } | undefined;
   #preparing: Promise<void> | undefined;
+  /** By several ranks: when the window that is being prepared began to be waited for, of `performance.now()`. */
+  #asked = Number.POSITIVE_INFINITY;
 
   /** @param firstStep from 0 */
   constructor(parts: FeedParts, firstStep: number) {
@@ -69,9 +71,7 @@ export class WindowFeed {
       const asked = performance.now();
       const { collated, wait } = await (this.#reading?.step === step ? this.#reading.read : this.#read(whole));
       this.#reading = undefined;
-      // Not what it waited while the engine had work.
-      const dataWait = Math.min(wait, (performance.now() - asked) / 1000);
-      return { whole, window: describeWindow(whole, collated), dataWait };
+      return { whole, window: describeWindow(whole, collated), dataWait: seenWait(wait, asked) };
     }
     const ahead = this.#ahead;
     this.#ahead = undefined;
@@ -101,6 +101,7 @@ export class WindowFeed {
       return;
     }
     ranks.holdStop();
+    this.#asked = Number.POSITIVE_INFINITY;
     this.#preparing = this.#prepare(ranks, step);
     // Heard of by `prepared`, unless the step fails before.
     this.#preparing.catch(() => {});
@@ -110,6 +111,7 @@ export class WindowFeed {
   async prepared(): Promise<void> {
     const preparing = this.#preparing;
     this.#preparing = undefined;
+    this.#asked = performance.now();
     await preparing;
     this.#parts.ranks?.releaseStop();
   }
@@ -117,13 +119,16 @@ export class WindowFeed {
   /** Gives up what is being read: a collator may take its time, and nobody waits for it any more. */
   async close(): Promise<void> {
     this.#closing.abort();
+    this.#reading = undefined;
+    this.#ahead = undefined;
     await this.#batches.return();
   }
 
   async #prepare(ranks: RankExchange, step: number): Promise<void> {
     const read = await this.#readOwn(ranks, step).catch((error: unknown) => ({ error }));
     const failed = 'error' in read ? read : undefined;
-    const fed = await this.#join(ranks, step, 'error' in read ? undefined : read, true);
+    const own = 'error' in read ? undefined : { ...read, wait: seenWait(read.wait, this.#asked) };
+    const fed = await this.#join(ranks, step, own, true);
     this.#ahead = { step, fed, ...failed };
   }
 
@@ -151,4 +156,9 @@ export class WindowFeed {
     const joined = await joinWindow(ranks, step, read, later);
     return joined && { whole: this.#parts.sampler.window(step), ...joined };
   }
+}
+
+/** Of the seconds that the loader was waited for, those in which the engine had no other work. @param asked when that was so */
+function seenWait(wait: number, asked: number): number {
+  return Math.max(0, Math.min(wait, (performance.now() - asked) / 1000));
 }
