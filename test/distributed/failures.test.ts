@@ -91,6 +91,32 @@ describe('a rank that is lost or fails', () => {
     });
   }
 
+  it('loses no log line where a rank is lost while it is made', async () => {
+    const world = new MemoryWorld(2);
+    let lines = 0;
+    const dying = new Proxy(world.groups[1]!, {
+      get: (group, name) => {
+        if (name !== 'allGather') return Reflect.get(group, name);
+        return (...given: Parameters<typeof group.allGather>) => {
+          if (given[0] !== 'memory' || ++lines < 2) return group.allGather(...given);
+          // The other one waits for it by then.
+          setTimeout(() => world.kill(1), 20);
+          return never();
+        };
+      },
+    });
+    const [run] = trainRanks(2, config({ loggingSteps: 2 }), {
+      world,
+      options: (rank) => ({ trainDataset: linearDataset(23), ...(rank === 1 && { processGroup: dying }) }),
+    });
+    const { error, events } = (await run)!;
+    expect((error as Error).message).toMatch('rank 1 was lost during training');
+    expect(await savedSteps()).toEqual([4]);
+    expect(ofType(events, 'log').map(({ step }) => step)).toEqual([2, 4]);
+    const state = await readFile(join(dir, 'checkpoint-4', 'trainer-state.json'), 'utf8');
+    expect(JSON.parse(state)).toMatchObject({ logHistory: [{ step: 2 }, { step: 4 }], metrics: { stepsSinceLog: 0 } });
+  });
+
   it('waits for one that is merely slow', async () => {
     const runs = await Promise.all(faulty(2, 1, () => new Promise((resolve) => setTimeout(resolve, 100))));
     expect(runs.map(({ error }) => error)).toEqual([undefined, undefined]);
