@@ -1,4 +1,5 @@
 /** A run with the `webgpu` engine on machines that are known by their memory: what fits, and how. Nothing is known of times. */
+import type { WebgpuEngineOptions } from '../engine/webgpu/create-webgpu.js';
 import type { LoraConfig } from '../lora/lora-config.js';
 import type { SftConfig } from '../train/sft-config.js';
 import {
@@ -23,7 +24,7 @@ interface WebgpuRun {
   readonly config: SftConfig;
   readonly run: RunWindows;
   readonly memoryBudget: number | undefined;
-  readonly tokensPerPass: number | undefined;
+  readonly engine: Pick<WebgpuEngineOptions, 'tokensPerPass' | 'subgroupMatrices'>;
 }
 
 /**
@@ -36,15 +37,15 @@ export async function planOnMachines(
   common: WebgpuRun,
   signal?: AbortSignal,
 ): Promise<PlannedRun> {
-  const { model, lora, config, tokensPerPass } = common;
+  const { model, lora, config, engine } = common;
   const planned: { readonly formats: FormatPlan[]; readonly cards: CardPlan[] } = { formats: [], cards: [] };
   let known: WebgpuRehearsal | undefined;
   let unlimited: UnlimitedRun | undefined;
   for (const format of formats) {
     signal?.throwIfAborted();
-    const rehearsal = await rehearseOnWebgpu({ model, lora, config, format, known });
+    const rehearsal = await rehearseOnWebgpu({ model, lora, config, format, engine, known });
     known ??= rehearsal;
-    unlimited = planUnlimited(webgpuWith(rehearsal, undefined, { tokensPerPass }), rehearsal, common);
+    unlimited = planUnlimited(webgpuWith(rehearsal, undefined, engine), rehearsal, common);
     const { planned: windows } = unlimited;
     const recomputation = windows.length === 0 ? [] : recomputationOf(rehearsal, largestPassOf(windows));
     planned.formats.push({ format, weightBytes: rehearsal.weightBytes, recomputation });
@@ -61,7 +62,7 @@ function planOnMachine(
   { name, memoryBytes, budgetBytes }: Machine,
   format: WeightFormat,
   rehearsal: WebgpuRehearsal,
-  { config, run, memoryBudget = budgetBytes, tokensPerPass }: WebgpuRun,
+  { config, run, memoryBudget = budgetBytes, engine: options }: WebgpuRun,
 ): CardPlan {
   const budget = Math.min(memoryBudget, config.memoryBudget ?? Number.POSITIVE_INFINITY);
   const what = { card: name, format, cardBytes: memoryBytes, budgetBytes: budget };
@@ -69,7 +70,7 @@ function planOnMachine(
   if (budget > memoryBytes) return { ...what, misfit: 'the memory budget is more than it has' };
   try {
     // SftConfig's budget bounds passes, which the planner sees; the weights know that of the engine alone.
-    const engine = webgpuWith(rehearsal, memoryBudget, { tokensPerPass });
+    const engine = webgpuWith(rehearsal, memoryBudget, options);
     const planned = planWindows(engine, rehearsal.costs, run.windows, config);
     return { ...what, run: { ...courseOf(planned, rehearsal), streamedBytes: 0 } };
   } catch (error) {

@@ -237,8 +237,8 @@ export async function plan(options: TrainingPlanOptions): Promise<TrainingPlan> 
 
   async function onMachines(): Promise<PlannedRun> {
     const { planOnMachines } = await import('./machine-plan.js');
-    const { memoryBudget, tokensPerPass } = parsed.webgpu ?? {};
-    return planOnMachines(machines, formats, { ...common, memoryBudget, tokensPerPass }, signal);
+    const { memoryBudget, ...options } = parsed.webgpu ?? {};
+    return planOnMachines(machines, formats, { ...common, engine: options, memoryBudget }, signal);
   }
 
   const names = (engine === 'webgpu' ? machines : cards).map(({ name }) => name);

@@ -3,7 +3,9 @@
  * are the engine's own, so there is no second estimate of them.
  */
 import { CountingDevice } from '../engine/webgpu/counting-device.js';
+import type { WebgpuEngineOptions } from '../engine/webgpu/create-webgpu.js';
 import type { WebgpuWeight } from '../engine/webgpu/frozen-weight.js';
+import { findUnit } from '../engine/webgpu/matrix-unit.js';
 import { WebgpuEngine } from '../engine/webgpu/webgpu-engine.js';
 import { weightBytes } from '../engine/webgpu/weight-room.js';
 import { matrixShape, type WeightSource } from '../formats/weight-source.js';
@@ -21,11 +23,14 @@ const MIB = 2 ** 20;
 /** What the driver takes beside the engine's buffers: 90 to 170 MiB in three runs on an H200 through Vulkan. */
 const DRIVER_BYTES = 120 * MIB;
 
+type EngineOptions = Pick<WebgpuEngineOptions, 'tokensPerPass' | 'subgroupMatrices'>;
+
 interface WebgpuRehearsalOptions {
   readonly model: PlannedModel;
   readonly lora: LoraConfig;
   readonly config: Pick<SftConfig, 'optim' | 'precision'>;
   readonly format: WeightFormat;
+  readonly engine?: EngineOptions | undefined;
   /** What the same adapter and optimizer took in another format: they are then not made again. */
   readonly known?: Pick<WebgpuRehearsal, 'adapterBytes' | 'optimizerBytes'> | undefined;
 }
@@ -59,9 +64,18 @@ class CountedWebgpu extends WebgpuEngine {
   }
 }
 
-function engineOf(bytes: number, tokensPerPass?: number): CountedWebgpu {
-  const open = { device: new CountingDevice(), info: {}, isSoftware: false };
-  return new CountedWebgpu(open, { bytes, source: 'planned for' }, tokensPerPass);
+/** Products on subgroup matrices take memory of their own: it is there for a machine of which nobody knows whether it has them. */
+function engineOf(bytes: number, { tokensPerPass, subgroupMatrices = true }: EngineOptions = {}): CountedWebgpu {
+  const device = new CountingDevice();
+  const info = device.adapterInfo;
+  const engine = new CountedWebgpu(
+    { device, info, isSoftware: false },
+    { bytes, source: 'planned for' },
+    tokensPerPass,
+  );
+  const unit = subgroupMatrices && findUnit(device, info);
+  if (typeof unit === 'object') engine.store.matrices = unit;
+  return engine;
 }
 
 /** More than any model takes. */
@@ -70,7 +84,7 @@ const ROOMY_BYTES = 2 ** 41;
 /** @throws ConfigError for a precision that the engine does not have, or if no layer is to be adapted */
 export async function rehearseOnWebgpu(options: WebgpuRehearsalOptions): Promise<WebgpuRehearsal> {
   const { model, lora, config, format, known } = options;
-  const engine = engineOf(ROOMY_BYTES);
+  const engine = engineOf(ROOMY_BYTES, options.engine);
   const { memory } = engine.store;
   let held = 0;
   const grown = (): number => {
@@ -115,9 +129,9 @@ export async function rehearseOnWebgpu(options: WebgpuRehearsalOptions): Promise
 export function webgpuWith(
   { sources, heldBytes }: WebgpuRehearsal,
   budgetBytes: number = ROOMY_BYTES,
-  options: { readonly tokensPerPass?: number | undefined } = {},
+  options: EngineOptions = {},
 ): PlannerEngine {
-  const engine = engineOf(budgetBytes, options.tokensPerPass);
+  const engine = engineOf(budgetBytes, options);
   engine.placeWeights(sources);
   const { tokensPerPass, storage } = engine;
   const memory = { ...engine.memory(), bytesInUse: heldBytes };

@@ -127,6 +127,16 @@ describe('plan for webgpu', () => {
     expect(small.cards[0]!.run!.passes).toBeGreaterThan(alone!.run!.passes);
   });
 
+  it('has room for the packed operands of products on subgroup matrices, unless they are off', async () => {
+    const formats: WeightFormat[] = ['nf4'];
+    const memoryBudget = 20 * GIB;
+    const on = await told({ webgpu: { memoryBudget, tokensPerPass: 512 }, formats });
+    const off = await told({ webgpu: { memoryBudget, tokensPerPass: 512, subgroupMatrices: false }, formats });
+    const [packed, plain] = [on.cards[0]!.run!.memory, off.cards[0]!.run!.memory];
+    expect(packed.workspaceBytes - plain.workspaceBytes).toBe(128 << 20);
+    expect(packed.totalBytes - plain.totalBytes).toBe(128 << 20);
+  });
+
   it('refuses what has no effect, and names that it does not know', async () => {
     for (const [options, message] of [
       [{ machines: ['mac16'], cards: ['h100'] }, /`cards` has no effect with the webgpu engine/],

@@ -3,6 +3,7 @@
  * without a GPU.
  */
 import type { GpuBuffer, GpuCommandEncoder, GpuComputePass, GpuDevice, GpuLimits } from './gpu-types.js';
+import { MATRIX_FEATURES } from './matrix-unit.js';
 
 /** Of a slab at most: larger than any array of a pass. */
 const BINDING_BYTES = 2 ** 37;
@@ -24,7 +25,7 @@ const ENCODER: GpuCommandEncoder = {
 };
 
 export class CountingDevice implements GpuDevice {
-  readonly features = new Set<string>();
+  readonly features = new Set<string>(MATRIX_FEATURES);
   readonly limits: GpuLimits = {
     maxBufferSize: BINDING_BYTES,
     maxStorageBufferBindingSize: BINDING_BYTES,
@@ -34,7 +35,10 @@ export class CountingDevice implements GpuDevice {
     maxComputeWorkgroupSizeX: 256,
     maxComputeWorkgroupsPerDimension: 65_535,
   };
-  readonly adapterInfo = { description: 'a device that only keeps the books' };
+  readonly adapterInfo = {
+    description: 'a device that only keeps the books',
+    subgroupMatrixConfigs: [{ M: 16, N: 16, K: 16, componentType: 'f16', resultComponentType: 'f32' }],
+  };
   readonly lost = new Promise<never>(nothing);
   readonly queue = { writeBuffer: nothing, submit: nothing, onSubmittedWorkDone: async (): Promise<void> => {} };
 
