@@ -68,12 +68,10 @@ function blockOf({ m, n, k, b }: Product, { bm, bn, kBlock }: MatrixTile, { pack
 export function planMatrices(what: Product, unit: MatrixUnit): MatrixPlan | undefined {
   const { m, n, k, bias } = what;
   if (Math.min(m, n, k) < unit.leastExtent) return undefined;
-  const fitting = Object.values(MATRIX_TILES)
-    .filter((tile) => tileFits(tile, unit, planesOf(what.b)))
-    .map((tile) => {
-      const block = blockOf(what, tile, unit);
-      return { tile, block, groups: Math.ceil(block.rows / tile.bm) * Math.ceil(block.columns / tile.bn) };
-    });
+  const fitting = fittingTiles(unit, planesOf(what.b)).map((tile) => {
+    const block = blockOf(what, tile, unit);
+    return { tile, block, groups: Math.ceil(block.rows / tile.bm) * Math.ceil(block.columns / tile.bn) };
+  });
   const chosen = fitting.find(({ groups }) => groups >= ENOUGH_GROUPS) ?? fitting.at(-1);
   if (!chosen) return undefined;
   const { tile, block, groups } = chosen;
@@ -84,6 +82,11 @@ export function planMatrices(what: Product, unit: MatrixUnit): MatrixPlan | unde
   );
   // The bias is added once, by one split.
   return { matrixTile: tile, splits: bias ? 1 : Math.max(1, splits) };
+}
+
+/** From the largest on. */
+export function fittingTiles(unit: MatrixUnit, bPlanes: 1 | 2): readonly MatrixTile[] {
+  return Object.values(MATRIX_TILES).filter((tile) => tileFits(tile, unit, bPlanes));
 }
 
 /** Whether the device has the threads, workgroup memory and registers of a tile, which is made of whole matrices. */

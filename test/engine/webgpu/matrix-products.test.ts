@@ -7,6 +7,7 @@ import { MATRIX_TILES, tileFits } from '../../../src/engine/webgpu/matrix-produc
 import { findUnit, MATRIX_FEATURES, type MatrixUnit } from '../../../src/engine/webgpu/matrix-unit.js';
 import type { Product } from '../../../src/engine/webgpu/product.js';
 import { planProduct, product } from '../../../src/engine/webgpu/products.js';
+import { faultOf } from '../../../src/engine/webgpu/subgroup-matrices.js';
 import type { TensorStore } from '../../../src/engine/webgpu/tensor-store.js';
 import type { WebgpuEngine } from '../../../src/engine/webgpu/webgpu-engine.js';
 import { bfloat16ToFloat32, float32ToBfloat16 } from '../../../src/formats/half-precision.js';
@@ -117,6 +118,38 @@ describe('the unit of a device', () => {
     ])
       expect(findUnit(device(...MATRIX_FEATURES), info(...configs))).toBe('none of f16 with sums in f32');
     expect(findUnit(device(...MATRIX_FEATURES), {})).toBe('none of f16 with sums in f32');
+  });
+});
+
+describe('the check of a device', () => {
+  // Rows 7 and 70 are sums of what is not finite.
+  const [rows, columns] = [80, 4];
+  const plain = Float32Array.from({ length: rows * columns }, (_, i) => Math.cos(i));
+  const sums = (changes: Readonly<Record<number, number>> = {}): Float32Array => {
+    const found = plain.slice().fill(Number.NaN, 28, 32).fill(Number.POSITIVE_INFINITY, 280, 284);
+    for (const [i, value] of Object.entries(changes)) found[Number(i)] = value;
+    return found;
+  };
+
+  it('takes sums that are off by roundings', () => {
+    expect(faultOf(sums(), plain, columns)).toBeUndefined();
+    expect(faultOf(sums({ 0: 1 + 2 ** -20 }), plain, columns)).toBeUndefined();
+  });
+
+  it('finds what is off wherever it is, and NaN among sums that are right', () => {
+    for (const i of [0, 100, plain.length - 1]) {
+      expect(faultOf(sums({ [i]: plain[i]! + 1e-3 }), plain, columns)).toMatch(/differ from plain products by 1.0e-3/);
+      for (const value of [Number.NaN, Number.NEGATIVE_INFINITY])
+        expect(faultOf(sums({ [i]: value }), plain, columns), `${value} at ${i}`).toMatch(/differ from plain/);
+    }
+    // What follows a NaN does not hide it.
+    expect(faultOf(sums({ 3: 9, 5: Number.NaN }), plain, columns)).toMatch(/differ from plain/);
+  });
+
+  it('finds sums that hide what is not finite, and that nothing was computed', () => {
+    expect(faultOf(sums({ 30: 0 }), plain, columns)).toBe('1 of their sums are finite where a value is not');
+    expect(faultOf(sums({ 282: 3e38, 283: 0 }), plain, columns)).toMatch(/^2 of their sums/);
+    expect(faultOf(new Float32Array(plain.length), plain.slice().fill(0), columns)).toBe('the check computed nothing');
   });
 });
 
