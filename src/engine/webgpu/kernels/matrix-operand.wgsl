@@ -1,6 +1,6 @@
 // One operand of matrix-product.wgsl, in f16: x · 2^-exponent = high + low, where the exponent is one of a vector along the
 // contracted dimension k, so that its largest value lies in [2^14, 2^15). High and low together hold 22 bits of values down to
-// 2^-28 of that; below, low is subnormal and ends at 2^-39. LOW: else high alone is written, for values of at most 11 bits.
+// 2^-16 of that; below, low is subnormal and ends at 2^-39. LOW: else high alone is written, for values of at most 11 bits.
 //
 // Stored row-major from element `first` on, rows `stride` apart, all multiples of 4: with ACROSS vectors are the columns and k
 // runs down the rows, else vectors are the rows. As packed, out is [plane, k_block, padded vectors, K_BLOCK] in halves, zero
