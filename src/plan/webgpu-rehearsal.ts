@@ -64,7 +64,7 @@ class CountedWebgpu extends WebgpuEngine {
   }
 }
 
-/** Products on subgroup matrices take memory of their own: it is there for a machine of which nobody knows whether it has them. */
+/** With what products on subgroup matrices take: nobody knows whether a machine has them. */
 function engineOf(bytes: number, { tokensPerPass, subgroupMatrices = true }: EngineOptions = {}): CountedWebgpu {
   const device = new CountingDevice();
   const info = device.adapterInfo;
