@@ -54,6 +54,7 @@ export type {
   GpuComputePass,
   GpuDevice,
   GpuLimits,
+  GpuMatrixConfig,
   GpuQueue,
 } from './engine/webgpu/gpu-types.js';
 export type { RowNoise } from './random.js';

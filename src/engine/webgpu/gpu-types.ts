@@ -100,7 +100,7 @@ export interface GpuDevice {
 }
 
 /** A product that subgroups compute at once: M x K by K x N. */
-interface GpuMatrixConfig {
+export interface GpuMatrixConfig {
   readonly M: number;
   readonly N: number;
   readonly K: number;
