@@ -14,10 +14,10 @@ import { ReaderLeft } from './reader-left.js';
 /** Milliseconds that the others have to come to the next message once a rank is asked to stop, and before the steps. */
 const STOP_GRACE = 10_000;
 const EARLY_GRACE = 500;
-/** Milliseconds that the sums of the last step may take on a rank that fails. */
-const QUEUED_GRACE = 5_000;
 /** The same where a reader left a run with steps: that hurries nobody, and a window of another rank may be long. */
 const LEAVE_GRACE = 1_800_000;
+/** Milliseconds that the sums of the last step may take on a rank that fails. */
+const QUEUED_GRACE = 5_000;
 
 /** By what a run is asked to end, and is ended. */
 interface RunEnd {
