@@ -13,9 +13,11 @@ import {
   courseOf,
   largestPassOf,
   misfitOf,
+  NO_SAMPLE,
   type PlannedRun,
   planUnlimited,
   planWindows,
+  ROOMY_BYTES,
   recomputationOf,
   type UnlimitedRun,
 } from './card-run.js';
@@ -56,8 +58,6 @@ interface RehearsedFormat {
   readonly rehearsal: Rehearsal;
   readonly unlimited: UnlimitedRun;
 }
-
-const ROOMY_BYTES = 2 ** 41;
 
 /**
  * Plans the run on each card, with the decoder in each format.
@@ -119,7 +119,7 @@ async function planOnCard(first: RehearsedFormat, card: Card, common: CommonPart
     cardBytes: card.memoryBytes,
     ...(budget >= card.memoryBytes ? {} : { budgetBytes: budget }),
   };
-  if (common.run.windows.length === 0) return { ...what, misfit: 'no sample is left to train on' };
+  if (common.run.windows.length === 0) return { ...what, misfit: NO_SAMPLE };
   let own: Rehearsal | undefined;
   try {
     const same = onCard(first.rehearsal, card, memoryBudget);

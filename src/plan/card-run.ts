@@ -26,6 +26,11 @@ export interface HeldParts {
   readonly trainableParameters: number;
 }
 
+/** Bytes of a device on which memory is no matter: more than any model takes. */
+export const ROOMY_BYTES = 2 ** 41;
+/** Why there is no run where nothing can be learned from. */
+export const NO_SAMPLE = 'no sample is left to train on';
+
 /** A window with its passes. */
 export interface PlannedWindow {
   readonly window: PackedWindow;

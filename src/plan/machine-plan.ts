@@ -6,6 +6,7 @@ import {
   courseOf,
   largestPassOf,
   misfitOf,
+  NO_SAMPLE,
   type PlannedRun,
   planUnlimited,
   planWindows,
@@ -66,7 +67,7 @@ function planOnMachine(
 ): CardPlan {
   const budget = Math.min(memoryBudget, config.memoryBudget ?? Number.POSITIVE_INFINITY);
   const what = { card: name, format, cardBytes: memoryBytes, budgetBytes: budget };
-  if (run.windows.length === 0) return { ...what, misfit: 'no sample is left to train on' };
+  if (run.windows.length === 0) return { ...what, misfit: NO_SAMPLE };
   if (budget > memoryBytes) return { ...what, misfit: 'the memory budget is more than it has' };
   try {
     // SftConfig's budget bounds passes, which the planner sees; the weights know that of the engine alone.

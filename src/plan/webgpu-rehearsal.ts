@@ -15,7 +15,7 @@ import { PassCosts } from '../model/network/pass-costs.js';
 import type { PlannerEngine } from '../train/pass-planner.js';
 import { requirePrecision } from '../train/precision.js';
 import { optimizerKind, type SftConfig } from '../train/sft-config.js';
-import type { HeldParts } from './card-run.js';
+import { type HeldParts, ROOMY_BYTES } from './card-run.js';
 import { loadCounted, type PlannedModel, withoutValues, zeroValues } from './counted-model.js';
 import type { WeightFormat } from './training-plan.js';
 
@@ -77,9 +77,6 @@ function engineOf(bytes: number, { tokensPerPass, subgroupMatrices = true }: Eng
   if (typeof unit === 'object') engine.store.matrices = unit;
   return engine;
 }
-
-/** More than any model takes. */
-const ROOMY_BYTES = 2 ** 41;
 
 /** @throws ConfigError for a precision that the engine does not have, or if no layer is to be adapted */
 export async function rehearseOnWebgpu(options: WebgpuRehearsalOptions): Promise<WebgpuRehearsal> {
