@@ -5,7 +5,8 @@
 import { WGSL } from '../../generated/wgsl-kernels.js';
 import type { BufferRange } from './gpu-types.js';
 import type { Defines } from './kernel-source.js';
-import { flat, type Variant } from './kernels.js';
+import { flat } from './kernels.js';
+import { knownVariant } from './known-variants.js';
 import type { MatrixUnit } from './matrix-unit.js';
 import type { Product } from './product.js';
 import type { TensorStore, WebgpuTensor } from './tensor-store.js';
@@ -234,7 +235,7 @@ function pack(
     factors_across: weight?.factors_across ?? 1,
   };
   const format = held ? held.weight.format : false;
-  const variant = known('operand', {
+  const variant = knownVariant(WGSL.matrixOperand, {
     ...{ K_BLOCK: kBlock, LOW: planes === 2, ACROSS: isAcross, FIXED: isFixed },
     ...{ FORMAT: format, FACTORS: held?.part.factors !== undefined, NF4_TABLE: format === 'nf4' },
   });
@@ -269,7 +270,7 @@ function multiply(store: TensorStore, what: Product, tile: MatrixTile, block: Bl
     ...(partial ? { c_first: 0, c_stride: width, alpha: 1, beta: 0 } : { c_first, c_stride, alpha, beta }),
     ...{ n_first: firstColumn + n0, steps: Math.ceil(kBlocks / splits), split_size: height * width },
   };
-  const variant = known('product', { ...tileDefines(tile, unit, planes), BIAS: bias !== undefined });
+  const variant = knownVariant(WGSL.matrixProduct, { ...tileDefines(tile, unit, planes), BIAS: bias !== undefined });
   const groups = [Math.ceil(width / tile.bn), Math.ceil(height / tile.bm), splits];
   store.kernels.launch(WGSL.matrixProduct, groups, parameters, variant);
   if (!partial) return;
@@ -289,17 +290,4 @@ function tileDefines(tile: MatrixTile, unit: MatrixUnit, bPlanes: number): Defin
     STORES: (M * sn) / 4 / subgroupSize,
     SUM_STEPS: Math.max(1, Math.floor((MAX_CUTS * K) / (kBlock * (A_PLANES + bPlanes - 1)))),
   };
-}
-
-const variants = new Map<string, Variant>();
-
-/** The same object for the same values: a launch finds its program by it. */
-function known(kernel: string, defines: Defines): Variant {
-  const key = `${kernel} ${Object.values(defines).join()}`;
-  let variant = variants.get(key);
-  if (!variant) {
-    variant = { defines };
-    variants.set(key, variant);
-  }
-  return variant;
 }

@@ -8,7 +8,8 @@ import { dropoutScale, dropoutThreshold } from '../../random.js';
 import type { WebgpuWeight } from './frozen-weight.js';
 import type { BufferRange } from './gpu-types.js';
 import type { Defines } from './kernel-source.js';
-import { flat, type Variant } from './kernels.js';
+import { flat } from './kernels.js';
+import { knownVariant } from './known-variants.js';
 import { type MatrixPlan, type MatrixTile, matrixProduct, planMatrices } from './matrix-products.js';
 import type { MatrixUnit } from './matrix-unit.js';
 import type { Product, Rows } from './product.js';
@@ -187,7 +188,12 @@ function launchTiles(store: TensorStore, what: Product, tile: Tile, splits: numb
     NF4_TABLE: store.kernels.limits.maxComputeWorkgroupStorageSize >= tileBytes + NF4_TABLE_BYTES,
   };
   const groups = [Math.ceil(n / bn), Math.ceil(m / bm), splits];
-  store.kernels.launch(WGSL.product, groups, parameters, known(defines, tile));
+  store.kernels.launch(
+    WGSL.product,
+    groups,
+    parameters,
+    knownVariant(tile, defines, () => tileDefines(tile)),
+  );
 }
 
 function launchFewRows({ kernels }: TensorStore, what: Product): void {
@@ -204,7 +210,12 @@ function launchFewRows({ kernels }: TensorStore, what: Product): void {
     CHUNKS: rows / chunk,
     NF4_TABLE: held?.weight.format === 'nf4',
   };
-  kernels.launch(WGSL.matrixVector, flat(Math.ceil(n / 4)), parametersOf(what), known(defines));
+  kernels.launch(
+    WGSL.matrixVector,
+    flat(Math.ceil(n / 4)),
+    parametersOf(what),
+    knownVariant(WGSL.matrixVector, defines),
+  );
 }
 
 /**
@@ -253,26 +264,6 @@ function parametersOf({ m, n, k, a, transA, b, c, alpha = 1, beta = 0, bias, low
 function areMultiples(of: number, ...extents: number[]): boolean {
   for (const extent of extents) if (extent % of !== 0) return false;
   return true;
-}
-
-/** By tile, without one for the kernel of few rows: each defines the same names in the same order. */
-const variants = new Map<Tile | undefined, Map<string, Variant>>();
-
-/** The same object for the same values: a launch finds its program by it. */
-function known(defines: Defines, tile?: Tile): Variant {
-  let ofTile = variants.get(tile);
-  if (!ofTile) {
-    ofTile = new Map();
-    variants.set(tile, ofTile);
-  }
-  let key = '';
-  for (const name in defines) key += `${defines[name]},`;
-  let variant = ofTile.get(key);
-  if (!variant) {
-    variant = { defines: { ...defines, ...(tile && tileDefines(tile)) } };
-    ofTile.set(key, variant);
-  }
-  return variant;
 }
 
 /** What product.wgsl needs to know of a tile. */
